@@ -1,0 +1,233 @@
+// Package telephony holds the words of the domain, their validation, and the
+// immutable Snapshot of all settings that the call path reads. It imports the
+// standard library and the port table only.
+package telephony
+
+import (
+	"net/netip"
+	"time"
+
+	"ringfence/internal/ports"
+)
+
+// TenantID names a tenant. System is the box itself: administrators of the
+// appliance belong to it.
+type TenantID int64
+
+// System is the scope of settings that belong to no tenant.
+const System TenantID = 0
+
+// NodeID names a machine; one today.
+type NodeID string
+
+// Tenant is one organisation: a SIP domain with its own extensions.
+type Tenant struct {
+	ID     TenantID
+	Name   string
+	Domain string // SIP domain and digest realm, lower case
+	// ExtensionFirst and ExtensionLast bound the extension range; both have
+	// the same number of digits.
+	ExtensionFirst, ExtensionLast string
+}
+
+// Extension is the number dialled inside a tenant and the SIP identity behind it.
+type Extension struct {
+	Tenant      TenantID
+	ID          int64
+	Number      string // digits, unique in the tenant; also the SIP user name
+	DisplayName string
+	// HA1 is MD5(user:realm:password), password-equivalent (RFC 8760 keeps it
+	// for MD5). Other algorithms stand beside it.
+	HA1       string
+	HA1SHA256 string
+	// NoAnswer is how long the phones ring; 5 s..180 s.
+	NoAnswer time.Duration
+	// ProvisionPath is the random directory of its phones' configuration.
+	ProvisionPath string
+}
+
+// AOR is the address of record of the extension.
+func (e Extension) AOR(domain string) AOR { return AOR{User: e.Number, Domain: domain} }
+
+// AOR is an address of record (RFC 3261 section 6): user and domain, lower case domain.
+type AOR struct{ User, Domain string }
+
+func (a AOR) String() string { return "sip:" + a.User + "@" + a.Domain }
+
+// Role is what a user may do.
+type Role string
+
+// The roles.
+const (
+	RoleSystemAdmin   Role = "system_admin"
+	RoleAdmin         Role = "admin"
+	RoleInternational Role = "standard_international"
+	RoleStandard      Role = "standard"
+)
+
+// User is a person who logs in to the portal.
+type User struct {
+	Tenant             TenantID
+	ID                 int64
+	Name               string // login name, lower case, unique on the box
+	FirstName          string
+	LastName           string
+	Email              string
+	Phone              string
+	Role               Role
+	Extension          string // extension number, or empty
+	MustChangePassword bool
+	CreatedAt          time.Time
+}
+
+// Binding is one Contact of an AOR with the flow it arrived on (RFC 3261
+// section 10, RFC 5626).
+type Binding struct {
+	Tenant    TenantID
+	AOR       AOR
+	Contact   string // Contact URI as registered
+	Instance  string // +sip.instance, or empty
+	RegID     int
+	Q         float64
+	CallID    string
+	CSeq      uint32
+	UserAgent string
+	Flow      Flow
+	Registered,
+	Expires time.Time // absolute
+}
+
+// Flow is where requests to a binding leave (RFC 5626): the listener that
+// received the registration, and the peer's address on it.
+type Flow struct {
+	Node     NodeID
+	Epoch    uint64 // boot epoch of the node; stream flows die with it
+	Listener ports.ID
+	Local    netip.AddrPort // our address the request was sent to
+	Remote   netip.AddrPort // source of the request
+	Token    string         // connection token; empty for UDP
+}
+
+// CallID names a call (the pair of legs) on this box: unique for ever. It is
+// not the SIP header.
+type CallID string
+
+// CallState is where a call stands.
+type CallState string
+
+// The states of a call.
+const (
+	CallTrying    CallState = "trying"
+	CallRinging   CallState = "ringing"
+	CallConnected CallState = "connected"
+	CallHeld      CallState = "held"
+)
+
+// Party is one end of a call as people see it.
+type Party struct {
+	Number string
+	Name   string
+	Addr   netip.AddrPort // signalling source
+}
+
+// LiveCall is a call in progress.
+type LiveCall struct {
+	ID       CallID
+	Tenant   TenantID
+	State    CallState
+	Caller   Party
+	Callee   Party
+	Started  time.Time
+	Answered time.Time // zero until answered
+}
+
+// EndReason says which side ended a call, or why.
+type EndReason string
+
+// The ends of a call.
+const (
+	EndCallerHungUp EndReason = "caller_hung_up"
+	EndCalleeHungUp EndReason = "callee_hung_up"
+	EndCancelled    EndReason = "cancelled"
+	EndBusy         EndReason = "busy"
+	EndNoAnswer     EndReason = "no_answer"
+	EndRejected     EndReason = "rejected"
+	EndNotFound     EndReason = "not_found"
+	EndUnavailable  EndReason = "unavailable"
+	EndFailed       EndReason = "failed"
+	EndAdmin        EndReason = "ended_by_administrator"
+	EndMediaTimeout EndReason = "media_timeout"
+	EndShutdown     EndReason = "shutdown"
+)
+
+// CallRecord is a call's CDR row, written once when the call ended.
+type CallRecord struct {
+	ID         CallID
+	Tenant     TenantID
+	Node       NodeID
+	Direction  string // "internal", later "inbound", "outbound"
+	Caller     Party
+	Callee     Party
+	Started    time.Time
+	Rang       time.Time // zero if it never rang
+	Answered   time.Time // zero if it was not answered
+	Ended      time.Time
+	Reason     EndReason
+	StatusCode int // final SIP status towards the caller
+	CallerLeg  LegQuality
+	CalleeLeg  LegQuality
+}
+
+// Duration is the answered time, zero for unanswered calls.
+func (r CallRecord) Duration() time.Duration {
+	if r.Answered.IsZero() {
+		return 0
+	}
+	return r.Ended.Sub(r.Answered)
+}
+
+// LegQuality is what was measured on the media received from one leg.
+type LegQuality struct {
+	Codec    string
+	Packets  uint64 // received and relayed
+	Dropped  uint64 // from a wrong source
+	LostRTP  uint64 // gaps in the sequence
+	JitterMs float64
+}
+
+// BanScope says which ports a ban covers.
+type BanScope string
+
+// The scopes.
+const (
+	BanSIP  BanScope = "sip"
+	BanWeb  BanScope = "web"
+	BanProv BanScope = "prov"
+	BanAll  BanScope = "all"
+)
+
+// Settings are the box-wide settings.
+type Settings struct {
+	SetupDone bool
+	// PublicAddress is advertised in Contact and SDP towards peers outside;
+	// AdvertiseAlways uses it towards everybody (port forwarding from the
+	// machine's own host).
+	PublicAddress   netip.Addr
+	AdvertiseAlways bool
+	Ports           []ports.Override
+	// SessionIdle and SessionMax bound web sessions.
+	SessionIdle, SessionMax time.Duration
+	// LoginFailures failed web log-ins from one address block it for LoginBlock.
+	LoginFailures int
+	LoginBlock    time.Duration
+}
+
+// DefaultSettings are those of a fresh system.
+func DefaultSettings() Settings {
+	return Settings{
+		SessionIdle:   30 * time.Minute,
+		SessionMax:    12 * time.Hour,
+		LoginFailures: 5,
+		LoginBlock:    time.Hour,
+	}
+}
