@@ -1,0 +1,60 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// CookieName is the session cookie of the portal. The prefix makes browsers
+// insist on Secure, Path=/ and no Domain (RFC 6265bis section 4.1.3.2).
+const CookieName = "__Host-ringfence-portal"
+
+// The headers of the API's own.
+const (
+	csrfHeader  = "X-CSRF-Token"
+	tokenHeader = "X-Setup-Token"
+)
+
+func humaConfig() huma.Config {
+	return huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: "Ringfence", Version: "1",
+				Description: "REST interface of the Ringfence PBX. Problems are RFC 9457 documents; errors[].location names the field, such as body.password.",
+			},
+			Components: &huma.Components{
+				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"session": {Type: "apiKey", In: "cookie", Name: CookieName},
+					"csrf":    {Type: "apiKey", In: "header", Name: csrfHeader, Description: "csrf_token of GET /session."},
+					"setup":   {Type: "apiKey", In: "header", Name: tokenHeader, Description: "One-time token from the console."},
+				},
+			},
+		},
+		// No docs page (it loads a third party's script), no schema links.
+		Formats:                      map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+		Transformers:                 []huma.Transformer{stripValues},
+	}
+}
+
+// Document returns the OpenAPI 3.1 document of all operations, indented.
+func Document() ([]byte, error) {
+	doc, err := json.MarshalIndent(New(Config{}).huma.OpenAPI(), "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("writing the OpenAPI document: %w", err)
+	}
+	return append(doc, '\n'), nil
+}
+
+// fixDocument makes the document agree with what is sent: problems carry no
+// value.
+func fixDocument(doc *huma.OpenAPI) {
+	detail := doc.Components.Schemas.Schema(reflect.TypeFor[huma.ErrorDetail](), false, "")
+	delete(detail.Properties, "value")
+}

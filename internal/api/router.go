@@ -1,0 +1,135 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// Base is the path under which every operation stands.
+const Base = "/api/v1"
+
+// access is what a caller needs for a route.
+type access int
+
+// The levels, from the strictest answer to strangers to the mildest.
+const (
+	denied     access = iota // the zero value: a route nobody thought about
+	wizard                   // the setup token, and only before set-up is finished
+	anyone                   // no session, but same origin
+	anyUser                  // a session of any role
+	admin                    // administrators of the tenant or of the box
+	systemOnly               // administrators of the box
+)
+
+// operation describes one route.
+type operation struct {
+	id, method, path string
+	tag, summary     string
+	access           access
+	status           int   // of success; 0 is 200, or 204 without a body
+	errors           []int // besides those every route has
+	bodyLimit        int64 // 0 is maxBody
+}
+
+// router is a ServeMux that knows the access every pattern needs and lets
+// nothing through without asking the gate.
+type router struct {
+	mux    *http.ServeMux
+	access map[string]access
+	gate   func(access, http.Handler) http.Handler
+	// problem writes the problems that concern no operation.
+	problem func(http.ResponseWriter, *http.Request, int, string)
+}
+
+func newRouter(gate func(access, http.Handler) http.Handler, problem func(http.ResponseWriter, *http.Request, int, string)) *router {
+	return &router{mux: http.NewServeMux(), access: map[string]access{}, gate: gate, problem: problem}
+}
+
+// HandleFunc is how the library adds a route. A pattern whose access was not
+// declared stays denied.
+func (ro *router) HandleFunc(pattern string, f func(http.ResponseWriter, *http.Request)) {
+	ro.mux.Handle(pattern, ro.gate(ro.access[pattern], http.HandlerFunc(f)))
+}
+
+// ServeHTTP answers unknown paths and methods as problems, everything else by
+// its route.
+func (ro *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != path.Clean(r.URL.Path) {
+		// The mux would redirect; an API client has no use for that.
+		ro.problem(w, r, http.StatusNotFound, "there is no such resource")
+		return
+	}
+	h, pattern := ro.mux.Handler(r)
+	if pattern != "" {
+		ro.mux.ServeHTTP(w, r)
+		return
+	}
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, r)
+	if rec.Code != http.StatusMethodNotAllowed {
+		ro.problem(w, r, http.StatusNotFound, "there is no such resource")
+		return
+	}
+	w.Header().Set("Allow", rec.Header().Get("Allow"))
+	ro.problem(w, r, http.StatusMethodNotAllowed, "the resource does not know this method")
+}
+
+// handle adds an operation with its access and error mapping.
+func handle[I, O any](s *Server, o operation, h func(context.Context, *I) (*O, error)) {
+	s.declare(o)
+	huma.Register(s.huma, o.document(), func(ctx context.Context, in *I) (*O, error) {
+		out, err := h(ctx, in)
+		if err != nil {
+			return nil, s.problemOf(ctx, o, err)
+		}
+		return out, nil
+	})
+}
+
+func (s *Server) declare(o operation) {
+	pattern := o.method + " " + Base + o.path
+	if _, twice := s.routes.access[pattern]; twice {
+		panic(fmt.Sprintf("route %s is declared twice", pattern))
+	}
+	s.routes.access[pattern] = o.access
+}
+
+// document is the operation as the OpenAPI document shows it.
+func (o operation) document() huma.Operation {
+	errs := append([]int{}, o.errors...)
+	op := huma.Operation{
+		OperationID: o.id, Method: o.method, Path: Base + o.path,
+		Tags: []string{o.tag}, Summary: o.summary,
+		DefaultStatus: o.status, MaxBodyBytes: o.bodyLimit,
+	}
+	if op.MaxBodyBytes == 0 {
+		op.MaxBodyBytes = maxBody
+	}
+	switch o.access {
+	case wizard:
+		op.Security = []map[string][]string{{"setup": {}}}
+		errs = append(errs, http.StatusNotFound)
+	case anyone:
+		op.Security = []map[string][]string{}
+		errs = append(errs, http.StatusForbidden)
+	default:
+		need := map[string][]string{"session": {}}
+		if !safe(o.method) {
+			need["csrf"] = []string{}
+		}
+		op.Security = []map[string][]string{need}
+		errs = append(errs, http.StatusUnauthorized, http.StatusForbidden)
+	}
+	op.Errors = errs
+	return op
+}
+
+// safe says whether a method changes nothing (RFC 9110 section 9.2.1).
+func safe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}

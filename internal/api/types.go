@@ -1,0 +1,323 @@
+package api
+
+import "time"
+
+// Bounds of what one request may carry or one answer may list.
+const (
+	maxBody       = 64 << 10 // bytes of a request body
+	maxBulk       = 500      // extensions created by one wizard request
+	maxExtensions = 10000    // extensions in one answer
+	maxRows       = 500      // CDR or audit rows in one answer
+	maxLive       = 5000     // registrations or calls in one answer
+	maxProblems   = 50       // details in one problem
+)
+
+// Input types and output types are separate on purpose: the library does not
+// enforce readOnly, so a field that must not be written must not exist in the
+// input.
+
+// noInput is the input of operations that take nothing.
+type noInput struct{}
+
+// body wraps an answer.
+type body[T any] struct {
+	Body T
+}
+
+// Step is one step of the first-boot wizard.
+type Step struct {
+	ID   string `json:"id" enum:"administrator,tenant,extensions" doc:"Name of the step."`
+	Done bool   `json:"done" doc:"The step has been saved; it may be sent again until the wizard is finished."`
+}
+
+// SetupSuggestion holds values the wizard may fill in.
+type SetupSuggestion struct {
+	Administrator  string `json:"administrator" doc:"Login name of the administrator."`
+	FirstName      string `json:"first_name"`
+	LastName       string `json:"last_name"`
+	Email          string `json:"email"`
+	TenantName     string `json:"tenant_name" doc:"Name of the organisation."`
+	Domain         string `json:"domain" doc:"SIP domain."`
+	ExtensionFirst string `json:"extension_first"`
+	ExtensionLast  string `json:"extension_last"`
+	Extensions     int    `json:"extensions" doc:"How many extensions to create."`
+	Hostname       string `json:"hostname" doc:"Host name of the machine."`
+}
+
+// Setup is the state of the first-boot wizard.
+type Setup struct {
+	Steps       []Step          `json:"steps" nullable:"false"`
+	Suggestion  SetupSuggestion `json:"suggestion"`
+	Fingerprint string          `json:"fingerprint" doc:"SHA-256 of the certificate, as shown on the console: hexadecimal, lower case."`
+}
+
+// SetupAdministrator is the administrator the wizard creates.
+type SetupAdministrator struct {
+	Name      string `json:"name" minLength:"1" maxLength:"64" doc:"Login name."`
+	Password  string `json:"password" minLength:"1" maxLength:"512" format:"password"`
+	FirstName string `json:"first_name,omitempty" maxLength:"64"`
+	LastName  string `json:"last_name,omitempty" maxLength:"64"`
+	Email     string `json:"email,omitempty" maxLength:"254"`
+}
+
+// SetupTenant is the first tenant.
+type SetupTenant struct {
+	Name           string `json:"name" minLength:"1" maxLength:"128" doc:"Name of the organisation."`
+	Domain         string `json:"domain" minLength:"1" maxLength:"253" doc:"SIP domain, also the digest realm: a host name or an IPv4 address."`
+	ExtensionFirst string `json:"extension_first" pattern:"^[0-9]{2,10}$" doc:"First number of the extension range."`
+	ExtensionLast  string `json:"extension_last" pattern:"^[0-9]{2,10}$" doc:"Last number of the extension range, with as many digits as the first."`
+}
+
+// SetupExtension is one extension the wizard creates.
+type SetupExtension struct {
+	Number      string `json:"number" pattern:"^[0-9]{2,10}$"`
+	DisplayName string `json:"display_name,omitempty" maxLength:"128"`
+}
+
+// SetupExtensions asks for the first extensions: either a count from the
+// start of the range, or a list.
+type SetupExtensions struct {
+	Count      int              `json:"count,omitempty" minimum:"1" maximum:"500" doc:"How many extensions there shall be, from the first number of the range on."`
+	Extensions []SetupExtension `json:"extensions,omitempty" minItems:"1" maxItems:"500" nullable:"false" doc:"The extensions by name, instead of a count."`
+}
+
+// SIPCredentials is what a phone needs to register. The password is shown by
+// the answer that made it and by the phone's configuration only.
+type SIPCredentials struct {
+	Number      string `json:"number"`
+	DisplayName string `json:"display_name"`
+	SIPUser     string `json:"sip_user"`
+	SIPPassword string `json:"sip_password"`
+	Domain      string `json:"domain"`
+}
+
+// Login is a log-in.
+type Login struct {
+	Name     string `json:"name" minLength:"1" maxLength:"64"`
+	Password string `json:"password" minLength:"1" maxLength:"512" format:"password"`
+}
+
+// SessionUser is the person who is logged in.
+type SessionUser struct {
+	Name      string `json:"name" doc:"Login name."`
+	FirstName string `json:"first_name"`
+	LastName  string `json:"last_name"`
+	Email     string `json:"email"`
+	Extension string `json:"extension" doc:"Extension number, or empty."`
+}
+
+// SessionTenant is the tenant the session works in.
+type SessionTenant struct {
+	ID             int64  `json:"id"`
+	Name           string `json:"name"`
+	Domain         string `json:"domain"`
+	ExtensionFirst string `json:"extension_first"`
+	ExtensionLast  string `json:"extension_last"`
+}
+
+// Session is the session of the cookie.
+type Session struct {
+	User               SessionUser   `json:"user"`
+	Role               string        `json:"role" enum:"system_admin,admin,standard_international,standard"`
+	Tenant             SessionTenant `json:"tenant"`
+	CSRFToken          string        `json:"csrf_token" doc:"Goes into the X-CSRF-Token header of every request that changes something."`
+	ExpiresAt          time.Time     `json:"expires_at" doc:"When the session ends if nothing is done before."`
+	MustChangePassword bool          `json:"must_change_password" doc:"Until the password is changed, everything else is refused."`
+}
+
+// PasswordChange changes the user's own password.
+type PasswordChange struct {
+	Current string `json:"current" minLength:"1" maxLength:"512" format:"password"`
+	New     string `json:"new" minLength:"1" maxLength:"512" format:"password"`
+}
+
+// Extension is a number inside the tenant and the SIP identity behind it.
+type Extension struct {
+	Number          string `json:"number"`
+	DisplayName     string `json:"display_name"`
+	NoAnswerSeconds int    `json:"no_answer_seconds" doc:"How long the phones ring."`
+	Registrations   int    `json:"registrations" doc:"How many phones are registered now."`
+}
+
+// ExtensionList lists extensions.
+type ExtensionList struct {
+	Items []Extension `json:"items" nullable:"false"`
+	Next  string      `json:"next" doc:"Value of after for the following page; empty at the end."`
+}
+
+// ExtensionCreate is a new extension. Its SIP password is generated.
+type ExtensionCreate struct {
+	Number          string `json:"number" pattern:"^[0-9]{2,10}$"`
+	DisplayName     string `json:"display_name,omitempty" maxLength:"128"`
+	NoAnswerSeconds int    `json:"no_answer_seconds,omitempty" minimum:"5" maximum:"180" doc:"How long the phones ring; 30 when left out."`
+}
+
+// ExtensionUpdate replaces what may be changed of an extension.
+type ExtensionUpdate struct {
+	DisplayName     string `json:"display_name" maxLength:"128"`
+	NoAnswerSeconds int    `json:"no_answer_seconds" minimum:"5" maximum:"180"`
+}
+
+// Provisioning is where an extension's phones fetch their configuration.
+type Provisioning struct {
+	URL string `json:"url" doc:"Address for the phone. Whoever knows it can register as this extension."`
+	QR  string `json:"qr_png" doc:"The address as QR code: a PNG image as data URL."`
+}
+
+// Registration is one Contact of an extension.
+type Registration struct {
+	Number       string    `json:"number"`
+	Contact      string    `json:"contact" doc:"Contact URI as registered."`
+	UserAgent    string    `json:"user_agent"`
+	Source       string    `json:"source" doc:"Address and port the registration came from."`
+	Listener     string    `json:"listener" doc:"Service of the port table that received it."`
+	RegisteredAt time.Time `json:"registered_at"`
+	ExpiresAt    time.Time `json:"expires_at"`
+}
+
+// RegistrationList lists registrations.
+type RegistrationList struct {
+	Items []Registration `json:"items" nullable:"false"`
+	More  bool           `json:"more" doc:"The list was cut."`
+}
+
+// Party is one end of a call.
+type Party struct {
+	Number string `json:"number"`
+	Name   string `json:"name"`
+	Source string `json:"source" doc:"Address and port of the phone's signalling, or empty."`
+}
+
+// Call is a call in progress.
+type Call struct {
+	ID         string     `json:"id"`
+	State      string     `json:"state" enum:"trying,ringing,connected,held"`
+	Caller     Party      `json:"caller"`
+	Callee     Party      `json:"callee"`
+	StartedAt  time.Time  `json:"started_at"`
+	AnsweredAt *time.Time `json:"answered_at,omitempty"`
+}
+
+// CallList lists calls.
+type CallList struct {
+	Items []Call `json:"items" nullable:"false"`
+	More  bool   `json:"more" doc:"The list was cut."`
+}
+
+// LegQuality is what was measured on the media received from one phone.
+type LegQuality struct {
+	Codec    string  `json:"codec"`
+	Packets  uint64  `json:"packets" doc:"RTP packets received and relayed."`
+	Dropped  uint64  `json:"dropped" doc:"Packets from a wrong source."`
+	Lost     uint64  `json:"lost" doc:"Gaps in the sequence."`
+	JitterMs float64 `json:"jitter_ms"`
+}
+
+// CallRecord is the record of a finished call.
+type CallRecord struct {
+	ID              string     `json:"id"`
+	Direction       string     `json:"direction"`
+	Caller          Party      `json:"caller"`
+	Callee          Party      `json:"callee"`
+	StartedAt       time.Time  `json:"started_at"`
+	RangAt          *time.Time `json:"rang_at,omitempty"`
+	AnsweredAt      *time.Time `json:"answered_at,omitempty"`
+	EndedAt         time.Time  `json:"ended_at"`
+	DurationSeconds float64    `json:"duration_seconds" doc:"Answered time."`
+	EndReason       string     `json:"end_reason"`
+	StatusCode      int        `json:"status_code" doc:"Final SIP status towards the caller."`
+	CallerLeg       LegQuality `json:"caller_leg"`
+	CalleeLeg       LegQuality `json:"callee_leg"`
+}
+
+// CallRecordList is a page of call records, newest first.
+type CallRecordList struct {
+	Items []CallRecord `json:"items" nullable:"false"`
+	Next  string       `json:"next" doc:"Value of before for the following page; empty at the end."`
+}
+
+// Port is one row of the port table as it stands now.
+type Port struct {
+	ID        string   `json:"id"`
+	Name      string   `json:"name"`
+	Side      string   `json:"side" enum:"core,edge,host"`
+	Proto     string   `json:"proto" enum:"udp,tcp"`
+	First     int      `json:"first"`
+	Last      int      `json:"last"`
+	Speaks    string   `json:"speaks"`
+	State     string   `json:"state" enum:"open,closed,failed,unavailable" doc:"unavailable: this version has no listener for it."`
+	Error     string   `json:"error" doc:"Why the state is failed."`
+	DefaultOn bool     `json:"default_on"`
+	Zones     []string `json:"zones" nullable:"false" doc:"Sources that may reach it."`
+	Rows      []string `json:"rows" nullable:"false" doc:"Requirement rows."`
+	Doc       string   `json:"doc"`
+	Packets   uint64   `json:"packets" doc:"Counted by the packet filter."`
+	Bytes     uint64   `json:"bytes"`
+}
+
+// PortList lists the port table.
+type PortList struct {
+	Items []Port `json:"items" nullable:"false"`
+}
+
+// FenceStatus says whether a packet filter guards the ports.
+type FenceStatus struct {
+	Active bool   `json:"active"`
+	Rev    uint64 `json:"rev" doc:"Revision of the settings the packet filter runs."`
+	Error  string `json:"error"`
+}
+
+// Applied says which revision a subsystem runs.
+type Applied struct {
+	Subsystem string `json:"subsystem"`
+	Rev       uint64 `json:"rev"`
+	Error     string `json:"error" doc:"Why the newest revision is not in force; empty when it is."`
+}
+
+// Counts are how many of a thing there are.
+type Counts struct {
+	Extensions    int `json:"extensions"`
+	Registrations int `json:"registrations"`
+	Calls         int `json:"calls"`
+}
+
+// Status is how the box is doing.
+type Status struct {
+	Version       string      `json:"version"`
+	Hostname      string      `json:"hostname"`
+	UptimeSeconds int64       `json:"uptime_seconds"`
+	Rev           uint64      `json:"rev" doc:"Revision of the saved settings."`
+	Fence         FenceStatus `json:"fence"`
+	Applied       []Applied   `json:"applied" nullable:"false"`
+	Counts        Counts      `json:"counts"`
+}
+
+// AuditEntry says who changed what.
+type AuditEntry struct {
+	ID      int64     `json:"id"`
+	At      time.Time `json:"at"`
+	Actor   string    `json:"actor" doc:"Login name, or the part of the system that acted."`
+	Kind    string    `json:"kind" doc:"Kind of actor."`
+	Address string    `json:"address" doc:"Where the actor sat, or empty."`
+	Action  string    `json:"action"`
+	Object  string    `json:"object"`
+	Rev     uint64    `json:"rev"`
+}
+
+// AuditList is a page of audit entries, newest first.
+type AuditList struct {
+	Items []AuditEntry `json:"items" nullable:"false"`
+	Next  string       `json:"next" doc:"Value of before for the following page; empty at the end."`
+}
+
+// RegistrationEvent says that the registrations of an extension changed.
+type RegistrationEvent struct {
+	Number        string `json:"number"`
+	Registrations int    `json:"registrations" doc:"How many are left."`
+}
+
+// CallEvent carries a call that began, changed or ended.
+type CallEvent struct {
+	Call  Call `json:"call"`
+	Ended bool `json:"ended"`
+}
