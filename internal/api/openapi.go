@@ -53,8 +53,18 @@ func Document() ([]byte, error) {
 }
 
 // fixDocument makes the document agree with what is sent: problems carry no
-// value.
+// value, and a list is never null.
 func fixDocument(doc *huma.OpenAPI) {
 	detail := doc.Components.Schemas.Schema(reflect.TypeFor[huma.ErrorDetail](), false, "")
 	delete(detail.Properties, "value")
+	for _, item := range doc.Paths {
+		if item.Post == nil {
+			continue
+		}
+		for _, answer := range item.Post.Responses {
+			if m := answer.Content["application/json"]; m != nil && m.Schema.Type == huma.TypeArray {
+				m.Schema.Nullable = false
+			}
+		}
+	}
 }
