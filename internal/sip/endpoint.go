@@ -1,0 +1,334 @@
+// Package sip is the SIP transport and transaction layer (RFC 3261 sections 17
+// and 18): listeners, the receive gate, parsing, validation, server and client
+// transactions, digest authentication and the message trace.
+//
+// A datagram passes the gate, is put in the queue of the worker that its
+// Call-ID picks, and is parsed, validated and handled there, so that the
+// messages of one Call-ID are handled one at a time in the order they came.
+// Handlers therefore must not block: what waits belongs into a mailbox.
+package sip
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ringfence/internal/ports"
+	"ringfence/internal/telephony"
+)
+
+// Addresses tells which of our addresses a peer shall see.
+type Addresses interface {
+	// Local is the address to send from (and to bind media to).
+	Local(peer netip.Addr) netip.Addr
+	// Advertised is the address for Via, Contact and SDP; behind NAT it may
+	// be none of ours.
+	Advertised(peer netip.Addr) netip.Addr
+}
+
+// Gate decides on a datagram before anything is parsed; false drops it.
+type Gate func(src netip.AddrPort, raw []byte) bool
+
+// Handler handles the requests of one method. It runs on a worker and must not
+// block. Each request is to be answered once by tx.Reply, or tx.Begin is to be
+// called before returning and the answer given later. An ACK is passed without
+// a transaction to answer.
+type Handler interface {
+	ServeSIP(tx *ServerTx)
+}
+
+// HandlerFunc is a function as a Handler.
+type HandlerFunc func(tx *ServerTx)
+
+// ServeSIP calls f.
+func (f HandlerFunc) ServeSIP(tx *ServerTx) { f(tx) }
+
+// Config is what an Endpoint needs. Only Logger is required.
+type Config struct {
+	Logger    *slog.Logger
+	Node      telephony.NodeID
+	Epoch     uint64 // boot epoch of this node
+	Addresses Addresses
+	Gate      Gate
+	Product   string // value of Server and User-Agent; empty sends none
+	Workers   int    // 0: one per processor
+	Limits    Limits
+	Timers    Timers
+}
+
+// Limits bound the memory of the layer; zero fields take the defaults.
+type Limits struct {
+	Transactions int // pending server and client transactions; 10,000
+	Completed    int // answered ones kept for retransmissions; 8,192
+	Queue        int // datagrams waiting for one worker; 2,048
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Transactions == 0 {
+		l.Transactions = 10_000
+	}
+	if l.Completed == 0 {
+		l.Completed = 8_192
+	}
+	if l.Queue == 0 {
+		l.Queue = 2_048
+	}
+	return l
+}
+
+// Timers are the base timers of RFC 3261 appendix A; zero fields take its
+// values.
+type Timers struct {
+	T1 time.Duration // round-trip estimate, 500 ms
+	T2 time.Duration // longest retransmission interval, 4 s
+	T4 time.Duration // longest life of a message in the network, 5 s
+}
+
+func (t Timers) withDefaults() Timers {
+	if t.T1 == 0 {
+		t.T1 = 500 * time.Millisecond
+	}
+	if t.T2 == 0 {
+		t.T2 = 4 * time.Second
+	}
+	if t.T4 == 0 {
+		t.T4 = 5 * time.Second
+	}
+	return t
+}
+
+// Timeout is 64*T1: timers B, F, H, J, L, M.
+func (t Timers) Timeout() time.Duration { return 64 * t.T1 }
+
+// Endpoint owns the listeners, workers and transactions of this node.
+type Endpoint struct {
+	cfg      Config
+	log      *slog.Logger
+	handlers map[string]Handler
+	fallback Handler
+	stats    counters
+	trace    atomic.Pointer[func(Trace)]
+	secret   tagSecret
+
+	mu        sync.RWMutex // guards listeners and closed
+	listeners []*listener
+	closed    bool
+
+	workers []*worker
+	wg      sync.WaitGroup
+	txs     *txTable
+	junk    junkLog
+}
+
+// listener is one bound transport.
+type listener struct {
+	id        ports.ID
+	side      ports.Side
+	bind      netip.AddrPort // as asked for
+	addr      netip.AddrPort // as bound
+	transport Transport
+	close     func() error
+}
+
+// New returns an endpoint without listeners. Close it.
+func New(cfg Config) *Endpoint {
+	cfg.Limits = cfg.Limits.withDefaults()
+	cfg.Timers = cfg.Timers.withDefaults()
+	e := &Endpoint{
+		cfg:      cfg,
+		log:      cfg.Logger,
+		handlers: make(map[string]Handler),
+		secret:   newTagSecret(),
+	}
+	e.txs = newTxTable(e)
+	e.startWorkers()
+	return e
+}
+
+// Handle sets the handler of a method; "" sets the one of all other methods.
+// Call it before Listen.
+func (e *Endpoint) Handle(method string, h Handler) {
+	if method == "" {
+		e.fallback = h
+		return
+	}
+	e.handlers[method] = h
+}
+
+// Timers returns the timers in use.
+func (e *Endpoint) Timers() Timers { return e.cfg.Timers }
+
+// Product returns the value of Server and User-Agent.
+func (e *Endpoint) Product() string { return e.cfg.Product }
+
+// Advertised returns the address and port to put in Via and Contact of
+// messages that leave on f.
+func (e *Endpoint) Advertised(f Flow) netip.AddrPort {
+	addr := f.Local.Addr()
+	if e.cfg.Addresses != nil {
+		if a := e.cfg.Addresses.Advertised(f.Remote.Addr()); a.IsValid() {
+			addr = a
+		}
+	}
+	return netip.AddrPortFrom(addr.Unmap(), f.Local.Port())
+}
+
+// Bind asks for one listener: a signalling row of the port table on an
+// address. The zero Addr and the unspecified ones bind all addresses of their
+// families.
+type Bind struct {
+	Service ports.Service
+	Addr    netip.Addr
+}
+
+// Reconcile opens the listeners of binds that are not open and closes those
+// that are not wanted any more. It goes on after an error and returns all of
+// them joined; call it again to retry.
+func (e *Endpoint) Reconcile(binds []Bind) error {
+	want := make(map[listenKey]Bind)
+	for _, b := range binds {
+		for _, k := range keysOf(b) {
+			want[k] = b
+		}
+	}
+	var errs []error
+	for _, l := range e.takeUnwanted(want) {
+		errs = append(errs, l.close())
+	}
+	e.mu.RLock()
+	for _, l := range e.listeners {
+		delete(want, listenKey{l.id, l.bind})
+	}
+	e.mu.RUnlock()
+	for k, b := range want {
+		if err := e.open(k, b.Service); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+type listenKey struct {
+	id   ports.ID
+	bind netip.AddrPort
+}
+
+// keysOf lists the sockets of one Bind: a wildcard takes one per family.
+func keysOf(b Bind) []listenKey {
+	port := b.Service.First
+	switch {
+	case !b.Addr.IsValid():
+		return []listenKey{
+			{b.Service.ID, netip.AddrPortFrom(netip.IPv4Unspecified(), port)},
+			{b.Service.ID, netip.AddrPortFrom(netip.IPv6Unspecified(), port)},
+		}
+	default:
+		return []listenKey{{b.Service.ID, netip.AddrPortFrom(b.Addr.Unmap(), port)}}
+	}
+}
+
+func (e *Endpoint) takeUnwanted(want map[listenKey]Bind) []*listener {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var gone, kept []*listener
+	for _, l := range e.listeners {
+		if _, ok := want[listenKey{l.id, l.bind}]; ok {
+			kept = append(kept, l)
+		} else {
+			gone = append(gone, l)
+		}
+	}
+	e.listeners = kept
+	return gone
+}
+
+func (e *Endpoint) open(k listenKey, svc ports.Service) error {
+	if !svc.IsSignalling() || svc.Proto != ports.UDP {
+		return fmt.Errorf("opening listener %s: no %s transport for %s", svc.ID, svc.Proto, svc.Wrap)
+	}
+	l, err := e.openUDP(k, svc.Side)
+	if err != nil {
+		return fmt.Errorf("opening listener %s: %w", svc.ID, err)
+	}
+	return e.add(l)
+}
+
+func (e *Endpoint) add(l *listener) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return errors.Join(ErrClosed, l.close())
+	}
+	e.listeners = append(e.listeners, l)
+	return nil
+}
+
+// ErrClosed says that the endpoint was closed.
+var ErrClosed = errors.New("SIP endpoint is closed")
+
+// Listening is one open listener.
+type Listening struct {
+	ID   ports.ID
+	Addr netip.AddrPort
+}
+
+// Listening lists the open listeners.
+func (e *Endpoint) Listening() []Listening {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	out := make([]Listening, len(e.listeners))
+	for i, l := range e.listeners {
+		out[i] = Listening{l.id, l.addr}
+	}
+	return out
+}
+
+// listenerFor finds the listener of a service that serves a local address.
+func (e *Endpoint) listenerFor(id ports.ID, local netip.AddrPort) (*listener, bool) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	var any *listener
+	for _, l := range e.listeners {
+		if l.id != id || l.addr.Addr().Is4() != local.Addr().Is4() {
+			continue
+		}
+		if l.addr.Addr() == local.Addr() || l.addr.Addr().IsUnspecified() {
+			return l, true
+		}
+		any = l
+	}
+	return any, any != nil
+}
+
+// Attach adds a transport that somebody else runs (a stream front end, a test)
+// under a service of the port table. Its messages come in through Receive.
+func (e *Endpoint) Attach(id ports.ID, side ports.Side, addr netip.AddrPort, t Transport) (Flow, error) {
+	l := &listener{id: id, side: side, bind: addr, addr: addr, transport: t, close: func() error { return nil }}
+	return Flow{Listener: id, Side: side, Local: addr, transport: t}, e.add(l)
+}
+
+// Close closes the listeners, waits for the workers and forgets all
+// transactions. Their users hear nothing more: end calls first.
+func (e *Endpoint) Close() error {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil
+	}
+	e.closed = true
+	listeners := e.listeners
+	e.listeners = nil
+	e.mu.Unlock()
+	var errs []error
+	for _, l := range listeners {
+		errs = append(errs, l.close())
+	}
+	e.stopWorkers()
+	e.wg.Wait()
+	e.txs.close()
+	return errors.Join(errs...)
+}
