@@ -1,0 +1,143 @@
+// Package cloudinit reads what a cloud, a hypervisor or an installer presets
+// for a new machine, strictly and within bounds, and writes such seeds for
+// tests and local runs.
+//
+// A seed is a small volume labelled "cidata" (cloud-init's NoCloud source)
+// with three documents: meta-data (which machine this is), user-data (names
+// and answers of the set-up wizard) and network-config. What is wrong in one
+// of them is reported with document, line and key, and the document left out
+// as a whole; the machine boots on with the others.
+package cloudinit
+
+import (
+	"fmt"
+	"strings"
+
+	"ringfence/internal/telephony"
+)
+
+// The documents of a seed.
+const (
+	MetaData      = "meta-data"
+	UserData      = "user-data"
+	NetworkConfig = "network-config"
+)
+
+// MaxDocument bounds each document, in bytes.
+const MaxDocument = 64 << 10
+
+// Documents are the raw documents of a seed; nil means that one is not there.
+type Documents struct {
+	MetaData, UserData, NetworkConfig []byte
+}
+
+// Seed is what a seed says.
+type Seed struct {
+	// Source tells people where it came from, such as "NoCloud on /dev/vdb".
+	Source string
+	// InstanceID changes when a disk is copied to make another machine; it is
+	// empty when the seed gives none.
+	InstanceID string
+	// Hostname is a valid host name or empty.
+	Hostname string
+	// Answers are preset answers of the set-up wizard, or nil.
+	Answers *Answers
+	// Network is the machine's network, or nil.
+	Network *Network
+}
+
+// Problem is one thing in a seed that could not be used.
+type Problem struct {
+	Document string // one of the three, or the source
+	Line     int    // 0 when it is about the whole document
+	Key      string // path of the key, such as "ringfence.domain"
+	Reason   string // never repeats a value
+	// Warning marks what was merely left out, such as a key this system has
+	// no use for; anything else discards the document.
+	Warning bool
+}
+
+func (p Problem) String() string {
+	var b strings.Builder
+	b.WriteString(p.Document)
+	if p.Line > 0 {
+		fmt.Fprintf(&b, " line %d", p.Line)
+	}
+	b.WriteString(": ")
+	if p.Key != "" {
+		b.WriteString(p.Key + ": ")
+	}
+	b.WriteString(p.Reason)
+	return b.String()
+}
+
+// Parse reads the documents of a seed.
+func Parse(docs Documents) (Seed, []Problem) {
+	var s Seed
+	var all []Problem
+	take := func(name string, data []byte, read func(*document) func()) {
+		if data == nil {
+			return
+		}
+		d := &document{name: name}
+		commit := read(d)
+		if commit != nil && !d.failed {
+			commit()
+		}
+		all = append(all, d.problems...)
+	}
+	take(MetaData, docs.MetaData, func(d *document) func() {
+		m := readMetaData(d, docs.MetaData)
+		return func() { s.InstanceID, s.Hostname = m.instanceID, m.hostname }
+	})
+	take(UserData, docs.UserData, func(d *document) func() {
+		u := readUserData(d, docs.UserData)
+		return func() {
+			s.Answers = u.answers
+			if u.hostname != "" {
+				s.Hostname = u.hostname
+			}
+		}
+	})
+	take(NetworkConfig, docs.NetworkConfig, func(d *document) func() {
+		n := readNetwork(d, docs.NetworkConfig)
+		return func() { s.Network = n }
+	})
+	return s, all
+}
+
+type metaData struct{ instanceID, hostname string }
+
+func readMetaData(d *document, data []byte) (m metaData) {
+	root, ok := d.parse(data)
+	if !ok {
+		return m
+	}
+	root.fields(map[string]func(node){
+		"instance-id":    func(n node) { m.instanceID = n.text(128) },
+		"local-hostname": func(n node) { m.hostname = n.hostname() },
+	}, true)
+	return m
+}
+
+// hostname reads a host name or a fully qualified name, in lower case.
+func (n node) hostname() string {
+	name := strings.ToLower(n.text(telephony.MaxDomainLen))
+	if name == "" {
+		return ""
+	}
+	if err := telephony.CheckDomain("", name); err != nil {
+		n.refuse("%s", reason(err))
+		return ""
+	}
+	host, _, _ := strings.Cut(name, ".")
+	return host
+}
+
+// reason is an error's text without the field name: the problem has the key.
+func reason(err error) string {
+	if fe, ok := telephony.AsFieldError(err); ok {
+		return fe.Reason
+	}
+	return err.Error()
+}
