@@ -205,8 +205,10 @@ func Factory(version string) State {
 // Cmdline is the kernel command line of slot n whose root file system is root.
 //
 // A panic restarts the machine after ten seconds, so that the loader can count
-// it; a root that does not appear within 30 seconds is a panic too.
+// it; a root that does not appear within 30 seconds is a panic too. "gpt" lets
+// the kernel use the second copy of the partition table when a power cut hit
+// the writing of the first.
 func Cmdline(n Name, root string) string {
-	return "root=" + root + " rootfstype=squashfs rootwait=30 ro init=/gokrazy/init" +
+	return "root=" + root + " rootfstype=squashfs rootwait=30 gpt ro init=/gokrazy/init" +
 		" panic=10 oops=panic quiet console=tty0 console=ttyS0,115200 ringfence.slot=" + string(n)
 }
