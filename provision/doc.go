@@ -1,0 +1,3 @@
+// Package provision hands phones their configuration from random directories
+// that nobody can guess.
+package provision
