@@ -1,0 +1,173 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"ringfence/internal/telephony"
+)
+
+const callRecordTable = "call_record"
+
+const callRecordColumns = `tenant_id, id, node_id, direction,
+	caller_number, caller_name, caller_addr, callee_number, callee_name, callee_addr,
+	started_at, rang_at, answered_at, ended_at, reason, status,
+	caller_codec, caller_packets, caller_dropped, caller_lost, caller_jitter,
+	callee_codec, callee_packets, callee_dropped, callee_lost, callee_jitter`
+
+func callRecordValues(r telephony.CallRecord) []any {
+	v := []any{r.Tenant, string(r.ID), string(r.Node), r.Direction,
+		r.Caller.Number, r.Caller.Name, addrPortText(r.Caller.Addr), r.Callee.Number, r.Callee.Name, addrPortText(r.Callee.Addr),
+		micros(r.Started), orNull(r.Rang), orNull(r.Answered), micros(r.Ended), string(r.Reason), r.StatusCode}
+	for _, l := range []telephony.LegQuality{r.CallerLeg, r.CalleeLeg} {
+		v = append(v, l.Codec, clamp(l.Packets), clamp(l.Dropped), clamp(l.LostRTP), jitterMicros(l.JitterMs))
+	}
+	return v
+}
+
+// clamp keeps a counter inside SQLite's signed range.
+func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
+
+func jitterMicros(ms float64) int64 {
+	if math.IsNaN(ms) {
+		return 0
+	}
+	return int64(math.Round(min(max(ms, 0), 1e9) * 1000))
+}
+
+func scanCallRecord(scan func(...any) error) (r telephony.CallRecord, err error) {
+	var caller, callee string
+	var started, ended, callerJitter, calleeJitter int64
+	var rang, answered sql.NullInt64
+	err = scan(&r.Tenant, &r.ID, &r.Node, &r.Direction,
+		&r.Caller.Number, &r.Caller.Name, &caller, &r.Callee.Number, &r.Callee.Name, &callee,
+		&started, &rang, &answered, &ended, &r.Reason, &r.StatusCode,
+		&r.CallerLeg.Codec, &r.CallerLeg.Packets, &r.CallerLeg.Dropped, &r.CallerLeg.LostRTP, &callerJitter,
+		&r.CalleeLeg.Codec, &r.CalleeLeg.Packets, &r.CalleeLeg.Dropped, &r.CalleeLeg.LostRTP, &calleeJitter)
+	r.Caller.Addr, r.Callee.Addr = parseAddrPort(caller), parseAddrPort(callee)
+	r.Started, r.Rang, r.Answered, r.Ended = fromMicros(started), fromNull(rang), fromNull(answered), fromMicros(ended)
+	r.CallerLeg.JitterMs, r.CalleeLeg.JitterMs = float64(callerJitter)/1000, float64(calleeJitter)/1000
+	return r, err
+}
+
+// AppendCallRecords stores finished calls in one transaction. A record that is
+// there already is left as it is, so a batch may be repeated; records of a
+// tenant that is gone are left out.
+func (s *Store) AppendCallRecords(ctx context.Context, records []telephony.CallRecord) error {
+	if len(records) == 0 {
+		return nil
+	}
+	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		stmt, err := tx.PrepareContext(ctx, `INSERT INTO call_record (`+callRecordColumns+`)
+			SELECT ?1`+strings.Repeat(", ?", 25)+` WHERE EXISTS (SELECT 1 FROM tenant WHERE id = ?1) ON CONFLICT (tenant_id, id) DO NOTHING`)
+		if err != nil {
+			return err
+		}
+		defer stmt.Close()
+		for _, r := range records {
+			if _, err := stmt.ExecContext(ctx, callRecordValues(r)...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("storing call records: %w", err)
+	}
+	return nil
+}
+
+// CallRecordFilter chooses call records, the latest started first.
+type CallRecordFilter struct {
+	Before    time.Time // only calls started before; zero is no bound
+	Cursor    string    // where the page before ended; empty is the first page
+	Limit     int       // 1..1000; 0 is 100
+	Extension string    // only calls from or to this number; empty is all
+}
+
+// CallRecords lists the scope's calls and the cursor of the next page, empty
+// at the end. A malformed cursor is a *telephony.FieldError.
+func (sc Scope) CallRecords(ctx context.Context, f CallRecordFilter) (records []telephony.CallRecord, next string, err error) {
+	if f.Limit <= 0 || f.Limit > 1000 {
+		f.Limit = 100
+	}
+	before, id := int64(math.MaxInt64), ""
+	if !f.Before.IsZero() {
+		before = micros(f.Before)
+	}
+	if f.Cursor != "" {
+		if before, id, err = parseCursor(f.Cursor); err != nil {
+			return nil, "", err
+		}
+	}
+	records, err = sc.callRecords(ctx, f, before, id)
+	if err != nil {
+		return nil, "", fmt.Errorf("reading call records: %w", err)
+	}
+	if len(records) > f.Limit {
+		records = records[:f.Limit]
+		last := records[f.Limit-1]
+		next = strconv.FormatInt(micros(last.Started), 10) + "." + string(last.ID)
+	}
+	return records, next, nil
+}
+
+func (sc Scope) callRecords(ctx context.Context, f CallRecordFilter, before int64, id string) ([]telephony.CallRecord, error) {
+	const page = ` AND (started_at, id) < (?2, ?3) ORDER BY started_at DESC, id DESC LIMIT ?4`
+	if f.Extension == "" {
+		return collect(ctx, sc.s.readers, scanCallRecord, `SELECT `+callRecordColumns+` FROM call_record
+			WHERE tenant_id = ?1`+page, sc.tenant, before, id, f.Limit+1)
+	}
+	// Each half walks its own index; UNION drops a call from a number to itself.
+	const half = `SELECT * FROM (SELECT ` + callRecordColumns + ` FROM call_record WHERE tenant_id = ?1 AND `
+	return collect(ctx, sc.s.readers, scanCallRecord,
+		half+`caller_number = ?5`+page+`) UNION `+half+`callee_number = ?5`+page+`) ORDER BY started_at DESC, id DESC LIMIT ?4`,
+		sc.tenant, before, id, f.Limit+1, f.Extension)
+}
+
+func parseCursor(cursor string) (before int64, id string, err error) {
+	at, id, ok := strings.Cut(cursor, ".")
+	before, err = strconv.ParseInt(at, 10, 64)
+	if !ok || err != nil {
+		return 0, "", &telephony.FieldError{Field: "cursor", Reason: "is none that a page before gave"}
+	}
+	return before, id, nil
+}
+
+// CountCallRecords counts the scope's calls started at or after since.
+func (sc Scope) CountCallRecords(ctx context.Context, since time.Time) (n int, err error) {
+	err = sc.s.readers.QueryRowContext(ctx, `SELECT count(*) FROM call_record WHERE tenant_id = ? AND started_at >= ?`,
+		sc.tenant, micros(since)).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("counting call records: %w", err)
+	}
+	return n, nil
+}
+
+// pruneCallRecords removes the oldest records above the bound, a bounded
+// number at a time so that the writer is not held up.
+func (s *Store) pruneCallRecords(ctx context.Context) error {
+	const step = 5000
+	for {
+		var n int
+		if err := s.readers.QueryRowContext(ctx, `SELECT count(*) FROM call_record`).Scan(&n); err != nil {
+			return err
+		}
+		if n <= s.o.MaxCallRecords {
+			return nil
+		}
+		err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, `DELETE FROM call_record WHERE rowid IN
+				(SELECT rowid FROM call_record ORDER BY ended_at LIMIT ?)`, min(step, n-s.o.MaxCallRecords))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+
+	"modernc.org/sqlite"
+)
+
+// deferCheckAbove is the database size in bytes above which the call records,
+// the only table without a small bound, are checked after the start instead of
+// before it.
+const deferCheckAbove = 64 << 20
+
+// openForCheck opens a database so that looking changes nothing: the write-
+// ahead log is neither checkpointed nor removed, the evidence stays.
+func openForCheck(path string) *sql.DB {
+	q := url.Values{"mode": {"ro"}, "_defensive": {"1"}, "_pragma": {"busy_timeout(10000)", "trusted_schema(OFF)", "cell_size_check(ON)"}}
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}
+	db := sql.OpenDB(connector{&sqlite.Driver{}, u.String()})
+	db.SetMaxOpenConns(1)
+	return db
+}
+
+// checkFile refuses what SQLite would take for an empty database.
+func checkFile(path string) (size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	header := make([]byte, 100)
+	if _, err := io.ReadFull(f, header); err != nil {
+		return 0, &CorruptError{Path: path, Reason: "the file is too short to hold a database"}
+	}
+	if !bytes.HasPrefix(header, []byte("SQLite format 3\x00")) {
+		return 0, &CorruptError{Path: path, Reason: "the file does not begin like a database"}
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// checkReport is what a check found out.
+type checkReport struct {
+	version  int
+	progress progress
+	deferred bool // the call records are still to be checked
+}
+
+// check reads a database whole and compares it with its structure, its sums
+// and, if given, the witness. Every fault of the content is a *CorruptError.
+func check(ctx context.Context, path string, k *keys, last *progress, mayDefer bool) (checkReport, error) {
+	var r checkReport
+	size, err := checkFile(path)
+	if err != nil {
+		return r, err
+	}
+	r.deferred = mayDefer && size > deferCheckAbove
+	db := openForCheck(path)
+	defer db.Close()
+	if err := checkContent(ctx, db, k, last, &r); err != nil {
+		var ce *CorruptError
+		switch {
+		case errors.As(err, &ce), ctx.Err() != nil, code(err) != 0 && !damaged(err):
+			return r, fmt.Errorf("checking database: %w", err)
+		}
+		return r, &CorruptError{Path: path, Reason: err.Error()}
+	}
+	return r, nil
+}
+
+func checkContent(ctx context.Context, db *sql.DB, k *keys, last *progress, r *checkReport) error {
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	names, err := tables(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if err := checkStructure(ctx, tx, names, r.deferred); err != nil {
+		return err
+	}
+	if r.version, err = versionOf(ctx, tx); err != nil {
+		return err
+	}
+	if err := checkKey(ctx, tx, k); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if r.deferred && name == callRecordTable {
+			continue
+		}
+		if err := compareSum(ctx, tx, k, name); err != nil {
+			return err
+		}
+	}
+	if r.progress, err = progressOf(ctx, tx); err != nil {
+		return err
+	}
+	if last != nil {
+		return compareWitness(ctx, tx, r.progress, *last)
+	}
+	return nil
+}
+
+func checkStructure(ctx context.Context, q queryer, names []string, deferred bool) error {
+	if !deferred {
+		return integrity(ctx, q, `PRAGMA integrity_check(5)`)
+	}
+	for _, name := range names {
+		if name == callRecordTable {
+			continue
+		}
+		if err := integrity(ctx, q, `PRAGMA integrity_check("`+name+`")`); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func integrity(ctx context.Context, q queryer, pragma string) error {
+	found, err := collect(ctx, q, func(scan func(...any) error) (s string, err error) { return s, scan(&s) }, pragma)
+	if err != nil {
+		return err
+	}
+	if len(found) != 1 || found[0] != "ok" {
+		return fmt.Errorf("integrity check: %q", found)
+	}
+	return nil
+}
+
+func checkKey(ctx context.Context, q queryer, k *keys) error {
+	var id string
+	if err := q.QueryRowContext(ctx, `SELECT key_id FROM meta WHERE id = 1`).Scan(&id); err != nil {
+		return fmt.Errorf("reading key id: %w", err)
+	}
+	if id != k.id {
+		return errors.New("the key file belongs to another database")
+	}
+	return nil
+}
+
+// progressOf reads how far the database has come.
+func progressOf(ctx context.Context, q queryer) (p progress, err error) {
+	if err := q.QueryRowContext(ctx, `SELECT commits FROM meta WHERE id = 1`).Scan(&p.Commits); err != nil {
+		return p, fmt.Errorf("reading commit count: %w", err)
+	}
+	p.Seq, p.Head, err = chainHead(ctx, q)
+	return p, err
+}
+
+// compareWitness says whether acknowledged commits are missing.
+func compareWitness(ctx context.Context, q queryer, have, last progress) error {
+	if have.Commits < last.Commits || have.Seq < last.Seq {
+		return fmt.Errorf("%d acknowledged commits are missing", last.Commits-min(have.Commits, last.Commits))
+	}
+	if last.Seq == 0 {
+		return nil
+	}
+	var hash []byte
+	if err := q.QueryRowContext(ctx, `SELECT hash FROM change WHERE seq = ?`, int64(last.Seq)).Scan(&hash); err != nil {
+		return fmt.Errorf("reading the last acknowledged change: %w", err)
+	}
+	if !bytes.Equal(hash, last.Head[:]) {
+		return errors.New("the history of changes is another one than was acknowledged")
+	}
+	return nil
+}

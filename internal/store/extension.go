@@ -1,0 +1,284 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"ringfence/internal/telephony"
+)
+
+const extensionColumns = `tenant_id, id, number, display_name, ha1, ha1_sha256, no_answer, provision_path`
+
+func scanExtension(scan func(...any) error) (e telephony.Extension, err error) {
+	var noAnswer int64
+	err = scan(&e.Tenant, &e.ID, &e.Number, &e.DisplayName, &e.HA1, &e.HA1SHA256, &noAnswer, &e.ProvisionPath)
+	e.NoAnswer = time.Duration(noAnswer) * time.Millisecond
+	return e, err
+}
+
+func readExtensions(ctx context.Context, q queryer) ([]telephony.Extension, error) {
+	out, err := collect(ctx, q, scanExtension, `SELECT `+extensionColumns+` FROM extension ORDER BY tenant_id, id`)
+	if err != nil {
+		return nil, fmt.Errorf("reading extensions: %w", err)
+	}
+	return out, nil
+}
+
+func readExtension(ctx context.Context, q queryer, key extensionID) (telephony.Extension, error) {
+	e, err := scanExtension(q.QueryRowContext(ctx, `SELECT `+extensionColumns+` FROM extension WHERE tenant_id = ? AND id = ?`, key.tenant, key.id).Scan)
+	return e, notFound(err)
+}
+
+// extensionValue is what the history keeps of an extension: never a secret,
+// and the HA1 and the provisioning path are such.
+type extensionValue struct {
+	DisplayName string `json:"display_name"`
+	NoAnswer    int64  `json:"no_answer_ms"`
+}
+
+func valueOfExtension(e telephony.Extension) extensionValue {
+	return extensionValue{e.DisplayName, e.NoAnswer.Milliseconds()}
+}
+
+// MinSIPPassword is the fewest characters a SIP password may have. Generated
+// ones have 20 or more; nobody has to remember them.
+const MinSIPPassword = 12
+
+// checkSIPPassword bounds what goes into digests and phone configurations.
+func checkSIPPassword(password string) error {
+	refuse := func(reason string) error {
+		return &telephony.FieldError{Field: "sip_password", Reason: reason}
+	}
+	if len(password) < MinSIPPassword {
+		return refuse(fmt.Sprintf("must have at least %d characters", MinSIPPassword))
+	}
+	if len(password) > 64 {
+		return refuse("is longer than 64 characters")
+	}
+	for _, c := range []byte(password) {
+		if c < '!' || c > '~' {
+			return refuse("may only hold printable ASCII characters without spaces")
+		}
+	}
+	return nil
+}
+
+// Extension reads one extension of the scope as this transaction sees it.
+func (tx *Tx) Extension(number string) (telephony.Extension, error) {
+	e, err := scanExtension(tx.row(`SELECT `+extensionColumns+` FROM extension WHERE tenant_id = ? AND number = ?`, tx.scope, number).Scan)
+	if err != nil {
+		return e, fmt.Errorf("reading extension: %w", notFound(err))
+	}
+	return e, nil
+}
+
+// CreateExtension adds an extension with its SIP password, of which it keeps
+// the HA1 and an encrypted copy, and allots ID and ProvisionPath. A zero
+// NoAnswer becomes the default.
+func (tx *Tx) CreateExtension(e telephony.Extension, sipPassword string) (telephony.Extension, error) {
+	if err := tx.tenantOnly(); err != nil {
+		return e, err
+	}
+	if err := tx.own(&e.Tenant); err != nil {
+		return e, err
+	}
+	t, err := tx.Tenant()
+	if err != nil {
+		return e, err
+	}
+	if e.NoAnswer == 0 {
+		e.NoAnswer = telephony.DefaultNoAnswer
+	}
+	if err := e.Validate(t); err != nil {
+		return e, err
+	}
+	if err := checkSIPPassword(sipPassword); err != nil {
+		return e, err
+	}
+	var n int
+	if err := tx.row(`SELECT count(*) FROM extension WHERE tenant_id = ? AND number = ?`, e.Tenant, e.Number).Scan(&n); err != nil {
+		return e, fmt.Errorf("creating extension %s: %w", e.Number, err)
+	}
+	if n > 0 {
+		return e, taken("number", "is used by another extension")
+	}
+	if e.ID, err = tx.nextID(); err != nil {
+		return e, err
+	}
+	e.HA1, e.HA1SHA256 = ha1(e.Number, t.Domain, sipPassword)
+	e.ProvisionPath = newProvisionPath()
+	_, err = tx.exec(`INSERT INTO extension (`+extensionColumns+`, sip_password) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		e.Tenant, e.ID, e.Number, e.DisplayName, e.HA1, e.HA1SHA256, e.NoAnswer.Milliseconds(), e.ProvisionPath,
+		tx.s.keys.seal(e.Tenant, e.Number, sipPassword))
+	if err != nil {
+		return e, fmt.Errorf("creating extension %s: %w", e.Number, err)
+	}
+	tx.touchExtension(e.Tenant, e.ID)
+	tx.note(KindExtension, "create", e.Number, valueOfExtension(e))
+	return e, nil
+}
+
+// nextID allots an id in the scope; ids are never used twice.
+func (tx *Tx) nextID() (id int64, err error) {
+	err = tx.row(`UPDATE tenant SET next_id = next_id + 1 WHERE id = ? RETURNING next_id - 1`, tx.scope).Scan(&id)
+	if err != nil {
+		return 0, fmt.Errorf("allotting an id: %w", err)
+	}
+	return id, nil
+}
+
+// PutExtension changes display name and ringing time of the extension with
+// e.Number. Password, HA1 and ProvisionPath have methods of their own and are
+// not looked at.
+func (tx *Tx) PutExtension(e telephony.Extension) error {
+	if err := tx.tenantOnly(); err != nil {
+		return err
+	}
+	if err := tx.own(&e.Tenant); err != nil {
+		return err
+	}
+	old, err := tx.Extension(e.Number)
+	if err != nil {
+		return err
+	}
+	t, err := tx.Tenant()
+	if err != nil {
+		return err
+	}
+	if err := e.Validate(t); err != nil {
+		return err
+	}
+	if valueOfExtension(e) == valueOfExtension(old) {
+		return nil
+	}
+	_, err = tx.exec(`UPDATE extension SET display_name = ?, no_answer = ? WHERE tenant_id = ? AND id = ?`,
+		e.DisplayName, e.NoAnswer.Milliseconds(), old.Tenant, old.ID)
+	if err != nil {
+		return fmt.Errorf("storing extension %s: %w", e.Number, err)
+	}
+	tx.touchExtension(old.Tenant, old.ID)
+	tx.note(KindExtension, "put", e.Number, valueOfExtension(e))
+	return nil
+}
+
+// SetSIPPassword replaces the SIP password of an extension.
+func (tx *Tx) SetSIPPassword(number, password string) error {
+	if err := checkSIPPassword(password); err != nil {
+		return err
+	}
+	e, err := tx.Extension(number)
+	if err != nil {
+		return err
+	}
+	t, err := tx.Tenant()
+	if err != nil {
+		return err
+	}
+	if err := tx.storeSIPPassword(e, t.Domain, password); err != nil {
+		return err
+	}
+	tx.note(KindExtension, "sip_password", number, nil)
+	return nil
+}
+
+func (tx *Tx) storeSIPPassword(e telephony.Extension, realm, password string) error {
+	md5Hex, sha256Hex := ha1(e.Number, realm, password)
+	_, err := tx.exec(`UPDATE extension SET ha1 = ?, ha1_sha256 = ?, sip_password = ? WHERE tenant_id = ? AND id = ?`,
+		md5Hex, sha256Hex, tx.s.keys.seal(e.Tenant, e.Number, password), e.Tenant, e.ID)
+	if err != nil {
+		return fmt.Errorf("storing SIP password of extension %s: %w", e.Number, err)
+	}
+	tx.touchExtension(e.Tenant, e.ID)
+	return nil
+}
+
+// changeRealm computes every HA1 of the tenant anew; HA1 is bound to the realm
+// (RFC 7616 section 3.4.2).
+func (tx *Tx) changeRealm(t telephony.Tenant) error {
+	type secret struct {
+		telephony.Extension
+		sealed []byte
+	}
+	all, err := collect(tx.ctx, tx.tx, func(scan func(...any) error) (s secret, err error) {
+		return s, scan(&s.Tenant, &s.ID, &s.Number, &s.sealed)
+	}, `SELECT tenant_id, id, number, sip_password FROM extension WHERE tenant_id = ?`, t.ID)
+	if err != nil {
+		return fmt.Errorf("reading SIP passwords of tenant %d: %w", t.ID, err)
+	}
+	for _, s := range all {
+		password, err := tx.s.keys.open(s.Tenant, s.Number, s.sealed)
+		if err != nil {
+			return err
+		}
+		if err := tx.storeSIPPassword(s.Extension, t.Domain, password); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RotateProvisionPath gives an extension a new random directory for its
+// phones' configuration; the old one is gone.
+func (tx *Tx) RotateProvisionPath(number string) (path string, err error) {
+	e, err := tx.Extension(number)
+	if err != nil {
+		return "", err
+	}
+	path = newProvisionPath()
+	if _, err := tx.exec(`UPDATE extension SET provision_path = ? WHERE tenant_id = ? AND id = ?`, path, e.Tenant, e.ID); err != nil {
+		return "", fmt.Errorf("storing provisioning path of extension %s: %w", number, err)
+	}
+	tx.touchExtension(e.Tenant, e.ID)
+	tx.note(KindExtension, "provision_path", number, nil)
+	return path, nil
+}
+
+// DeleteExtension removes an extension with its secrets, its provisioning path
+// and its registrations. Users who had it stay, without an extension; call
+// records stay.
+func (tx *Tx) DeleteExtension(number string) error {
+	e, err := tx.Extension(number)
+	if err != nil {
+		return err
+	}
+	r, err := tx.exec(`UPDATE user SET extension_id = NULL WHERE tenant_id = ? AND extension_id = ?`, e.Tenant, e.ID)
+	if err != nil {
+		return fmt.Errorf("deleting extension %s: %w", number, err)
+	}
+	if n, err := r.RowsAffected(); err != nil || n > 0 {
+		tx.touch(KindUser, e.Tenant)
+	}
+	for _, query := range []string{
+		`DELETE FROM binding WHERE tenant_id = ?1 AND aor_user = ?2`,
+		`DELETE FROM extension WHERE tenant_id = ?1 AND number = ?2`,
+	} {
+		if _, err := tx.exec(query, e.Tenant, number); err != nil {
+			return fmt.Errorf("deleting extension %s: %w", number, err)
+		}
+	}
+	tx.touchExtension(e.Tenant, e.ID)
+	tx.note(KindExtension, "delete", number, nil)
+	return nil
+}
+
+// SIPPassword decrypts an extension's SIP password. Reading it is written to
+// the history before the password is handed out.
+func (sc Scope) SIPPassword(ctx context.Context, actor telephony.Actor, number string) (password string, err error) {
+	err = sc.s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		var sealed []byte
+		err := tx.QueryRowContext(ctx, `SELECT sip_password FROM extension WHERE tenant_id = ? AND number = ?`, sc.tenant, number).Scan(&sealed)
+		if err != nil {
+			return fmt.Errorf("reading SIP password: %w", notFound(err))
+		}
+		if password, err = sc.s.keys.open(sc.tenant, number, sealed); err != nil {
+			return err
+		}
+		return recordIn(ctx, tx, sc.tenant, actor, "extension.sip_password_read", number, nil)
+	})
+	if err != nil {
+		return "", err
+	}
+	return password, nil
+}

@@ -1,0 +1,129 @@
+package store
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/md5"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"os"
+	"strings"
+
+	"ringfence/internal/telephony"
+)
+
+// keyPrefix names the format of the key file: one line, prefix and 32 bytes
+// in hexadecimal.
+const keyPrefix = "ringfence-key-1 "
+
+// keys are the secrets derived from the key file. The file stands outside the
+// database, so that a stolen database alone gives no SIP password away.
+type keys struct {
+	id      string // fingerprint, kept in the database
+	sealing cipher.AEAD
+	sums    []byte
+}
+
+func newKeys(master []byte) (*keys, error) {
+	derive := func(info string) ([]byte, error) { return hkdf.Key(sha256.New, master, nil, info, 32) }
+	id, err := derive("ringfence key id")
+	if err != nil {
+		return nil, fmt.Errorf("deriving keys: %w", err)
+	}
+	seal, err := derive("ringfence sip password")
+	if err != nil {
+		return nil, fmt.Errorf("deriving keys: %w", err)
+	}
+	sums, err := derive("ringfence row sums")
+	if err != nil {
+		return nil, fmt.Errorf("deriving keys: %w", err)
+	}
+	block, err := aes.NewCipher(seal)
+	if err != nil {
+		return nil, fmt.Errorf("deriving keys: %w", err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, fmt.Errorf("deriving keys: %w", err)
+	}
+	return &keys{id: hex.EncodeToString(id[:8]), sealing: aead, sums: sums}, nil
+}
+
+// createKeys writes a new key file, readable by its owner only, in one step:
+// it is there whole or not at all.
+func createKeys(path string) (*keys, error) {
+	master := make([]byte, 32)
+	rand.Read(master)
+	if err := writeFile(path, []byte(keyPrefix+hex.EncodeToString(master)+"\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("creating key file: %w", err)
+	}
+	return newKeys(master)
+}
+
+// loadKeys reads the key file and refuses one that others may read.
+func loadKeys(path string) (*keys, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading key file: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("reading key file %s: mode %#o lets others read it; want 0600", path, info.Mode().Perm())
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading key file: %w", err)
+	}
+	hexKey, ok := strings.CutPrefix(string(text), keyPrefix)
+	master, err := hex.DecodeString(strings.TrimSuffix(hexKey, "\n"))
+	if !ok || err != nil || len(master) != 32 {
+		return nil, &CorruptError{Path: path, Reason: "not a key file"}
+	}
+	return newKeys(master)
+}
+
+// sealVersion leads every encrypted value, so that the way of sealing can change.
+const sealVersion = 1
+
+// associated binds an encrypted password to its extension: a value copied to
+// another row does not open there.
+func associated(tenant telephony.TenantID, number string) []byte {
+	return fmt.Appendf(nil, "sip-password\x00%d\x00%s", tenant, number)
+}
+
+func (k *keys) seal(tenant telephony.TenantID, number, password string) []byte {
+	return k.sealing.Seal([]byte{sealVersion}, nil, []byte(password), associated(tenant, number))
+}
+
+func (k *keys) open(tenant telephony.TenantID, number string, sealed []byte) (string, error) {
+	if len(sealed) == 0 || sealed[0] != sealVersion {
+		return "", fmt.Errorf("decrypting SIP password of extension %s: unknown format", number)
+	}
+	plain, err := k.sealing.Open(nil, nil, sealed[1:], associated(tenant, number))
+	if err != nil {
+		return "", fmt.Errorf("decrypting SIP password of extension %s: %w", number, err)
+	}
+	return string(plain), nil
+}
+
+func (k *keys) rowMAC() hash.Hash { return hmac.New(sha256.New, k.sums) }
+
+// ha1 is H(user:realm:password) of RFC 7616 section 3.4.2, for MD5 and SHA-256.
+func ha1(user, realm, password string) (md5Hex, sha256Hex string) {
+	a1 := []byte(user + ":" + realm + ":" + password)
+	m, s := md5.Sum(a1), sha256.Sum256(a1)
+	return hex.EncodeToString(m[:]), hex.EncodeToString(s[:])
+}
+
+// newProvisionPath is 128 random bits in lower case base32: the name of the
+// directory of an extension's phone configuration.
+func newProvisionPath() string {
+	b := make([]byte, 16)
+	rand.Read(b)
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b))
+}

@@ -1,0 +1,172 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"ringfence/internal/ports"
+	"ringfence/internal/telephony"
+)
+
+// settingField is one setting as a row of its own. A setting that has no row
+// keeps its default, so new settings need no migration.
+type settingField struct {
+	name string
+	node bool // a fact of this machine: kept in node_setting
+	of   func(*telephony.Settings) any
+}
+
+// settingFields lists every field of telephony.Settings except Ports, which
+// have a table of their own. A test fails if one is missing.
+func settingFields() []settingField {
+	return []settingField{
+		{"setup_done", false, func(s *telephony.Settings) any { return &s.SetupDone }},
+		{"public_address", true, func(s *telephony.Settings) any { return &s.PublicAddress }},
+		{"advertise_always", true, func(s *telephony.Settings) any { return &s.AdvertiseAlways }},
+		{"session_idle", false, func(s *telephony.Settings) any { return &s.SessionIdle }},
+		{"session_max", false, func(s *telephony.Settings) any { return &s.SessionMax }},
+		{"login_failures", false, func(s *telephony.Settings) any { return &s.LoginFailures }},
+		{"login_block", false, func(s *telephony.Settings) any { return &s.LoginBlock }},
+	}
+}
+
+// Settings reads the box-wide settings as this transaction sees them.
+func (tx *Tx) Settings() (telephony.Settings, error) {
+	return readSettings(tx.ctx, tx.tx, tx.s.node)
+}
+
+// PutSettings replaces the box-wide settings.
+func (tx *Tx) PutSettings(v telephony.Settings) error {
+	if err := tx.systemOnly(); err != nil {
+		return err
+	}
+	if err := v.Validate(); err != nil {
+		return err
+	}
+	old, err := tx.Settings()
+	if err != nil {
+		return err
+	}
+	changed := make(map[string]any)
+	for _, f := range settingFields() {
+		if err := tx.putSetting(f, &old, &v, changed); err != nil {
+			return err
+		}
+	}
+	if err := tx.putPorts(old.Ports, v.Ports, changed); err != nil {
+		return err
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	tx.touched.settings = true
+	tx.note(KindSettings, "put", "", changed)
+	return nil
+}
+
+func (tx *Tx) putSetting(f settingField, old, v *telephony.Settings, changed map[string]any) error {
+	was, err := json.Marshal(f.of(old))
+	if err != nil {
+		return fmt.Errorf("encoding setting %s: %w", f.name, err)
+	}
+	text, err := json.Marshal(f.of(v))
+	if err != nil {
+		return fmt.Errorf("encoding setting %s: %w", f.name, err)
+	}
+	if string(was) == string(text) {
+		return nil
+	}
+	changed[f.name] = json.RawMessage(text)
+	if f.node {
+		_, err = tx.exec(`INSERT INTO node_setting (node_id, name, value) VALUES (?1, ?2, ?3)
+			ON CONFLICT (node_id, name) DO UPDATE SET value = ?3`, string(tx.s.node), f.name, string(text))
+	} else {
+		_, err = tx.exec(`INSERT INTO setting (name, value) VALUES (?1, ?2)
+			ON CONFLICT (name) DO UPDATE SET value = ?2`, f.name, string(text))
+	}
+	if err != nil {
+		return fmt.Errorf("storing setting %s: %w", f.name, err)
+	}
+	return nil
+}
+
+func (tx *Tx) putPorts(old, v []ports.Override, changed map[string]any) error {
+	before, err := json.Marshal(sortedPorts(old))
+	if err != nil {
+		return fmt.Errorf("encoding ports: %w", err)
+	}
+	after, err := json.Marshal(sortedPorts(v))
+	if err != nil {
+		return fmt.Errorf("encoding ports: %w", err)
+	}
+	if string(before) == string(after) {
+		return nil
+	}
+	changed["ports"] = json.RawMessage(after)
+	if _, err := tx.exec(`DELETE FROM node_port WHERE node_id = ?`, string(tx.s.node)); err != nil {
+		return fmt.Errorf("storing ports: %w", err)
+	}
+	for _, o := range v {
+		_, err := tx.exec(`INSERT INTO node_port (node_id, service, enabled, first, last) VALUES (?, ?, ?, ?, ?)`,
+			string(tx.s.node), string(o.ID), o.Enabled, o.First, o.Last)
+		if isUnique(err) {
+			return &telephony.FieldError{Field: "ports", Reason: fmt.Sprintf("names service %s twice", o.ID)}
+		}
+		if err != nil {
+			return fmt.Errorf("storing ports: %w", err)
+		}
+	}
+	return nil
+}
+
+func sortedPorts(v []ports.Override) []ports.Override {
+	v = slices.Clone(v)
+	slices.SortFunc(v, func(a, b ports.Override) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	return v
+}
+
+func readSettings(ctx context.Context, q queryer, node telephony.NodeID) (telephony.Settings, error) {
+	v := telephony.DefaultSettings()
+	rows, err := collect(ctx, q, func(scan func(...any) error) (r [2]string, err error) { return r, scan(&r[0], &r[1]) },
+		`SELECT name, value FROM setting UNION ALL SELECT name, value FROM node_setting WHERE node_id = ?`, string(node))
+	if err != nil {
+		return v, fmt.Errorf("reading settings: %w", err)
+	}
+	fields := settingFields()
+	for _, r := range rows {
+		// A row that is not known any more belongs to another version of the
+		// program and stays for it.
+		i := slices.IndexFunc(fields, func(f settingField) bool { return f.name == r[0] })
+		if i < 0 {
+			continue
+		}
+		if err := json.Unmarshal([]byte(r[1]), fields[i].of(&v)); err != nil {
+			return v, fmt.Errorf("reading setting %s: %w", r[0], err)
+		}
+	}
+	v.Ports, err = readPorts(ctx, q, node)
+	return v, err
+}
+
+func readPorts(ctx context.Context, q queryer, node telephony.NodeID) ([]ports.Override, error) {
+	out, err := collect(ctx, q, func(scan func(...any) error) (o ports.Override, err error) {
+		var enabled sql.NullBool
+		err = scan(&o.ID, &enabled, &o.First, &o.Last)
+		if enabled.Valid {
+			o.Enabled = &enabled.Bool
+		}
+		return o, err
+	}, `SELECT service, enabled, first, last FROM node_port WHERE node_id = ? ORDER BY service`, string(node))
+	if err != nil {
+		return nil, fmt.Errorf("reading ports: %w", err)
+	}
+	return out, nil
+}

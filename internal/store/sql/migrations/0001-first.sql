@@ -1,0 +1,198 @@
+-- The newest schema, whole. Every opened database is compared with it; older
+-- databases reach it through sql/migrations. STRICT everywhere; no REAL
+-- columns (the row sums want one exact representation); times are Unix
+-- microseconds, durations milliseconds, NULL is "never".
+--
+-- Tenant rows have composite keys (tenant_id, ...), so that a foreign key can
+-- never point into another tenant. Facts of one machine (addresses, ports)
+-- stand in node_* tables only.
+
+-- One row: what this database is and how far it has come.
+CREATE TABLE meta (
+  id          INTEGER PRIMARY KEY CHECK (id = 1),
+  version     INTEGER NOT NULL,  -- of the schema; equals PRAGMA user_version
+  rev         INTEGER NOT NULL,  -- of the settings
+  commits     INTEGER NOT NULL,  -- every committed write transaction
+  next_tenant INTEGER NOT NULL,  -- ids are never used twice
+  key_id      TEXT    NOT NULL,  -- fingerprint of the key file
+  created_at  INTEGER NOT NULL
+) STRICT;
+
+-- Per table the number of rows and a keyed sum over all of them.
+CREATE TABLE row_sum (
+  name  TEXT PRIMARY KEY,
+  count INTEGER NOT NULL,
+  sum   BLOB    NOT NULL
+) STRICT;
+
+-- Hash-chained history of all changes: audit log and configuration history.
+CREATE TABLE change (
+  seq        INTEGER PRIMARY KEY,
+  rev        INTEGER NOT NULL,
+  tenant_id  INTEGER NOT NULL,
+  at         INTEGER NOT NULL,
+  actor_kind TEXT    NOT NULL,
+  actor_name TEXT    NOT NULL,
+  actor_addr TEXT    NOT NULL,
+  kind       TEXT    NOT NULL,
+  object     TEXT    NOT NULL,
+  payload    TEXT    NOT NULL,  -- JSON, never a secret
+  prev       BLOB    NOT NULL,
+  hash       BLOB    NOT NULL
+) STRICT;
+CREATE INDEX change_tenant ON change (tenant_id, seq);
+
+-- This machine and, one day, its peers.
+CREATE TABLE node (
+  id    TEXT PRIMARY KEY,
+  epoch INTEGER NOT NULL  -- counts starts
+) STRICT;
+
+CREATE TABLE node_setting (
+  node_id TEXT NOT NULL REFERENCES node (id),
+  name    TEXT NOT NULL,
+  value   TEXT NOT NULL,  -- JSON
+  PRIMARY KEY (node_id, name)
+) STRICT;
+
+CREATE TABLE node_port (
+  node_id TEXT    NOT NULL REFERENCES node (id),
+  service TEXT    NOT NULL,
+  enabled INTEGER CHECK (enabled IN (0, 1)),  -- NULL keeps the table's default
+  first   INTEGER NOT NULL CHECK (first BETWEEN 0 AND 65535),
+  last    INTEGER NOT NULL CHECK (last BETWEEN 0 AND 65535),
+  PRIMARY KEY (node_id, service)
+) STRICT;
+
+CREATE TABLE setting (
+  name  TEXT PRIMARY KEY,
+  value TEXT NOT NULL  -- JSON
+) STRICT;
+
+-- Row 0 is the box itself, home of its administrators.
+CREATE TABLE tenant (
+  id              INTEGER PRIMARY KEY,
+  name            TEXT    NOT NULL,
+  domain          TEXT    NOT NULL UNIQUE,
+  extension_first TEXT    NOT NULL,
+  extension_last  TEXT    NOT NULL,
+  next_id         INTEGER NOT NULL DEFAULT 1,  -- of its users and extensions
+  CHECK ((id = 0) = (domain = ''))
+) STRICT;
+
+CREATE TABLE extension (
+  tenant_id      INTEGER NOT NULL REFERENCES tenant (id) ON DELETE CASCADE,
+  id             INTEGER NOT NULL,
+  number         TEXT    NOT NULL,
+  display_name   TEXT    NOT NULL,
+  no_answer      INTEGER NOT NULL,
+  provision_path TEXT    NOT NULL UNIQUE,
+  ha1            TEXT    NOT NULL,
+  ha1_sha256     TEXT    NOT NULL,
+  sip_password   BLOB    NOT NULL,  -- AES-256-GCM, bound to tenant and number
+  PRIMARY KEY (tenant_id, id),
+  UNIQUE (tenant_id, number),
+  CHECK (tenant_id <> 0)
+) STRICT;
+
+CREATE TABLE user (
+  tenant_id     INTEGER NOT NULL REFERENCES tenant (id) ON DELETE CASCADE,
+  id            INTEGER NOT NULL,
+  name          TEXT    NOT NULL UNIQUE,
+  first_name    TEXT    NOT NULL,
+  last_name     TEXT    NOT NULL,
+  email         TEXT    NOT NULL,
+  phone         TEXT    NOT NULL,
+  role          TEXT    NOT NULL,
+  extension_id  INTEGER,
+  must_change   INTEGER NOT NULL CHECK (must_change IN (0, 1)),
+  created_at    INTEGER NOT NULL,
+  password_hash TEXT    NOT NULL,  -- argon2id
+  PRIMARY KEY (tenant_id, id),
+  FOREIGN KEY (tenant_id, extension_id) REFERENCES extension (tenant_id, id),
+  CHECK ((role = 'system_admin') = (tenant_id = 0))
+) STRICT;
+CREATE INDEX user_extension ON user (tenant_id, extension_id);
+
+-- Web sessions; the cookie's value is kept as its hash only.
+CREATE TABLE session (
+  hash       BLOB PRIMARY KEY,
+  tenant_id  INTEGER NOT NULL,
+  user_id    INTEGER NOT NULL,
+  csrf       TEXT    NOT NULL,
+  addr       TEXT    NOT NULL,
+  user_agent TEXT    NOT NULL,
+  created_at INTEGER NOT NULL,
+  seen_at    INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  FOREIGN KEY (tenant_id, user_id) REFERENCES user (tenant_id, id) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX session_user ON session (tenant_id, user_id);
+
+-- Failed log-ins, per source prefix and per account.
+CREATE TABLE lockout (
+  kind      TEXT    NOT NULL CHECK (kind IN ('address', 'account')),
+  subject   TEXT    NOT NULL,
+  failures  INTEGER NOT NULL,
+  failed_at INTEGER NOT NULL,
+  until     INTEGER,
+  PRIMARY KEY (kind, subject)
+) STRICT;
+
+-- Registrations, written behind so that they survive a restart. RFC 5626
+-- section 6: instance and reg-id identify a flow, else the Contact does.
+CREATE TABLE binding (
+  tenant_id     INTEGER NOT NULL REFERENCES tenant (id) ON DELETE CASCADE,
+  aor_user      TEXT    NOT NULL,
+  aor_domain    TEXT    NOT NULL,
+  contact       TEXT    NOT NULL,
+  instance      TEXT    NOT NULL,
+  reg_id        INTEGER NOT NULL,
+  q             INTEGER NOT NULL,  -- thousandths
+  call_id       TEXT    NOT NULL,
+  cseq          INTEGER NOT NULL,
+  user_agent    TEXT    NOT NULL,
+  node_id       TEXT    NOT NULL,
+  epoch         INTEGER NOT NULL,
+  listener      TEXT    NOT NULL,
+  local         TEXT    NOT NULL,
+  remote        TEXT    NOT NULL,
+  token         TEXT    NOT NULL,
+  registered_at INTEGER NOT NULL,
+  expires_at    INTEGER NOT NULL,
+  PRIMARY KEY (tenant_id, aor_user, contact, instance, reg_id)
+) STRICT;
+
+-- Call detail records, one row per finished call.
+CREATE TABLE call_record (
+  tenant_id      INTEGER NOT NULL REFERENCES tenant (id) ON DELETE CASCADE,
+  id             TEXT    NOT NULL,
+  node_id        TEXT    NOT NULL,
+  direction      TEXT    NOT NULL,
+  caller_number  TEXT    NOT NULL,
+  caller_name    TEXT    NOT NULL,
+  caller_addr    TEXT    NOT NULL,
+  callee_number  TEXT    NOT NULL,
+  callee_name    TEXT    NOT NULL,
+  callee_addr    TEXT    NOT NULL,
+  started_at     INTEGER NOT NULL,
+  rang_at        INTEGER,
+  answered_at    INTEGER,
+  ended_at       INTEGER NOT NULL,
+  reason         TEXT    NOT NULL,
+  status         INTEGER NOT NULL,
+  caller_codec   TEXT    NOT NULL,
+  caller_packets INTEGER NOT NULL,
+  caller_dropped INTEGER NOT NULL,
+  caller_lost    INTEGER NOT NULL,
+  caller_jitter  INTEGER NOT NULL,  -- microseconds
+  callee_codec   TEXT    NOT NULL,
+  callee_packets INTEGER NOT NULL,
+  callee_dropped INTEGER NOT NULL,
+  callee_lost    INTEGER NOT NULL,
+  callee_jitter  INTEGER NOT NULL,
+  PRIMARY KEY (tenant_id, id)
+) STRICT;
+CREATE INDEX call_record_started ON call_record (tenant_id, started_at, id);
+CREATE INDEX call_record_caller ON call_record (tenant_id, caller_number, started_at, id);
+CREATE INDEX call_record_callee ON call_record (tenant_id, callee_number, started_at, id);

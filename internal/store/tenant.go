@@ -1,0 +1,159 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"ringfence/internal/telephony"
+)
+
+const tenantColumns = `id, name, domain, extension_first, extension_last`
+
+func scanTenant(scan func(...any) error) (t telephony.Tenant, err error) {
+	return t, scan(&t.ID, &t.Name, &t.Domain, &t.ExtensionFirst, &t.ExtensionLast)
+}
+
+func readTenants(ctx context.Context, q queryer) ([]telephony.Tenant, error) {
+	out, err := collect(ctx, q, scanTenant, `SELECT `+tenantColumns+` FROM tenant WHERE id <> 0 ORDER BY id`)
+	if err != nil {
+		return nil, fmt.Errorf("reading tenants: %w", err)
+	}
+	return out, nil
+}
+
+// tenantValue is what the history keeps of a tenant.
+type tenantValue struct {
+	Name           string `json:"name"`
+	Domain         string `json:"domain"`
+	ExtensionFirst string `json:"extension_first"`
+	ExtensionLast  string `json:"extension_last"`
+}
+
+func valueOfTenant(t telephony.Tenant) tenantValue {
+	return tenantValue{t.Name, t.Domain, t.ExtensionFirst, t.ExtensionLast}
+}
+
+// Tenant is the scope's own tenant as this transaction sees it.
+func (tx *Tx) Tenant() (telephony.Tenant, error) { return tx.tenant(tx.scope) }
+
+func (tx *Tx) tenant(id telephony.TenantID) (telephony.Tenant, error) {
+	t, err := scanTenant(tx.row(`SELECT `+tenantColumns+` FROM tenant WHERE id = ? AND id <> 0`, id).Scan)
+	if err != nil {
+		return t, fmt.Errorf("reading tenant %d: %w", id, notFound(err))
+	}
+	return t, nil
+}
+
+// CreateTenant adds a tenant and allots its ID. Only the box's scope may.
+func (tx *Tx) CreateTenant(t telephony.Tenant) (telephony.TenantID, error) {
+	if err := tx.systemOnly(); err != nil {
+		return 0, err
+	}
+	if err := t.Validate(); err != nil {
+		return 0, err
+	}
+	if err := tx.checkDomainFree(t.Domain, 0); err != nil {
+		return 0, err
+	}
+	if err := tx.row(`UPDATE meta SET next_tenant = next_tenant + 1 RETURNING next_tenant - 1`).Scan(&t.ID); err != nil {
+		return 0, fmt.Errorf("allotting a tenant id: %w", err)
+	}
+	_, err := tx.exec(`INSERT INTO tenant (`+tenantColumns+`) VALUES (?, ?, ?, ?, ?)`,
+		t.ID, t.Name, t.Domain, t.ExtensionFirst, t.ExtensionLast)
+	if err != nil {
+		return 0, fmt.Errorf("creating tenant: %w", err)
+	}
+	tx.touchTenant(t.ID)
+	tx.note(KindTenant, "create", strconv.FormatInt(int64(t.ID), 10), valueOfTenant(t))
+	return t.ID, nil
+}
+
+// checkDomainFree keeps every SIP domain with one tenant. It looks before the
+// insert, because a failed statement would end the transaction.
+func (tx *Tx) checkDomainFree(domain string, own telephony.TenantID) error {
+	var n int
+	if err := tx.row(`SELECT count(*) FROM tenant WHERE domain = ? AND id <> ?`, domain, own).Scan(&n); err != nil {
+		return fmt.Errorf("looking for the SIP domain: %w", err)
+	}
+	if n > 0 {
+		return taken("domain", "is used by another tenant")
+	}
+	return nil
+}
+
+// PutTenant changes a tenant. A new domain is a new digest realm: the HA1 of
+// every extension is computed anew from its encrypted password, and phones
+// must be configured anew.
+func (tx *Tx) PutTenant(t telephony.Tenant) error {
+	if tx.scope != telephony.System {
+		if err := tx.own(&t.ID); err != nil {
+			return err
+		}
+	}
+	old, err := tx.tenant(t.ID)
+	if err != nil {
+		return err
+	}
+	if err := t.Validate(); err != nil {
+		return err
+	}
+	if t == old {
+		return nil
+	}
+	if err := tx.checkDomainFree(t.Domain, t.ID); err != nil {
+		return err
+	}
+	if err := tx.checkExtensionsFit(t); err != nil {
+		return err
+	}
+	_, err = tx.exec(`UPDATE tenant SET name = ?, domain = ?, extension_first = ?, extension_last = ? WHERE id = ?`,
+		t.Name, t.Domain, t.ExtensionFirst, t.ExtensionLast, t.ID)
+	if err != nil {
+		return fmt.Errorf("storing tenant %d: %w", t.ID, err)
+	}
+	if t.Domain != old.Domain {
+		if err := tx.changeRealm(t); err != nil {
+			return err
+		}
+	}
+	tx.touchTenant(t.ID)
+	tx.note(KindTenant, "put", strconv.FormatInt(int64(t.ID), 10), valueOfTenant(t))
+	return nil
+}
+
+// checkExtensionsFit refuses a range that leaves extensions outside.
+func (tx *Tx) checkExtensionsFit(t telephony.Tenant) error {
+	var n int
+	err := tx.row(`SELECT count(*) FROM extension WHERE tenant_id = ?
+		AND (length(number) <> ? OR number < ? OR number > ?)`,
+		t.ID, len(t.ExtensionFirst), t.ExtensionFirst, t.ExtensionLast).Scan(&n)
+	if err != nil {
+		return fmt.Errorf("looking at the extensions of tenant %d: %w", t.ID, err)
+	}
+	if n > 0 {
+		return &telephony.FieldError{Field: "extension_first", Reason: fmt.Sprintf("the range leaves %d existing extensions outside", n)}
+	}
+	return nil
+}
+
+// DeleteTenant removes a tenant with everything that is its own.
+func (tx *Tx) DeleteTenant(id telephony.TenantID) error {
+	if err := tx.systemOnly(); err != nil {
+		return err
+	}
+	if _, err := tx.tenant(id); err != nil {
+		return err
+	}
+	// Users point to extensions, so they go first.
+	for _, query := range []string{`DELETE FROM user WHERE tenant_id = ?`, `DELETE FROM tenant WHERE id = ?`} {
+		if _, err := tx.exec(query, id); err != nil {
+			return fmt.Errorf("deleting tenant %d: %w", id, err)
+		}
+	}
+	tx.touchTenant(id)
+	tx.touch(KindExtension, id)
+	tx.touch(KindUser, id)
+	tx.note(KindTenant, "delete", strconv.FormatInt(int64(id), 10), nil)
+	return nil
+}
