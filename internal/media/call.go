@@ -2,85 +2,94 @@ package media
 
 import (
 	"context"
-	"net/netip"
-	"time"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
 
-	"ringfence/internal/ports"
 	"ringfence/internal/telephony"
 )
 
-// Engine owns the media of all calls.
-type Engine struct{}
+// maxLegs bounds the legs of a call: the caller and the forks that ring.
+const maxLegs = 64
 
-// Stats counts what an Engine holds.
-type Stats struct {
-	Calls, Legs int
-	// Held, Resting and Free count RTP/RTCP port pairs by side.
-	Held, Resting, Free map[ports.Side]int
+// Call is the media of one call: its legs, and which two hear each other.
+type Call struct {
+	engine *Engine
+	id     telephony.CallID
+	log    *slog.Logger
+
+	mu     sync.Mutex
+	closed bool
+	legs   []*Leg
 }
 
-// New starts an engine. The caller must Close it.
-func New(c Config) *Engine { return &Engine{} }
+// NewLeg allots an RTP/RTCP port pair, binds it and opens it in the packet
+// filter, which takes FenceWait at most. Errors: ErrNoPorts, ErrFence,
+// ErrClosed.
+func (c *Call) NewLeg(ctx context.Context, p LegParams) (*Leg, error) {
+	p.Local, p.PeerSignalling = p.Local.Unmap(), p.PeerSignalling.Unmap()
+	if !p.Advertised.IsValid() {
+		p.Advertised = p.Local
+	}
+	p.Advertised = p.Advertised.Unmap().WithZone("")
+	if n := c.size(); n >= maxLegs {
+		return nil, fmt.Errorf("call has %d legs: %w", n, ErrNoPorts)
+	}
+	s, err := c.engine.newStream(ctx, p, audio)
+	if err != nil {
+		return nil, err
+	}
+	l := &Leg{call: c, params: p, session: newSession()}
+	l.streams[audio].Store(s)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		c.engine.freeStream(s)
+		return nil, ErrClosed
+	}
+	c.legs = append(c.legs, l)
+	return l, nil
+}
 
-// Close ends all calls, closes their ports in the fence and waits for every
-// goroutine.
-func (e *Engine) Close() {}
-
-// Stats counts calls, legs and ports.
-func (e *Engine) Stats() Stats { return Stats{} }
-
-// NewCall starts the media of a call that has no legs yet.
-func (e *Engine) NewCall(id telephony.CallID) *Call { return &Call{} }
-
-// Call is the media of one call: its legs and which two hear each other.
-type Call struct{}
-
-// NewLeg allots an RTP/RTCP port pair, binds it and opens it in the fence,
-// which takes 200 ms at most. Errors: ErrNoPorts, ErrFence, ErrClosed.
-func (c *Call) NewLeg(ctx context.Context, p LegParams) (*Leg, error) { return &Leg{}, nil }
-
-// Bridge relays between a and b both ways from now on; whoever a or b was
+// Bridge relays between a and b both ways from now on. Whoever a or b was
 // bridged with before hears nothing more.
-func (c *Call) Bridge(a, b *Leg) {}
+func (c *Call) Bridge(a, b *Leg) {
+	e := c.engine
+	e.bridges.Lock()
+	defer e.bridges.Unlock()
+	if a == b || a.gone || b.gone {
+		return
+	}
+	a.part()
+	b.part()
+	a.partner, b.partner = b, a
+	a.link()
+}
 
-// Close closes all legs.
-func (c *Call) Close() {}
+// Close closes all legs. It may be called again.
+func (c *Call) Close() {
+	c.mu.Lock()
+	c.closed = true
+	legs := c.legs
+	c.legs = nil
+	c.mu.Unlock()
+	for _, l := range legs {
+		l.Close()
+	}
+	c.engine.forget(c)
+}
 
-// Leg is our end of the media session with one peer.
-type Leg struct{}
+func (c *Call) size() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.legs)
+}
 
-// RTP is the address this leg advertises for audio.
-func (l *Leg) RTP() netip.AddrPort { return netip.AddrPort{} }
-
-// SetRemote takes what this leg's peer said, offer or answer. A changed
-// address or port opens the learning of the peer's source again. Errors:
-// ErrNotAcceptable; the leg then stays as it was.
-func (l *Leg) SetRemote(sdp []byte) error { return nil }
-
-// Rollback forgets the last SetRemote, for an offer that was refused
-// (RFC 3264 section 8: the session stays as it was).
-func (l *Leg) Rollback() {}
-
-// HasRemote reports whether this leg's peer has described its media.
-func (l *Leg) HasRemote() bool { return false }
-
-// Offer builds an offer towards this leg's peer out of what from's peer
-// described last. With from nil the offer is our own: PCMA, PCMU, G.722 and
-// telephone-event.
-func (l *Leg) Offer(from *Leg) ([]byte, error) { return nil, nil }
-
-// Answer builds the answer to the offer that SetRemote took from this leg's
-// peer, out of what from's peer described last. With from nil the answer is
-// our own.
-func (l *Leg) Answer(from *Leg) ([]byte, error) { return nil, nil }
-
-// Quality is what was measured on the audio received from this leg's peer.
-func (l *Leg) Quality() telephony.LegQuality { return telephony.LegQuality{} }
-
-// SilentSince is when this leg's peer was last heard (RTP or RTCP), or since
-// when it should have been. It is zero while nothing is expected from it:
-// before offer and answer are complete, and on hold.
-func (l *Leg) SilentSince() time.Time { return time.Time{} }
-
-// Close gives the ports back.
-func (l *Leg) Close() {}
+func (c *Call) drop(l *Leg) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := slices.Index(c.legs, l); i >= 0 {
+		c.legs = slices.Delete(c.legs, i, i+1)
+	}
+}

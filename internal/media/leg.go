@@ -1,0 +1,264 @@
+package media
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ringfence/internal/telephony"
+)
+
+// Leg is our end of the media session with one peer.
+type Leg struct {
+	call    *Call
+	params  LegParams
+	streams [kinds]atomic.Pointer[stream] // video only once it is negotiated
+
+	partner *Leg // guarded by Engine.bridges
+	gone    bool // guarded by Engine.bridges
+
+	mu       sync.Mutex
+	closed   bool
+	session  session
+	exchange exchange
+	raw      []byte       // remote as received
+	remote   *description // what the peer said last
+	before   *description // what it said before an exchange that is under way
+	wishes   [kinds]direction
+	told     grants // by our last offer or answer
+	toldThen grants // by the one before an offer that is under way
+}
+
+// grant is what we told a peer about a stream.
+type grant struct {
+	payloads  []payload
+	direction direction
+}
+
+type grants [kinds]*grant
+
+// RTP is the address that this leg advertises for audio.
+func (l *Leg) RTP() netip.AddrPort {
+	return netip.AddrPortFrom(l.params.Advertised, l.streams[audio].Load().pair.port)
+}
+
+// SetRemote takes what this leg's peer said, offer or answer. A changed
+// address or port opens the learning of the peer's source again. On an error,
+// which wraps ErrNotAcceptable or ErrClosed, the leg stays as it was.
+func (l *Leg) SetRemote(sdp []byte) error {
+	d, err := parseDescription(sdp)
+	if err != nil {
+		return err
+	}
+	if d.stream(audio) == nil {
+		return fmt.Errorf("no audio over RTP/AVP or RTP/AVPF: %w", ErrNotAcceptable)
+	}
+	for k := range kinds {
+		if m := d.stream(k); m != nil {
+			if err := l.checkTarget(m); err != nil {
+				return err
+			}
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return ErrClosed
+	}
+	l.take(d, sdp)
+	return nil
+}
+
+// checkTarget refuses addresses nobody may make us send to.
+func (l *Leg) checkTarget(m *mediaLine) error {
+	to := m.rtpAddr()
+	switch addr := to.Addr(); {
+	case addr.IsMulticast(), addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return fmt.Errorf("media to %s: %w", addr, ErrNotAcceptable)
+	case l.call.engine.owns(to, l.params), l.call.engine.owns(m.rtcpAddr(), l.params):
+		return fmt.Errorf("media to our own port %d: %w", to.Port(), ErrNotAcceptable)
+	}
+	return nil
+}
+
+// take moves the exchange on. A description that repeats the last one, as 200
+// after 183 does, changes nothing.
+func (l *Leg) take(d *description, sdp []byte) {
+	answer := l.exchange == offered
+	switch {
+	case answer:
+		l.exchange, l.before = stable, nil
+	case l.exchange == stable && l.remote != nil && bytes.Equal(sdp, l.raw):
+		return
+	case l.exchange == stable:
+		l.exchange, l.before = answering, l.remote
+	}
+	l.remote, l.raw = d, bytes.Clone(sdp)
+	l.wishes = [kinds]direction{}
+	for k := range kinds {
+		m, told := d.stream(k), l.told[k]
+		switch {
+		case m == nil:
+		case answer && told != nil:
+			l.wishes[k] = wish(m, told.direction)
+		default:
+			l.wishes[k] = m.flow()
+		}
+	}
+	l.apply()
+}
+
+// apply tells the streams what the peer said.
+func (l *Leg) apply() {
+	for k := range kinds {
+		if s := l.streams[k].Load(); s != nil {
+			s.describe(l.remote.stream(k), l.params.PeerSignalling, l.params.Local.Zone())
+		}
+	}
+}
+
+// Rollback forgets the exchange under way, which failed: the session stays as
+// it was (RFC 3264 section 8). It undoes SetRemote of an offer that was not
+// answered, or Offer.
+func (l *Leg) Rollback() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+	case l.exchange == answering && l.before != nil:
+		l.remote, l.raw, l.before = l.before, nil, nil
+		for k := range kinds {
+			l.wishes[k] = direction{}
+			if m := l.remote.stream(k); m != nil {
+				l.wishes[k] = m.flow()
+			}
+		}
+		l.apply()
+	case l.exchange == offered:
+		l.grant(l.toldThen)
+	}
+	l.exchange = stable
+}
+
+// grant lets the streams know what we told the peer.
+func (l *Leg) grant(g grants) {
+	l.told = g
+	for k := range kinds {
+		if s := l.streams[k].Load(); s != nil {
+			s.announce(g[k])
+		}
+	}
+}
+
+// HasRemote reports whether this leg's peer has described its media.
+func (l *Leg) HasRemote() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.remote != nil
+}
+
+// described returns what the peer said last and what it wants.
+func (l *Leg) described() (*description, [kinds]direction) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.remote, l.wishes
+}
+
+// Quality is what was measured on the audio received from this leg's peer.
+func (l *Leg) Quality() telephony.LegQuality {
+	s := l.streams[audio].Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return telephony.LegQuality{
+		Codec:    s.codec,
+		Packets:  s.meter.packets,
+		Dropped:  s.strangers,
+		LostRTP:  s.meter.missing(),
+		JitterMs: float64(s.meter.jitter) / float64(time.Millisecond),
+	}
+}
+
+// SilentSince is when this leg's peer was last heard (RTP or RTCP), or since
+// when it should have been. It is zero while nothing is expected from it:
+// before offer and answer are complete, and while it or we hold.
+func (l *Leg) SilentSince() time.Time { return l.streams[audio].Load().silentSince() }
+
+// Close gives the ports back. It may be called again.
+func (l *Leg) Close() {
+	l.mu.Lock()
+	closed := l.closed
+	l.closed = true
+	l.mu.Unlock()
+	if closed {
+		return
+	}
+	e := l.call.engine
+	e.bridges.Lock()
+	l.part()
+	l.gone = true
+	e.bridges.Unlock()
+	for k := range kinds {
+		if s := l.streams[k].Load(); s != nil {
+			e.freeStream(s)
+		}
+	}
+	l.call.drop(l)
+	q := l.Quality()
+	l.call.log.Debug("media leg closed", "port", l.RTP().Port(), "codec", q.Codec, "packets", q.Packets, "lost", q.LostRTP, "strangers", q.Dropped)
+}
+
+// part ends the bridge of this leg. The caller holds Engine.bridges.
+func (l *Leg) part() {
+	if l.partner == nil {
+		return
+	}
+	for _, leg := range []*Leg{l, l.partner} {
+		for k := range kinds {
+			if s := leg.streams[k].Load(); s != nil {
+				s.partner.Store(nil)
+			}
+		}
+	}
+	l.partner.partner, l.partner = nil, nil
+}
+
+// link joins the streams of this leg with its partner's, kind by kind. The
+// caller holds Engine.bridges.
+func (l *Leg) link() {
+	if l.partner == nil {
+		return
+	}
+	for k := range kinds {
+		a, b := l.streams[k].Load(), l.partner.streams[k].Load()
+		if a != nil && b != nil {
+			a.partner.Store(b)
+			b.partner.Store(a)
+		}
+	}
+}
+
+// ensure returns the stream of a kind and allots it if need be; the caller
+// holds l.mu. Video that finds no port is refused, the call goes on.
+func (l *Leg) ensure(k kind) *stream {
+	if s := l.streams[k].Load(); s != nil || l.closed {
+		return s
+	}
+	s, err := l.call.engine.newStream(context.Background(), l.params, k)
+	if err != nil {
+		l.call.log.Warn("stream is refused", "kind", k.String(), "error", err)
+		return nil
+	}
+	if m := l.remote.stream(k); m != nil {
+		s.describe(m, l.params.PeerSignalling, l.params.Local.Zone())
+	}
+	e := l.call.engine
+	e.bridges.Lock()
+	defer e.bridges.Unlock()
+	l.streams[k].Store(s)
+	l.link()
+	return s
+}

@@ -1,0 +1,147 @@
+package media
+
+import "fmt"
+
+// Offer builds an offer towards this leg's peer out of what from's peer
+// described last: its codecs, at our address. With from nil the offer is our
+// own: PCMA, PCMU, G.722 and telephone-event.
+func (l *Leg) Offer(from *Leg) ([]byte, error) {
+	var source [kinds]*mediaLine
+	if from == nil {
+		source[audio] = ownLine(ownPayloads(), direction{true, true})
+	} else {
+		remote, wishes := from.described()
+		if remote == nil {
+			return nil, fmt.Errorf("building offer: %w", ErrNoDescription)
+		}
+		for k := range kinds {
+			if m := remote.stream(k); m != nil {
+				line := *m
+				line.direction = wishes[k]
+				source[k] = &line
+			}
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, ErrClosed
+	}
+	lines := l.offerLines(source)
+	if l.exchange != offered {
+		l.toldThen = l.told
+	}
+	l.exchange = offered
+	return l.tell(lines), nil
+}
+
+// offerLines keeps every m= line this session has had, in its place, and
+// appends the streams that are new (RFC 3264 section 8.1).
+func (l *Leg) offerLines(source [kinds]*mediaLine) []ourLine {
+	var lines []ourLine
+	var placed [kinds]bool
+	for _, s := range l.session.slots {
+		if s.kind == kinds || placed[s.kind] || source[s.kind] == nil {
+			lines = append(lines, leaveOut(s))
+			continue
+		}
+		placed[s.kind] = true
+		lines = append(lines, l.offerLine(source[s.kind], s))
+	}
+	for k := range kinds {
+		if m := source[k]; m != nil && !placed[k] {
+			s := slot{kind: k, media: m.media, proto: "RTP/AVP"}
+			if k == video {
+				s.proto = m.proto // feedback matters there (RFC 4585)
+			}
+			if line := l.offerLine(m, s); line.port != 0 {
+				lines = append(lines, line)
+			}
+		}
+	}
+	return lines
+}
+
+func (l *Leg) offerLine(m *mediaLine, s slot) ourLine {
+	stream := l.ensure(s.kind)
+	if stream == nil {
+		return leaveOut(s)
+	}
+	return relayLine(m, s, m.payloads, stream.pair.port, m.direction)
+}
+
+// leaveOut leaves a stream out of an offer; its place may be used again for
+// the same kind.
+func leaveOut(s slot) ourLine { return ourLine{slot: s} }
+
+// Answer builds the answer to the offer that SetRemote took from this leg's
+// peer, out of what from's peer described last. With from nil we answer
+// ourselves. It may be called again for the same offer, for 183 and 200.
+// Errors: ErrNotAcceptable when no codec is common, ErrNoDescription,
+// ErrClosed.
+func (l *Leg) Answer(from *Leg) ([]byte, error) {
+	var source *description
+	if from != nil {
+		if source, _ = from.described(); source == nil {
+			return nil, fmt.Errorf("building answer: %w", ErrNoDescription)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, ErrClosed
+	}
+	if l.remote == nil {
+		return nil, fmt.Errorf("building answer: %w", ErrNoDescription)
+	}
+	lines := make([]ourLine, len(l.remote.media))
+	for i := range l.remote.media {
+		lines[i] = l.answerLine(i, source, from == nil)
+	}
+	if i := l.remote.by[audio]; !audible(lines[i].payloads) {
+		return nil, fmt.Errorf("building answer: no common codec: %w", ErrNotAcceptable)
+	}
+	l.exchange, l.before = stable, nil
+	return l.tell(lines), nil
+}
+
+// answerLine answers the i-th m= line of the peer's offer: number and order of
+// lines are the offer's (RFC 3264 section 6).
+func (l *Leg) answerLine(i int, source *description, own bool) ourLine {
+	offer := &l.remote.media[i]
+	s := slot{kind: offer.kind, media: offer.media, proto: offer.proto, formats: offer.formats}
+	if offer.kind == kinds || l.remote.by[offer.kind] != i {
+		return refuse(s)
+	}
+	m := source.stream(offer.kind)
+	var list []payload
+	switch {
+	case own && offer.kind == audio:
+		list = common(offer.payloads, ownPayloads())
+		m = ownLine(list, direction{true, true})
+	case m == nil:
+		return refuse(s)
+	default:
+		list = common(m.payloads, offer.payloads)
+	}
+	if len(list) == 0 {
+		return refuse(s)
+	}
+	stream := l.ensure(offer.kind)
+	if stream == nil {
+		return refuse(s)
+	}
+	return relayLine(m, s, list, stream.pair.port, m.flow().and(offer.flow().reverse()))
+}
+
+// tell writes the description and lets the streams know it.
+func (l *Leg) tell(lines []ourLine) []byte {
+	var told grants
+	for i := range lines {
+		if line := &lines[i]; line.port != 0 {
+			told[line.kind] = &grant{line.payloads, line.direction}
+		}
+	}
+	l.grant(told)
+	return l.session.render(l.params.Advertised, lines)
+}
