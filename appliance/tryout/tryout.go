@@ -1,0 +1,217 @@
+// Package tryout boots a built image on this machine for a first look: QEMU
+// with user networking, the port table forwarded from 127.0.0.1.
+package tryout
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"ringfence/appliance/qemu"
+	"ringfence/cloud-init/volume"
+	"ringfence/internal/ports"
+)
+
+// rtpPorts is how many RTP ports are forwarded: four a call, and QEMU takes a
+// forward for each.
+const rtpPorts = 40
+
+// bootTimeout bounds the wait for the guest; emulation is slow.
+const bootTimeout = 5 * time.Minute
+
+// Options say what to boot.
+type Options struct {
+	Image    string // raw image; it is not changed
+	Kernel   string // for the trial boot that picks the accelerator
+	Dir      string // for the disk, the seed and QEMU's sockets
+	Keep     bool   // go on with the disk of the last time
+	Firmware qemu.Firmware
+	Memory   int // MiB
+	Instance int // 0..9, moves every port, as in pbxd -instance
+	Out      io.Writer
+	Verbose  bool // show the guest's console
+}
+
+// Run boots the image, prints how to reach it, and returns when ctx ends or
+// the guest does.
+func Run(ctx context.Context, o Options) error {
+	services, err := services(o.Instance)
+	if err != nil {
+		return err
+	}
+	if err := free(services); err != nil {
+		return err
+	}
+	disks, err := o.disks(services)
+	if err != nil {
+		return err
+	}
+	accel := qemu.Accelerator(ctx, o.Kernel)
+	fmt.Fprintf(o.Out, "Booting in QEMU (%s) ...\n", map[string]string{"kvm": "KVM", "tcg": "emulated; KVM does not work here"}[accel])
+	q := qemu.Options{
+		Dir: o.Dir, Accel: accel, Firmware: o.Firmware, Memory: o.Memory, CPUs: 2,
+		Disks: disks, Net: qemu.UserNet(forwards(services)),
+	}
+	if o.Verbose {
+		q.Tee = o.Out
+	}
+	m, err := qemu.Start(ctx, q)
+	if err != nil {
+		return err
+	}
+	defer m.Kill()
+	if err := announce(ctx, m, o.Out, services); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(o.Out, "\nSwitching off ...")
+		return shutDown(m)
+	case <-m.Ended():
+		return m.Wait()
+	}
+}
+
+// services is what is forwarded: what this build serves after set-up, with a
+// narrow RTP range.
+func services(instance int) ([]ports.Service, error) {
+	on, err := ports.Effective(nil, ports.InService)
+	if err != nil {
+		return nil, err
+	}
+	if on, err = ports.Slice(on, instance); err != nil {
+		return nil, err
+	}
+	for i := range on {
+		if on[i].Range() {
+			on[i].Last = on[i].First + rtpPorts - 1
+		}
+	}
+	return on, nil
+}
+
+// free reports the first port that somebody else uses, by name, before QEMU
+// reports it by number.
+func free(services []ports.Service) error {
+	for _, s := range services {
+		for p := int(s.First); p <= int(s.Last); p++ {
+			addr := net.JoinHostPort("127.0.0.1", fmt.Sprint(p))
+			var c io.Closer
+			var err error
+			if s.Proto == ports.UDP {
+				c, err = net.ListenPacket("udp", addr)
+			} else {
+				c, err = net.Listen("tcp", addr)
+			}
+			if err != nil {
+				return fmt.Errorf("forwarding %s (%s): %w; -instance 1 takes other ports", s.ID, s.Name, err)
+			}
+			_ = c.Close()
+		}
+	}
+	return nil
+}
+
+func forwards(services []ports.Service) (all []qemu.Forward) {
+	for _, s := range services {
+		for p := int(s.First); p <= int(s.Last); p++ {
+			all = append(all, qemu.Forward{Proto: string(s.Proto), Host: uint16(p), Guest: uint16(p)})
+		}
+	}
+	return all
+}
+
+func (o Options) disks(services []ports.Service) ([]qemu.Disk, error) {
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	image, err := filepath.Abs(o.Image)
+	if err != nil {
+		return nil, err
+	}
+	disk, seed := filepath.Join(o.Dir, "disk.qcow2"), filepath.Join(o.Dir, "seed.iso")
+	if _, err := os.Stat(disk); err != nil || !o.Keep {
+		out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", "-b", image, "-F", "raw", disk, "4G").CombinedOutput()
+		if err != nil {
+			return nil, fmt.Errorf("making the disk: %w: %s", err, out)
+		}
+	}
+	f, err := os.Create(seed)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	err = volume.WriteISO(f, "cidata", []volume.File{
+		{Name: "meta-data", Data: []byte("instance-id: tryout\nlocal-hostname: ringfence\n")},
+		{Name: "user-data", Data: []byte(userData(services))},
+		{Name: "network-config", Data: []byte("version: 2\nethernets:\n  lan:\n    match: {name: \"e*\"}\n    dhcp4: true\n")},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []qemu.Disk{{Path: disk, Format: "qcow2", Bus: qemu.Virtio}, {Path: seed, Format: "raw", Bus: qemu.Virtio, ReadOnly: true}}, nil
+}
+
+// userData makes the guest advertise the address its ports are forwarded from.
+func userData(services []ports.Service) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "#cloud-config\nringfence:\n  public_address: %s\n  advertise_always: true\n  ports:\n", netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	for _, s := range services {
+		fmt.Fprintf(&b, "    %s: %s\n", s.ID, s.Ports())
+	}
+	return b.String()
+}
+
+var readyLine = regexp.MustCompile(`(\w+)=(\S+)`)
+
+func announce(ctx context.Context, m *qemu.Machine, out io.Writer, services []ports.Service) error {
+	wait, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	line, err := m.Console.Wait(wait, `ringfence: ready ([^\r\n]*)[\r\n]`)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	said := map[string]string{}
+	for _, kv := range readyLine.FindAllStringSubmatch(line[1], -1) {
+		said[kv[1]] = kv[2]
+	}
+	portal, _ := ports.Lookup(services, ports.Portal)
+	url := "https://127.0.0.1:" + portal.Ports() + "/"
+	if said["token"] != "" {
+		url += "setup#token=" + said["token"]
+	}
+	fmt.Fprintf(out, "\nRingfence is up, %.1f s after power-on.\n\n  %s\n\n", time.Since(m.Started).Seconds(), url)
+	fmt.Fprintf(out, "  certificate SHA-256  %s\n", said["fingerprint"])
+	if said["token"] != "" {
+		fmt.Fprintf(out, "  one-time token       %s\n", said["token"])
+	}
+	fmt.Fprintf(out, "\nForwarded from 127.0.0.1:")
+	for _, s := range services {
+		fmt.Fprintf(out, " %s %s/%s", s.ID, s.Ports(), s.Proto)
+	}
+	fmt.Fprintf(out, "\nCtrl-C switches it off.\n")
+	return nil
+}
+
+// shutDown presses the power button and waits a while before it pulls the plug.
+func shutDown(m *qemu.Machine) error {
+	if _, err := m.QMP("system_powerdown", nil); err != nil {
+		return err
+	}
+	select {
+	case <-m.Ended():
+	case <-time.After(15 * time.Second):
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package pbx
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"ringfence/internal/location"
+	"ringfence/internal/telephony"
+)
+
+const (
+	writeEvery = time.Second
+	writeLimit = 10 * time.Second // for one batch
+	// maxPending bounds the records that wait while the disk does not take
+	// them; beyond it the oldest are given up, loudly.
+	maxPending = 20_000
+)
+
+// records writes call records and bindings behind the call path: nobody who
+// handles a call waits for the disk.
+type records struct {
+	log      *slog.Logger
+	calls    func(context.Context, []telephony.CallRecord) error
+	bindings func(ctx context.Context, put, removed []telephony.Binding) error
+	changed  func() location.Changed
+
+	mu      sync.Mutex
+	pending []telephony.CallRecord
+	lost    int
+	unsaved location.Changed
+
+	wake chan struct{}
+	done chan struct{}
+}
+
+func newRecords(log *slog.Logger) *records {
+	return &records{log: log, wake: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// Add takes a finished call's record. It does not block.
+func (r *records) Add(rec telephony.CallRecord) {
+	r.mu.Lock()
+	if len(r.pending) >= maxPending {
+		r.pending = r.pending[1:]
+		r.lost++
+	}
+	r.pending = append(r.pending, rec)
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run writes until ctx ends, then once more.
+func (r *records) run(ctx context.Context) {
+	defer close(r.done)
+	tick := time.NewTicker(writeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			r.flush()
+			return
+		case <-tick.C:
+		case <-r.wake:
+			// Records of calls that end together go in one transaction.
+			time.Sleep(writeEvery / 20)
+		}
+		r.flush()
+	}
+}
+
+func (r *records) flush() {
+	ctx, cancel := context.WithTimeout(context.Background(), writeLimit)
+	defer cancel()
+	r.flushCalls(ctx)
+	r.flushBindings(ctx)
+}
+
+func (r *records) flushCalls(ctx context.Context) {
+	r.mu.Lock()
+	batch, lost := r.pending, r.lost
+	r.pending, r.lost = nil, 0
+	r.mu.Unlock()
+	if lost > 0 {
+		r.log.Error("call records given up: the database did not take them", "records", lost)
+	}
+	if len(batch) == 0 {
+		return
+	}
+	err := r.calls(ctx, batch)
+	if err == nil {
+		return
+	}
+	r.log.Error("call records not written; they wait in memory", "records", len(batch), "err", err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pending = append(batch, r.pending...)
+	if over := len(r.pending) - maxPending; over > 0 {
+		r.pending = r.pending[over:]
+		r.lost += over
+	}
+}
+
+func (r *records) flushBindings(ctx context.Context) {
+	if r.changed == nil {
+		return
+	}
+	c := merge(r.unsaved, r.changed())
+	r.unsaved = location.Changed{}
+	if c.Empty() {
+		return
+	}
+	if err := r.bindings(ctx, c.Put, c.Removed); err != nil {
+		r.log.Error("registrations not written; they wait in memory", "put", len(c.Put), "removed", len(c.Removed), "err", err)
+		if len(c.Put)+len(c.Removed) <= maxPending {
+			r.unsaved = c
+		}
+	}
+}
+
+// merge adds what happened to what could not be written before; the later
+// state of a binding wins.
+func merge(older, newer location.Changed) location.Changed {
+	type key struct {
+		aor               telephony.AOR
+		contact, instance string
+	}
+	of := func(b telephony.Binding) key { return key{b.AOR, b.Contact, b.Instance} }
+	later := make(map[key]bool, len(newer.Put)+len(newer.Removed))
+	for _, b := range newer.Put {
+		later[of(b)] = true
+	}
+	for _, b := range newer.Removed {
+		later[of(b)] = true
+	}
+	keep := func(list []telephony.Binding, to *[]telephony.Binding) {
+		for _, b := range list {
+			if !later[of(b)] {
+				*to = append(*to, b)
+			}
+		}
+	}
+	keep(older.Put, &newer.Put)
+	keep(older.Removed, &newer.Removed)
+	return newer
+}
