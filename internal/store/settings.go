@@ -26,6 +26,7 @@ func settingFields() []settingField {
 		{"setup_done", false, func(s *telephony.Settings) any { return &s.SetupDone }},
 		{"public_address", true, func(s *telephony.Settings) any { return &s.PublicAddress }},
 		{"advertise_always", true, func(s *telephony.Settings) any { return &s.AdvertiseAlways }},
+		{"web_names", true, func(s *telephony.Settings) any { return &s.WebNames }},
 		{"session_idle", false, func(s *telephony.Settings) any { return &s.SessionIdle }},
 		{"session_max", false, func(s *telephony.Settings) any { return &s.SessionMax }},
 		{"login_failures", false, func(s *telephony.Settings) any { return &s.LoginFailures }},

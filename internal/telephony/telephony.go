@@ -215,6 +215,9 @@ type Settings struct {
 	PublicAddress   netip.Addr
 	AdvertiseAlways bool
 	Ports           []ports.Override
+	// WebNames are host names the portal answers to besides addresses, the
+	// machine's own name and the SIP domains.
+	WebNames []string
 	// SessionIdle and SessionMax bound web sessions.
 	SessionIdle, SessionMax time.Duration
 	// LoginFailures failed web log-ins from one address block it for LoginBlock.

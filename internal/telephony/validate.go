@@ -31,6 +31,7 @@ const (
 	MaxUserNameLen  = 64
 	MaxEmailLen     = 254 // RFC 5321 section 4.5.3.1.3, less the angle brackets
 	MaxPhoneLen     = 32
+	MaxWebNames     = 16
 	MaxDomainLen    = 253 // RFC 1035 section 2.3.4, in text form
 	MinNumberDigits = 2
 	MaxNumberDigits = 9
@@ -278,6 +279,14 @@ func (s Settings) Validate() error {
 	}
 	if err := s.checkPublicAddress(); err != nil {
 		return err
+	}
+	if len(s.WebNames) > MaxWebNames {
+		return refuse("web_names", "are more than %d", MaxWebNames)
+	}
+	for _, name := range s.WebNames {
+		if err := CheckDomain("web_names", name); err != nil {
+			return err
+		}
 	}
 	switch {
 	case s.SessionIdle < time.Minute || s.SessionIdle > 24*time.Hour:
