@@ -255,9 +255,9 @@ func guardChain(s scope, l Limits) Chain {
 		rules = append(rules,
 			metered(known, meter(0, l.Known), Count{countKnown}, Drop{}),
 			Rule{known, Goto{chainUntrack}},
-			metered(banned, meter(2, l.L2), Ban{f, auto, l.L2Block}, Count{levelCounter(2, s.name)}, Drop{}),
+			metered(banned, meter(2, l.L2), BanSource{f, auto, l.L2Block}, Count{levelCounter(2, s.name)}, Drop{}),
 			Rule{banned, Count{banCounter(s.name)}, Drop{}},
-			metered(meter(1, l.L1), Ban{f, auto, l.L1Block}, Count{levelCounter(1, s.name)}, Drop{}))
+			metered(meter(1, l.L1), BanSource{f, auto, l.L1Block}, Count{levelCounter(1, s.name)}, Drop{}))
 	}
 	total := l.Total
 	if s.tcp {

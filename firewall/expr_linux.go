@@ -84,7 +84,7 @@ func (l *lowering) add(s Statement) error {
 		l.source(s.Family, true)
 		l.emit(&expr.Dynset{SrcRegKey: reg, SetName: s.Set, Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: s.Forget,
 			Exprs: []expr.Any{limit(Limit{PerSecond: s.PerSecond, Burst: s.PerSecond, Over: true})}})
-	case Ban:
+	case BanSource:
 		l.source(s.Family, true)
 		l.emit(&expr.Dynset{SrcRegKey: reg, SetName: s.Set, Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: s.For})
 	default:

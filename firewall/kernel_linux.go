@@ -347,22 +347,24 @@ func (k *Kernel) counters() (map[string]Counter, error) {
 	return out, nil
 }
 
-// foreign names the tables that are not ours.
-func (k *Kernel) foreign() ([]string, error) {
+// survey reports whether our table is there, and names the tables that are not
+// ours.
+func (k *Kernel) survey() (present bool, foreign []string, err error) {
 	tables, err := k.tables()
 	if err != nil {
-		return nil, fmt.Errorf("listing tables: %w", err)
+		return false, nil, fmt.Errorf("listing tables: %w", err)
 	}
 	families := map[nftables.TableFamily]string{nftables.TableFamilyINet: "inet", nftables.TableFamilyIPv4: "ip",
 		nftables.TableFamilyIPv6: "ip6", nftables.TableFamilyARP: "arp", nftables.TableFamilyNetdev: "netdev", nftables.TableFamilyBridge: "bridge"}
-	var out []string
 	for _, t := range tables {
-		if !isOwn(t) {
-			out = append(out, families[t.Family]+" "+t.Name)
+		if isOwn(t) {
+			present = true
+			continue
 		}
+		foreign = append(foreign, families[t.Family]+" "+t.Name)
 	}
-	slices.Sort(out)
-	return out, nil
+	slices.Sort(foreign)
+	return present, foreign, nil
 }
 
 // readBack checks that the kernel holds what r says, and remembers it for

@@ -161,8 +161,8 @@ type (
 
 // The actions.
 type (
-	// Ban puts the packet's source into a set for a time.
-	Ban struct {
+	// BanSource puts the packet's source into a set for a time.
+	BanSource struct {
 		Family Family
 		Set    string
 		For    time.Duration
@@ -194,7 +194,7 @@ func (ICMPType) statement()        {}
 func (HopLimit255) statement()     {}
 func (Limit) statement()           {}
 func (Meter) statement()           {}
-func (Ban) statement()             {}
+func (BanSource) statement()       {}
 func (Count) statement()           {}
 func (Notrack) statement()         {}
 func (Accept) statement()          {}
@@ -262,7 +262,7 @@ func (s Meter) String() string {
 	return fmt.Sprintf("update @%s { %s timeout %s %s }", s.Set, s.Family.host(), nftTime(s.Forget), over)
 }
 
-func (s Ban) String() string {
+func (s BanSource) String() string {
 	return fmt.Sprintf("update @%s { %s timeout %s }", s.Set, s.Family.host(), nftTime(s.For))
 }
 

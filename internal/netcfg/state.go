@@ -1,0 +1,34 @@
+package netcfg
+
+import (
+	"net/netip"
+	"time"
+)
+
+// State is an interface as it is now.
+type State struct {
+	Name    string `json:"name"`
+	MAC     string `json:"mac,omitempty"`
+	Up      bool   `json:"up"`
+	Carrier bool   `json:"carrier"`
+	MTU     int    `json:"mtu"`
+	// Managed says that a configuration entry holds for it.
+	Managed   bool           `json:"managed"`
+	Addresses []netip.Prefix `json:"addresses,omitempty"` // with host part
+	// Gateways are the next hops of the default routes.
+	Gateways []netip.Addr `json:"gateways,omitempty"`
+	Lease    *Lease       `json:"lease,omitempty"`
+	Error    string       `json:"error,omitempty"`
+}
+
+// Lease is what a DHCP server granted.
+type Lease struct {
+	Address     netip.Prefix `json:"address"`
+	Server      netip.Addr   `json:"server"`
+	Obtained    time.Time    `json:"obtained"`
+	Expires     time.Time    `json:"expires"`
+	Routes      []Route      `json:"routes,omitempty"`
+	Nameservers []netip.Addr `json:"nameservers,omitempty"`
+	Search      []string     `json:"search,omitempty"`
+	MTU         int          `json:"mtu,omitempty"`
+}
