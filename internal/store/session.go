@@ -13,15 +13,14 @@ import (
 // Session is a web session as it is kept: the hash of the cookie's value
 // stands for the value itself.
 type Session struct {
-	Hash      [32]byte
-	Tenant    telephony.TenantID
-	User      int64
-	CSRF      string
-	Addr      netip.Addr // where it logged in from
-	UserAgent string
-	Created   time.Time
-	Seen      time.Time // last use
-	Expires   time.Time // absolute end
+	Hash    [32]byte
+	Tenant  telephony.TenantID
+	User    int64
+	CSRF    string
+	Addr    netip.Addr // where it logged in from
+	Created time.Time
+	Seen    time.Time // last use
+	Expires time.Time // absolute end
 }
 
 // MaxSessionsPerUser bounds the sessions of one user; a new one ends the one
@@ -37,8 +36,8 @@ func (s *Store) CreateSession(ctx context.Context, v Session) error {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO session
-			(hash, tenant_id, user_id, csrf, addr, user_agent, created_at, seen_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			v.Hash[:], v.Tenant, v.User, v.CSRF, addrText(v.Addr), v.UserAgent, micros(v.Created), micros(v.Seen), micros(v.Expires))
+			(hash, tenant_id, user_id, csrf, addr, created_at, seen_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			v.Hash[:], v.Tenant, v.User, v.CSRF, addrText(v.Addr), micros(v.Created), micros(v.Seen), micros(v.Expires))
 		return err
 	})
 	if err != nil {
@@ -51,8 +50,8 @@ func (s *Store) CreateSession(ctx context.Context, v Session) error {
 func (s *Store) SessionByHash(ctx context.Context, hash [32]byte) (v Session, u telephony.User, err error) {
 	var addr string
 	var created, seen, expires int64
-	err = s.readers.QueryRowContext(ctx, `SELECT tenant_id, user_id, csrf, addr, user_agent, created_at, seen_at, expires_at
-		FROM session WHERE hash = ?`, hash[:]).Scan(&v.Tenant, &v.User, &v.CSRF, &addr, &v.UserAgent, &created, &seen, &expires)
+	err = s.readers.QueryRowContext(ctx, `SELECT tenant_id, user_id, csrf, addr, created_at, seen_at, expires_at
+		FROM session WHERE hash = ?`, hash[:]).Scan(&v.Tenant, &v.User, &v.CSRF, &addr, &created, &seen, &expires)
 	if err != nil {
 		return v, u, fmt.Errorf("reading session: %w", notFound(err))
 	}
@@ -92,12 +91,12 @@ func (sc Scope) Sessions(ctx context.Context, user int64) ([]Session, error) {
 		var hash []byte
 		var addr string
 		var created, seen, expires int64
-		err = scan(&hash, &v.Tenant, &v.User, &v.CSRF, &addr, &v.UserAgent, &created, &seen, &expires)
+		err = scan(&hash, &v.Tenant, &v.User, &v.CSRF, &addr, &created, &seen, &expires)
 		copy(v.Hash[:], hash)
 		v.Addr = parseAddr(addr)
 		v.Created, v.Seen, v.Expires = fromMicros(created), fromMicros(seen), fromMicros(expires)
 		return v, err
-	}, `SELECT hash, tenant_id, user_id, csrf, addr, user_agent, created_at, seen_at, expires_at FROM session
+	}, `SELECT hash, tenant_id, user_id, csrf, addr, created_at, seen_at, expires_at FROM session
 		WHERE tenant_id = ? AND user_id = ? ORDER BY seen_at DESC`, sc.tenant, user)
 	if err != nil {
 		return nil, fmt.Errorf("reading sessions: %w", err)

@@ -121,7 +121,6 @@ CREATE TABLE session (
   user_id    INTEGER NOT NULL,
   csrf       TEXT    NOT NULL,
   addr       TEXT    NOT NULL,
-  user_agent TEXT    NOT NULL,
   created_at INTEGER NOT NULL,
   seen_at    INTEGER NOT NULL,
   expires_at INTEGER NOT NULL,
