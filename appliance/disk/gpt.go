@@ -60,6 +60,8 @@ type Table struct {
 	Disk    GUID
 	Sectors uint64 // of the whole disk, as the table sees it
 	Parts   []Partition
+
+	entriesAt uint64 // where the first copy's entries were read from, or 0
 }
 
 // Part returns the partition with the given number.
@@ -117,6 +119,7 @@ func readCopy(r io.ReaderAt, lba, sectors uint64) (*Table, error) {
 	t := &Table{Disk: GUID(h[56:72]), Sectors: le.Uint64(h[24:]) + 1}
 	if lba == primaryHeader {
 		t.Sectors = le.Uint64(h[32:]) + 1
+		t.entriesAt = entriesAt
 	}
 	t.Parts = decodeEntries(entries)
 	if t.Sectors > sectors {

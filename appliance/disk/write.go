@@ -15,9 +15,11 @@ type Writer interface {
 	Sync() error
 }
 
-// Write writes both copies of the table, the one at the end first and each
-// followed by a Sync, so that a power cut leaves at least one sound copy. The
-// kernel must have "gpt" on its command line to use the second one.
+// Write writes both copies of the table. A table that was read from a disk and
+// goes back to it never leaves that disk without a sound first copy, the only
+// one that the kernel and GRUB look at: after the copy at the end come new
+// entries in the one of two places that the old header does not point to, and
+// then the header, a single sector, which switches from old to new.
 // The boot code of the first sector is not touched; see WriteProtectiveMBR.
 func (t *Table) Write(w Writer) error {
 	if err := t.check(); err != nil {
@@ -27,27 +29,48 @@ func (t *Table) Write(w Writer) error {
 	if err != nil {
 		return fmt.Errorf("writing partition table: %w", err)
 	}
+	place, err := t.place()
+	if err != nil {
+		return fmt.Errorf("writing partition table: %w", err)
+	}
 	last := t.Sectors - 1
-	steps := []struct {
+	for _, s := range []struct {
 		lba  uint64
 		data []byte
+		sync bool
 	}{
-		{last - entrySectors, entries},
-		{last, t.header(last, primaryHeader, last-entrySectors, entries)},
-		{primaryEntries, entries},
-		{primaryHeader, t.header(primaryHeader, last, primaryEntries, entries)},
-	}
-	for i, s := range steps {
+		{last - entrySectors, entries, false},
+		{last, t.header(last, primaryHeader, last-entrySectors, place, entries), true},
+		{place, entries, true},
+		{primaryHeader, t.header(primaryHeader, last, place, place, entries), true},
+	} {
 		if _, err := w.WriteAt(s.data, int64(s.lba)*SectorSize); err != nil {
 			return fmt.Errorf("writing partition table: %w", err)
 		}
-		if i%2 == 1 {
-			if err := w.Sync(); err != nil {
-				return fmt.Errorf("writing partition table: %w", err)
-			}
+		if !s.sync {
+			continue
+		}
+		if err := w.Sync(); err != nil {
+			return fmt.Errorf("writing partition table: %w", err)
 		}
 	}
+	t.entriesAt = place
 	return nil
+}
+
+// place is where the entries of the first copy go: behind the header, or
+// behind that place when it is in use.
+func (t *Table) place() (uint64, error) {
+	place := uint64(primaryEntries)
+	if t.entriesAt == primaryEntries {
+		place += entrySectors
+	}
+	for _, p := range t.Parts {
+		if p.First < place+entrySectors {
+			return 0, fmt.Errorf("partition %d leaves no room for new entries beside the old ones: %w", p.Number, ErrNoTable)
+		}
+	}
+	return place, nil
 }
 
 func (t *Table) encodeEntries() ([]byte, error) {
@@ -71,7 +94,8 @@ func (t *Table) encodeEntries() ([]byte, error) {
 	return entries, nil
 }
 
-func (t *Table) header(lba, other, entriesAt uint64, entries []byte) []byte {
+// header makes the header in sector lba; the first copy's entries are in place.
+func (t *Table) header(lba, other, entriesAt, place uint64, entries []byte) []byte {
 	le := binary.LittleEndian
 	h := make([]byte, SectorSize)
 	copy(h, gptSignature)
@@ -79,7 +103,7 @@ func (t *Table) header(lba, other, entriesAt uint64, entries []byte) []byte {
 	le.PutUint32(h[12:], headerSize)
 	le.PutUint64(h[24:], lba)
 	le.PutUint64(h[32:], other)
-	le.PutUint64(h[40:], firstUsable)
+	le.PutUint64(h[40:], max(firstUsable, place+entrySectors))
 	le.PutUint64(h[48:], t.Sectors-backupSectors-1)
 	copy(h[56:], t.Disk[:])
 	le.PutUint64(h[72:], entriesAt)
@@ -88,6 +112,28 @@ func (t *Table) header(lba, other, entriesAt uint64, entries []byte) []byte {
 	le.PutUint32(h[88:], crc32.ChecksumIEEE(entries))
 	le.PutUint32(h[16:], crc32.ChecksumIEEE(h[:headerSize]))
 	return h
+}
+
+// ExtendProtectiveMBR makes the record of WriteProtectiveMBR as long as the
+// disk and leaves the rest of the sector as it is.
+func (t *Table) ExtendProtectiveMBR(f interface {
+	io.ReaderAt
+	Writer
+}) error {
+	var mbr [SectorSize]byte
+	if _, err := f.ReadAt(mbr[:], 0); err != nil {
+		return fmt.Errorf("reading protective MBR: %w", err)
+	}
+	record := mbr[mbrTableOffset:]
+	size := uint32(min(t.Sectors-1, math.MaxUint32))
+	if record[4] != mbrTypeProtects || binary.LittleEndian.Uint32(record[12:]) == size {
+		return nil
+	}
+	binary.LittleEndian.PutUint32(record[12:], size)
+	if _, err := f.WriteAt(mbr[:], 0); err != nil {
+		return fmt.Errorf("writing protective MBR: %w", err)
+	}
+	return f.Sync()
 }
 
 // WriteProtectiveMBR writes boot code (at most 440 bytes) and the record that
