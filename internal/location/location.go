@@ -14,7 +14,8 @@ type Store interface {
 	// Bindings returns the live bindings of an AOR: highest q first, the
 	// latest registered first among equals.
 	Bindings(aor telephony.AOR) []telephony.Binding
-	// All returns the live bindings of a tenant, sorted by AOR.
+	// All returns the live bindings of a tenant, sorted by AOR;
+	// telephony.System stands for all tenants.
 	All(tenant telephony.TenantID) []telephony.Binding
 	// Update changes the bindings of one AOR as a whole: change gets the live
 	// ones and returns those that shall be there afterwards, or an error, and

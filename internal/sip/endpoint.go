@@ -11,11 +11,15 @@ package sip
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	sipgo "github.com/emiago/sipgo/sip"
 
 	"ringfence/internal/ports"
 	"ringfence/internal/telephony"
@@ -113,12 +117,18 @@ type Endpoint struct {
 	stats    counters
 	trace    atomic.Pointer[func(Trace)]
 	secret   tagSecret
+	parser   *sipgo.Parser
+
+	defaultPort uint16 // SIP's registered port, where sent-by names none
 
 	mu        sync.RWMutex // guards listeners and closed
 	listeners []*listener
 	closed    bool
 
 	workers []*worker
+	stop    chan struct{}
+	seed    maphash.Seed
+	buffers sync.Pool
 	wg      sync.WaitGroup
 	txs     *txTable
 	junk    junkLog
@@ -143,6 +153,10 @@ func New(cfg Config) *Endpoint {
 		log:      cfg.Logger,
 		handlers: make(map[string]Handler),
 		secret:   newTagSecret(),
+		parser:   newParser(),
+	}
+	if row, ok := ports.Lookup(ports.Table(), ports.SIPUDP); ok {
+		e.defaultPort = row.First
 	}
 	e.txs = newTxTable(e)
 	e.startWorkers()
@@ -178,8 +192,8 @@ func (e *Endpoint) Advertised(f Flow) netip.AddrPort {
 }
 
 // Bind asks for one listener: a signalling row of the port table on an
-// address. The zero Addr and the unspecified ones bind all addresses of their
-// families.
+// address. The zero Addr binds all addresses of both families, each with its
+// own socket; the unspecified ones all of their family.
 type Bind struct {
 	Service ports.Service
 	Addr    netip.Addr
@@ -205,9 +219,11 @@ func (e *Endpoint) Reconcile(binds []Bind) error {
 	}
 	e.mu.RUnlock()
 	for k, b := range want {
-		if err := e.open(k, b.Service); err != nil {
-			errs = append(errs, err)
+		err := e.open(k, b.Service)
+		if err != nil && !b.Addr.IsValid() && k.bind.Addr().Is6() && errors.Is(err, syscall.EAFNOSUPPORT) {
+			continue // a kernel without IPv6
 		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -1,0 +1,254 @@
+package sip
+
+import (
+	"bytes"
+	"hash/maphash"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maxAge is how long a registration may have waited in a queue. Under
+// overload the phone has sent it again by then; answering the old one would
+// only make the queue of all later ones longer.
+const maxAge = 400 * time.Millisecond
+
+// maxLines bounds the lines of a message.
+const maxLines = 1024
+
+// packet is one received message on its way to a worker.
+type packet struct {
+	flow Flow
+	raw  *[]byte
+	came time.Time
+}
+
+// worker handles the messages of a share of all Call-IDs, in order. Urgent
+// holds everything but REGISTER, so that a storm of registrations does not
+// delay calls.
+type worker struct {
+	urgent, register chan packet
+}
+
+// counters of what happened to messages.
+type counters struct {
+	received, gated, junk, dropped, late, malformed atomic.Uint64
+	requests, responses, stray                      atomic.Uint64
+	readErrors, sendErrors, busy, panics            atomic.Uint64
+}
+
+// Stats are counts since start.
+type Stats struct {
+	Received   uint64 // messages from the transports
+	Gated      uint64 // dropped by the gate
+	Junk       uint64 // no SIP
+	Malformed  uint64 // refused with 400 or dropped for their form
+	Dropped    uint64 // a queue was full
+	Late       uint64 // registrations that had waited too long
+	Requests   uint64
+	Responses  uint64
+	Stray      uint64 // responses that no transaction waits for
+	ReadErrors uint64
+	SendErrors uint64
+	Busy       uint64 // refused with 503 at the transaction limit
+	Panics     uint64 // handlers that panicked
+	Pending    int    // transactions in progress
+	Completed  int    // answered ones kept for retransmissions
+}
+
+// Stats returns the counts.
+func (e *Endpoint) Stats() Stats {
+	s := &e.stats
+	pending, completed := e.txs.size()
+	return Stats{
+		Received: s.received.Load(), Gated: s.gated.Load(), Junk: s.junk.Load(),
+		Malformed: s.malformed.Load(), Dropped: s.dropped.Load(), Late: s.late.Load(),
+		Requests: s.requests.Load(), Responses: s.responses.Load(), Stray: s.stray.Load(),
+		ReadErrors: s.readErrors.Load(), SendErrors: s.sendErrors.Load(),
+		Busy: s.busy.Load(), Panics: s.panics.Load(),
+		Pending: pending, Completed: completed,
+	}
+}
+
+func (e *Endpoint) startWorkers() {
+	n := e.cfg.Workers
+	if n <= 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	e.seed = maphash.MakeSeed()
+	e.stop = make(chan struct{})
+	e.buffers.New = func() any { b := make([]byte, 0, 2048); return &b }
+	for range n {
+		w := &worker{
+			urgent:   make(chan packet, e.cfg.Limits.Queue),
+			register: make(chan packet, e.cfg.Limits.Queue),
+		}
+		e.workers = append(e.workers, w)
+		e.wg.Go(func() { e.work(w) })
+	}
+}
+
+func (e *Endpoint) stopWorkers() { close(e.stop) }
+
+// Receive takes one message that came on f. Transports call it, each from one
+// goroutine per peer; raw is not kept.
+func (e *Endpoint) Receive(f Flow, raw []byte) {
+	e.stats.received.Add(1)
+	if e.cfg.Gate != nil && !e.cfg.Gate(f.Remote, raw) {
+		e.stats.gated.Add(1)
+		return
+	}
+	if keepAlive(raw) {
+		return
+	}
+	raw = bytes.TrimLeft(raw, "\r\n")
+	if !looksLikeSIP(raw) {
+		e.junk.note(e, f)
+		return
+	}
+	w := e.workers[maphash.Bytes(e.seed, callIDOf(raw))%uint64(len(e.workers))]
+	queue := w.urgent
+	if bytes.HasPrefix(raw, []byte("REGISTER ")) {
+		queue = w.register
+	}
+	buf := e.buffers.Get().(*[]byte)
+	*buf = append((*buf)[:0], raw...)
+	select {
+	case queue <- packet{flow: f, raw: buf, came: time.Now()}:
+	default:
+		e.stats.dropped.Add(1)
+		e.recycle(buf)
+	}
+}
+
+// recycle gives a buffer back, unless a huge message made it huge.
+func (e *Endpoint) recycle(b *[]byte) {
+	if cap(*b) <= 8192 {
+		e.buffers.Put(b)
+	}
+}
+
+func (e *Endpoint) work(w *worker) {
+	for {
+		var p packet
+		select {
+		case p = <-w.urgent:
+		default:
+			select {
+			case p = <-w.urgent:
+			case p = <-w.register:
+				if time.Since(p.came) > maxAge {
+					e.stats.late.Add(1)
+					e.recycle(p.raw)
+					continue
+				}
+			case <-e.stop:
+				return
+			}
+		}
+		e.handleSafely(p)
+		e.recycle(p.raw)
+	}
+}
+
+// handleSafely keeps one bad message from ending the process.
+func (e *Endpoint) handleSafely(p packet) {
+	defer func() {
+		if r := recover(); r != nil {
+			e.stats.panics.Add(1)
+			e.log.Error("handling a SIP message panicked",
+				slog.Any("panic", r), slog.String("from", p.flow.Remote.String()), slog.String("stack", string(debug.Stack())))
+		}
+	}()
+	e.handle(p.flow, *p.raw)
+}
+
+// keepAlive recognises what phones send to keep a NAT open: blank lines, zero
+// bytes, nothing.
+func keepAlive(b []byte) bool {
+	if len(b) > 8 {
+		return false
+	}
+	for _, c := range b {
+		if c != '\r' && c != '\n' && c != 0 && c != ' ' {
+			return false
+		}
+	}
+	return true
+}
+
+// looksLikeSIP is the cheap test before a message costs a queue place: the
+// first line ends in the version or begins with it.
+func looksLikeSIP(b []byte) bool {
+	end := bytes.IndexByte(b, '\r')
+	if end < 12 || len(b) > maxDatagram {
+		return false
+	}
+	line := b[:end]
+	if !bytes.HasPrefix(line, []byte("SIP/")) && !bytes.Contains(line, []byte(" SIP/")) {
+		return false
+	}
+	return bytes.Count(b, []byte{'\n'}) <= maxLines
+}
+
+// callIDOf finds the Call-ID in a raw message, for the choice of the worker.
+// Where it errs, the message is handled all the same, only not in order with
+// its like.
+func callIDOf(b []byte) []byte {
+	for {
+		i := bytes.IndexByte(b, '\n')
+		if i < 0 || i+1 >= len(b) {
+			return nil
+		}
+		b = b[i+1:]
+		switch b[0] {
+		case 'C', 'c':
+			if len(b) > 8 && bytes.EqualFold(b[:7], []byte("Call-ID")) {
+				return headerValue(b[7:])
+			}
+		case 'i', 'I':
+			if len(b) > 2 && (b[1] == ':' || isSpace(b[1])) {
+				return headerValue(b[1:])
+			}
+		case '\r':
+			return nil
+		}
+	}
+}
+
+// headerValue returns what follows the colon up to the end of the line.
+func headerValue(b []byte) []byte {
+	b = bytes.TrimLeft(b, " \t")
+	if len(b) == 0 || b[0] != ':' {
+		return nil
+	}
+	if i := bytes.IndexByte(b, '\r'); i > 0 {
+		b = b[:i]
+	}
+	return bytes.TrimSpace(b[1:])
+}
+
+// junkLog reports datagrams that are no SIP in one line per interval.
+type junkLog struct {
+	mu    sync.Mutex
+	until time.Time
+	count uint64
+}
+
+const junkInterval = 10 * time.Second
+
+func (j *junkLog) note(e *Endpoint, f Flow) {
+	e.stats.junk.Add(1)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.count++
+	now := time.Now()
+	if now.Before(j.until) {
+		return
+	}
+	e.log.Info("datagrams that are no SIP", slog.Uint64("count", j.count), slog.String("last_from", f.Remote.String()))
+	j.until, j.count = now.Add(junkInterval), 0
+}

@@ -1,0 +1,161 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ringfence/internal/ports"
+)
+
+const (
+	// maxDatagram is the largest UDP payload.
+	maxDatagram = 65535
+	// socketBuffer is asked for in both directions: a burst of re-registering
+	// phones is to wait in the kernel, not to be lost. 4 MiB is a quarter of a
+	// second at 20,000 datagrams a second, which the kernel counts at about
+	// 800 bytes of overhead each. It is cut to net.core.rmem_max.
+	socketBuffer = 4 << 20
+)
+
+// udpTransport is one bound UDP socket.
+type udpTransport struct {
+	conn     *net.UDPConn
+	addr     netip.AddrPort
+	wildcard bool // bound to all addresses: each datagram says which one
+}
+
+func (e *Endpoint) openUDP(k listenKey, side ports.Side) (*listener, error) {
+	network := "udp4"
+	if k.bind.Addr().Is6() {
+		network = "udp6" // does not take IPv4 as well: that is its own socket
+	}
+	var lc net.ListenConfig
+	lc.Control = func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { prepare(int(fd), network) })
+	}
+	pc, err := lc.ListenPacket(context.Background(), network, k.bind.String())
+	if err != nil {
+		return nil, fmt.Errorf("binding %s %s: %w", network, k.bind, err)
+	}
+	conn := pc.(*net.UDPConn)
+	t := &udpTransport{
+		conn:     conn,
+		addr:     conn.LocalAddr().(*net.UDPAddr).AddrPort(),
+		wildcard: k.bind.Addr().IsUnspecified(),
+	}
+	t.addr = netip.AddrPortFrom(t.addr.Addr().Unmap(), t.addr.Port())
+	l := &listener{id: k.id, side: side, bind: k.bind, addr: t.addr, transport: t}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		e.readUDP(l, t)
+	}()
+	l.close = func() error {
+		err := conn.Close()
+		<-done
+		return err
+	}
+	return l, nil
+}
+
+// prepare sets the socket options; none of them is vital.
+func prepare(fd int, network string) {
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, socketBuffer)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, socketBuffer)
+	if network == "udp4" {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+		// CS3 for signalling (RFC 4594 section 3.2)
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, 0x60)
+		// Fragment instead of failing on large messages.
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT)
+		return
+	}
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, 0x60)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DONT)
+}
+
+// readUDP feeds the workers until the socket is closed. Errors of single
+// datagrams (an ICMP answer to what was sent, no memory) do not end it.
+func (e *Endpoint) readUDP(l *listener, t *udpTransport) {
+	buf := make([]byte, maxDatagram)
+	oob := make([]byte, 128)
+	for {
+		n, oobn, _, src, err := t.conn.ReadMsgUDPAddrPort(buf, oob)
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			e.stats.readErrors.Add(1)
+			time.Sleep(time.Millisecond) // never a busy loop
+			continue
+		}
+		src = netip.AddrPortFrom(src.Addr().Unmap(), src.Port())
+		f := Flow{Listener: l.id, Side: l.side, Local: t.addr, Remote: src, transport: t}
+		if t.wildcard {
+			if a, ok := destination(oob[:oobn]); ok {
+				f.Local = netip.AddrPortFrom(a, t.addr.Port())
+			}
+		}
+		e.Receive(f, buf[:n])
+	}
+}
+
+// destination reads the address a datagram was sent to (ip(7) IP_PKTINFO,
+// RFC 3542 section 6.1). Multicast and broadcast have no use as a source.
+func destination(oob []byte) (netip.Addr, bool) {
+	for len(oob) >= unix.CmsgLen(0) {
+		h, data, rest, err := unix.ParseOneSocketControlMessage(oob)
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		switch {
+		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= 12:
+			// ifindex, the address routed to (spec_dst), the header's destination
+			return netip.AddrFrom4([4]byte(data[4:8])), true
+		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= 20:
+			a := netip.AddrFrom16([16]byte(data[:16]))
+			return a, !a.IsMulticast()
+		}
+		oob = rest
+	}
+	return netip.Addr{}, false
+}
+
+// source writes the control message that makes a wildcard socket send from a.
+func source(oob []byte, a netip.Addr) []byte {
+	if a.Is4() {
+		b := a.As4()
+		return append(oob, unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: b})...)
+	}
+	b := a.As16()
+	return append(oob, unix.PktInfo6(&unix.Inet6Pktinfo{Addr: b})...)
+}
+
+// Send writes one datagram from the address the peer knows.
+func (t *udpTransport) Send(f Flow, b []byte) error {
+	var oob []byte
+	if t.wildcard && f.Local.Addr().IsValid() && !f.Local.Addr().IsUnspecified() {
+		var space [64]byte
+		oob = source(space[:0], f.Local.Addr())
+	}
+	_, _, err := t.conn.WriteMsgUDPAddrPort(b, oob, f.Remote)
+	if err != nil && oob != nil && !errors.Is(err, net.ErrClosed) {
+		// The address is gone (a new DHCP lease): let the kernel choose.
+		_, _, err = t.conn.WriteMsgUDPAddrPort(b, nil, f.Remote)
+	}
+	if err != nil {
+		return fmt.Errorf("sending to %s: %w", f.Remote, err)
+	}
+	return nil
+}
+
+func (t *udpTransport) Protocol() string { return "UDP" }
+func (t *udpTransport) Reliable() bool   { return false }
