@@ -1,0 +1,58 @@
+package cloudinit
+
+import (
+	"strings"
+
+	"ringfence/internal/netcfg"
+)
+
+// Config turns the document into the host's network configuration. What this
+// version cannot do is a problem; the interface in question is left out, the
+// others are kept. Without any interface left ok is false.
+func (w *Network) Config(hostname string) (c netcfg.Config, problems []Problem, ok bool) {
+	c.Hostname = hostname
+	refuse := func(i Interface, warning bool, reason string) {
+		problems = append(problems, Problem{Document: NetworkConfig, Key: printable(i.ID), Reason: reason, Warning: warning})
+	}
+	for _, i := range w.Interfaces {
+		switch name := i.Name; {
+		case i.VLAN != 0:
+			refuse(i, false, "VLANs are not supported by this version")
+			continue
+		case i.Driver != "" && i.MAC == "" && i.Name == "":
+			refuse(i, false, "interfaces cannot be matched by driver alone; use the MAC address or the name")
+			continue
+		case strings.ContainsAny(strings.TrimSuffix(name, "*"), "*?"):
+			refuse(i, false, "a name may have one wildcard, * at its end")
+			continue
+		}
+		if i.DHCP6 {
+			refuse(i, true, "DHCPv6 is not supported by this version; router advertisements are used")
+		}
+		c.Interfaces = append(c.Interfaces, i.config())
+		if err := c.Validate(); err != nil {
+			refuse(i, false, printable(err.Error()))
+			c.Interfaces = c.Interfaces[:len(c.Interfaces)-1]
+		}
+	}
+	return c, problems, len(c.Interfaces) > 0
+}
+
+func (i Interface) config() netcfg.Interface {
+	n := netcfg.Interface{
+		MAC: i.MAC, Name: i.Name,
+		DHCP4: i.DHCP4, AcceptRA: i.AcceptRA,
+		Addresses: i.Addresses, Nameservers: i.Nameservers, Search: i.Search, MTU: i.MTU,
+	}
+	if n.MAC == "" && n.Name == "" {
+		n.Name = i.ID // without a match the document's name is the kernel's
+	}
+	if i.DHCP6 && n.AcceptRA == nil {
+		yes := true
+		n.AcceptRA = &yes
+	}
+	for _, r := range i.Routes {
+		n.Routes = append(n.Routes, netcfg.Route(r))
+	}
+	return n
+}
