@@ -1,26 +1,63 @@
 package api
 
 import (
+	"log/slog"
 	"net/http"
+	"sync"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"ringfence/internal/events"
+	"ringfence/internal/login"
+	"ringfence/internal/setup"
+	"ringfence/internal/store"
 )
 
 // Config is what the API stands on.
 type Config struct {
+	Store  *store.Store
+	Login  *login.Service
+	Wizard *setup.Wizard
+	Live   Live
+	Bus    *events.Bus
+	Logger *slog.Logger
+
+	Version, Hostname string
+	// Fingerprint of the certificate in force.
+	Fingerprint func() string
 }
 
-// Server is the REST interface: an http.Handler for everything under Base.
+// sipPasswordLength is that of generated SIP passwords, in characters.
+const sipPasswordLength = 24
+
+// Server is the REST interface: an http.Handler for everything under Base. It
+// expects to stand behind package httpd, which bounds connections and bodies.
 type Server struct {
-	cfg    Config
-	routes *router
-	huma   huma.API
+	cfg     Config
+	routes  *router
+	huma    huma.API
+	origin  *http.CrossOriginProtection
+	started time.Time
+
+	closing  chan struct{}
+	closeOne sync.Once
+
+	mu         sync.Mutex
+	streams    map[[32]byte]int // event streams, by session
+	streamsAll int
 }
 
 // New returns the API.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		cfg: cfg, origin: http.NewCrossOriginProtection(), started: time.Now(),
+		closing: make(chan struct{}), streams: make(map[[32]byte]int),
+	}
 	s.routes = newRouter(s.gate, s.writeProblem)
 	s.huma = humago.New(s.routes, humaConfig())
 	s.register()
@@ -29,6 +66,9 @@ func New(cfg Config) *Server {
 }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.routes.ServeHTTP(w, r) }
+
+// Close ends the event streams, so that the listeners can end in order.
+func (s *Server) Close() { s.closeOne.Do(func() { close(s.closing) }) }
 
 // register adds every operation. The order is the order of the document's
 // readers: set-up, log-in, settings, live data, the box.

@@ -1,6 +1,43 @@
 package api
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"ringfence/internal/ports"
+	"ringfence/internal/telephony"
+)
+
+// Live is what runs now. The API declares it and pbx implements it, so that no
+// subsystem knows the HTTP side.
+type Live interface {
+	// Registrations are the bindings of a tenant.
+	Registrations(telephony.TenantID) []telephony.Binding
+	// Calls are the calls in progress of a tenant.
+	Calls(telephony.TenantID) []telephony.LiveCall
+	// HangUp ends a call of a tenant; store.ErrNotFound if it is not there.
+	HangUp(context.Context, telephony.TenantID, telephony.CallID) error
+	// Ports are the rows of the port table that are or should be open.
+	Ports() []PortState
+	// Health is the state of the subsystems.
+	Health() Health
+}
+
+// PortState is one row of the port table as it stands now.
+type PortState struct {
+	Service        ports.Service // with the ports in force
+	Err            string        // why it does not listen; empty when it does
+	Packets, Bytes uint64        // of the packet filter
+}
+
+// Health is the state of the subsystems.
+type Health struct {
+	Fence   FenceStatus
+	Applied []Applied
+}
 
 // callPath is the call of a path.
 type callPath struct {
@@ -11,4 +48,85 @@ func (s *Server) registerLive() {
 	handle(s, operation{id: "list-registrations", method: http.MethodGet, path: "/registrations", tag: "live", summary: "Phones that are registered now", access: admin}, s.listRegistrations)
 	handle(s, operation{id: "list-calls", method: http.MethodGet, path: "/calls", tag: "live", summary: "Calls in progress", access: admin}, s.listCalls)
 	handle(s, operation{id: "hang-up", method: http.MethodDelete, path: "/calls/{id}", tag: "live", summary: "End a call", access: admin, status: http.StatusNoContent, errors: []int{http.StatusNotFound}}, s.hangUp)
+}
+
+func (s *Server) listRegistrations(ctx context.Context, _ *noInput) (*body[RegistrationList], error) {
+	all := s.cfg.Live.Registrations(callerOf(ctx).tenant)
+	items := make([]Registration, 0, min(len(all), maxLive))
+	for _, b := range all {
+		items = append(items, registrationOf(b))
+	}
+	slices.SortFunc(items, func(a, b Registration) int {
+		if c := compareNumbers(a.Number, b.Number); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Contact, b.Contact)
+	})
+	out := RegistrationList{Items: items, More: len(items) > maxLive}
+	out.Items = out.Items[:min(len(items), maxLive)]
+	return &body[RegistrationList]{out}, nil
+}
+
+func registrationOf(b telephony.Binding) Registration {
+	return Registration{
+		Number: b.AOR.User, Contact: b.Contact, UserAgent: b.UserAgent,
+		Source: b.Flow.Remote.String(), Listener: string(b.Flow.Listener),
+		RegisteredAt: b.Registered.UTC(), ExpiresAt: b.Expires.UTC(),
+	}
+}
+
+// compareNumbers orders extensions as people count: shorter ones first.
+func compareNumbers(a, b string) int {
+	if d := len(a) - len(b); d != 0 {
+		return d
+	}
+	return strings.Compare(a, b)
+}
+
+func (s *Server) listCalls(ctx context.Context, _ *noInput) (*body[CallList], error) {
+	all := s.cfg.Live.Calls(callerOf(ctx).tenant)
+	items := make([]Call, 0, len(all))
+	for _, c := range all {
+		items = append(items, callOf(c))
+	}
+	slices.SortFunc(items, func(a, b Call) int {
+		if c := a.StartedAt.Compare(b.StartedAt); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	out := CallList{Items: items, More: len(items) > maxLive}
+	out.Items = out.Items[:min(len(items), maxLive)]
+	return &body[CallList]{out}, nil
+}
+
+func callOf(c telephony.LiveCall) Call {
+	return Call{
+		ID: string(c.ID), State: string(c.State), Caller: partyOf(c.Caller), Callee: partyOf(c.Callee),
+		StartedAt: c.Started.UTC(), AnsweredAt: timeOrNil(c.Answered),
+	}
+}
+
+func partyOf(p telephony.Party) Party {
+	out := Party{Number: p.Number, Name: p.Name}
+	if p.Addr.IsValid() {
+		out.Source = p.Addr.String()
+	}
+	return out
+}
+
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+func (s *Server) hangUp(ctx context.Context, in *callPath) (*struct{}, error) {
+	c := callerOf(ctx)
+	if err := s.cfg.Live.HangUp(ctx, c.tenant, telephony.CallID(in.ID)); err != nil {
+		return nil, err
+	}
+	return nil, s.cfg.Store.ForTenant(c.tenant).Record(ctx, c.actor(), "call.hang_up", in.ID, nil)
 }

@@ -1,21 +1,99 @@
 package api
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"ringfence/internal/store"
+	"ringfence/internal/telephony"
+)
 
 // cdrQuery selects call records.
 type cdrQuery struct {
 	Before    string `query:"before" maxLength:"128" doc:"next of the page before; empty for the newest."`
 	Limit     int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
-	Extension string `query:"extension" pattern:"^[0-9]{2,10}$" maxLength:"10" doc:"Only calls of this extension."`
+	Extension string `query:"extension" pattern:"^[0-9]{2,9}$" maxLength:"9" doc:"Only calls of this extension."`
 }
 
 // pageQuery selects a page.
 type pageQuery struct {
-	Before string `query:"before" maxLength:"128" doc:"next of the page before; empty for the newest."`
+	Before string `query:"before" pattern:"^[0-9]{1,18}$" maxLength:"18" doc:"next of the page before; empty for the newest."`
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
 }
 
 func (s *Server) registerRecords() {
-	handle(s, operation{id: "list-cdrs", method: http.MethodGet, path: "/cdrs", tag: "records", summary: "Finished calls, newest first; users without administration see their own", access: anyUser}, s.listCDRs)
+	handle(s, operation{id: "list-cdrs", method: http.MethodGet, path: "/cdrs", tag: "records", summary: "Finished calls, newest first; users without administration see their own", access: anyUser, fields: map[string]string{"cursor": "query.before"}}, s.listCDRs)
 	handle(s, operation{id: "list-audit", method: http.MethodGet, path: "/audit", tag: "records", summary: "Who changed what, newest first", access: admin}, s.listAudit)
+}
+
+func (s *Server) listCDRs(ctx context.Context, in *cdrQuery) (*body[CallRecordList], error) {
+	c := callerOf(ctx)
+	f := store.CallRecordFilter{Cursor: in.Before, Limit: in.Limit, Extension: in.Extension}
+	out := CallRecordList{Items: []CallRecord{}}
+	if !c.isAdmin() { // U01: everybody sees the own calls
+		own := c.session.User.Extension
+		if own == "" || (in.Extension != "" && in.Extension != own) {
+			return &body[CallRecordList]{out}, nil
+		}
+		f.Extension = own
+	}
+	records, next, err := s.cfg.Store.ForTenant(c.tenant).CallRecords(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	out.Next = next
+	for _, r := range records {
+		out.Items = append(out.Items, recordOf(r))
+	}
+	return &body[CallRecordList]{out}, nil
+}
+
+func recordOf(r telephony.CallRecord) CallRecord {
+	return CallRecord{
+		ID: string(r.ID), Direction: r.Direction, Caller: partyOf(r.Caller), Callee: partyOf(r.Callee),
+		StartedAt: r.Started.UTC(), RangAt: timeOrNil(r.Rang), AnsweredAt: timeOrNil(r.Answered), EndedAt: r.Ended.UTC(),
+		DurationSeconds: r.Duration().Seconds(), EndReason: string(r.Reason), StatusCode: r.StatusCode,
+		CallerLeg: qualityOf(r.CallerLeg), CalleeLeg: qualityOf(r.CalleeLeg),
+	}
+}
+
+func qualityOf(q telephony.LegQuality) LegQuality {
+	return LegQuality{Codec: q.Codec, Packets: q.Packets, Dropped: q.Dropped, Lost: q.LostRTP, JitterMs: q.JitterMs}
+}
+
+func (s *Server) listAudit(ctx context.Context, in *pageQuery) (*body[AuditList], error) {
+	c := callerOf(ctx)
+	// Administrators of the box see everything, those of a tenant their own.
+	scope := s.cfg.Store.System()
+	if c.session.User.Role != telephony.RoleSystemAdmin {
+		scope = s.cfg.Store.ForTenant(c.tenant)
+	}
+	var before uint64
+	if in.Before != "" {
+		var err error
+		if before, err = strconv.ParseUint(in.Before, 10, 63); err != nil {
+			return nil, problem(http.StatusUnprocessableEntity, "validation failed")
+		}
+	}
+	entries, err := scope.Audit(ctx, store.AuditFilter{Before: before, Limit: in.Limit})
+	if err != nil {
+		return nil, err
+	}
+	out := AuditList{Items: make([]AuditEntry, 0, len(entries))}
+	for _, e := range entries {
+		out.Items = append(out.Items, auditOf(e))
+	}
+	if n := len(entries); n == in.Limit && entries[n-1].Seq > 1 {
+		out.Next = strconv.FormatUint(entries[n-1].Seq, 10)
+	}
+	return &body[AuditList]{out}, nil
+}
+
+func auditOf(e store.AuditEntry) AuditEntry {
+	out := AuditEntry{ID: int64(e.Seq), At: e.At.UTC(), Actor: e.Actor.Name, Kind: string(e.Actor.Kind), Action: e.Kind, Object: e.Object, Rev: e.Rev}
+	if e.Actor.Addr.IsValid() {
+		out.Address = e.Actor.Addr.String()
+	}
+	return out
 }

@@ -21,6 +21,7 @@ const (
 	denied     access = iota // the zero value: a route nobody thought about
 	wizard                   // the setup token, and only before set-up is finished
 	anyone                   // no session, but same origin
+	ownSession               // a session of any role, also while its password must be changed
 	anyUser                  // a session of any role
 	admin                    // administrators of the tenant or of the box
 	systemOnly               // administrators of the box
@@ -34,6 +35,9 @@ type operation struct {
 	status           int   // of success; 0 is 200, or 204 without a body
 	errors           []int // besides those every route has
 	bodyLimit        int64 // 0 is maxBody
+	// fields say where a refused field stands in the request, if not at
+	// "body." and its name.
+	fields map[string]string
 }
 
 // router is a ServeMux that knows the access every pattern needs and lets

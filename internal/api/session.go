@@ -1,6 +1,17 @@
 package api
 
-import "net/http"
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"ringfence/internal/login"
+	"ringfence/internal/telephony"
+)
 
 // cookieAnswer carries a session cookie besides its body.
 type cookieAnswer[T any] struct {
@@ -15,7 +26,96 @@ type cookieOnly struct {
 
 func (s *Server) registerSession() {
 	handle(s, operation{id: "login", method: http.MethodPost, path: "/login", tag: "session", summary: "Log in", access: anyone, errors: []int{http.StatusUnauthorized, http.StatusTooManyRequests}}, s.login)
-	handle(s, operation{id: "get-session", method: http.MethodGet, path: "/session", tag: "session", summary: "Who is logged in", access: anyUser}, s.getSession)
-	handle(s, operation{id: "delete-session", method: http.MethodDelete, path: "/session", tag: "session", summary: "Log out", access: anyUser, status: http.StatusNoContent}, s.deleteSession)
-	handle(s, operation{id: "put-session-password", method: http.MethodPut, path: "/session/password", tag: "session", summary: "Change the own password; other sessions end", access: anyUser, errors: []int{http.StatusTooManyRequests}}, s.putSessionPassword)
+	handle(s, operation{id: "get-session", method: http.MethodGet, path: "/session", tag: "session", summary: "Who is logged in", access: ownSession}, s.getSession)
+	handle(s, operation{id: "delete-session", method: http.MethodDelete, path: "/session", tag: "session", summary: "Log out", access: ownSession, status: http.StatusNoContent}, s.deleteSession)
+	handle(s, operation{id: "put-session-password", method: http.MethodPut, path: "/session/password", tag: "session", summary: "Change the own password; other sessions end", access: ownSession, errors: []int{http.StatusTooManyRequests}, fields: map[string]string{"password": "body.new"}}, s.putSessionPassword)
+}
+
+// setCookie is the Set-Cookie header of a session. It carries no Max-Age: the
+// server knows when the session ends.
+func setCookie(value string) string {
+	c := http.Cookie{Name: CookieName, Value: value, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode}
+	if value == "" {
+		c.MaxAge = -1
+	}
+	return c.String()
+}
+
+func isNoSession(err error) bool { return errors.Is(err, login.ErrNoSession) }
+
+func (s *Server) sessionOf(v login.Session) Session {
+	u := v.User
+	out := Session{
+		User:      SessionUser{Name: u.Name, FirstName: u.FirstName, LastName: u.LastName, Email: u.Email, Extension: u.Extension},
+		Role:      string(u.Role),
+		CSRFToken: v.CSRF, ExpiresAt: v.Expires.UTC(), MustChangePassword: u.MustChangePassword,
+	}
+	if t, ok := s.cfg.Store.Snapshot().Tenant(s.tenantOf(u)); ok {
+		out.Tenant = SessionTenant{ID: int64(t.ID), Name: t.Name, Domain: t.Domain, ExtensionFirst: t.ExtensionFirst, ExtensionLast: t.ExtensionLast}
+	}
+	return out
+}
+
+func (s *Server) login(ctx context.Context, in *body[Login]) (*cookieAnswer[Session], error) {
+	v, err := s.cfg.Login.Login(ctx, callerOf(ctx).addr, in.Body.Name, in.Body.Password)
+	if err != nil {
+		return nil, refused(err, http.StatusUnauthorized, "")
+	}
+	return &cookieAnswer[Session]{SetCookie: setCookie(v.Cookie), Body: s.sessionOf(v)}, nil
+}
+
+// refused turns the errors of package login into answers. wrong is the status
+// of a wrong password, where the field it came in.
+func refused(err error, wrong int, where string) error {
+	var blocked *login.BlockedError
+	switch {
+	case errors.Is(err, login.ErrWrong):
+		p := problem(wrong, "wrong user name or password")
+		if where != "" {
+			p = problem(wrong, "the current password is wrong")
+			p.Errors = []*huma.ErrorDetail{{Location: where, Message: "is wrong"}}
+		}
+		return p
+	case errors.As(err, &blocked):
+		// From here on the packet filter answers for blocked sources: with
+		// silence.
+		return later(time.Until(blocked.Until), "too many failed log-ins: wait")
+	case errors.Is(err, login.ErrBusy):
+		return later(2*time.Second, "too many log-ins at once: try again")
+	}
+	return err
+}
+
+// later is a 429 that says when to come again (RFC 6585 section 4).
+func later(wait time.Duration, detail string) error {
+	seconds := max(1, int(wait.Round(time.Second)/time.Second))
+	return huma.ErrorWithHeaders(problem(http.StatusTooManyRequests, detail), http.Header{"Retry-After": {strconv.Itoa(seconds)}})
+}
+
+func (s *Server) getSession(ctx context.Context, _ *noInput) (*body[Session], error) {
+	return &body[Session]{s.sessionOf(callerOf(ctx).session)}, nil
+}
+
+func (s *Server) deleteSession(ctx context.Context, _ *noInput) (*cookieOnly, error) {
+	c := callerOf(ctx)
+	if err := s.cfg.Login.Logout(ctx, c.cookie); err != nil {
+		return nil, err
+	}
+	scope := s.cfg.Store.System()
+	if c.session.User.Tenant != telephony.System {
+		scope = s.cfg.Store.ForTenant(c.session.User.Tenant)
+	}
+	if err := scope.Record(ctx, c.actor(), "session.logout", c.session.User.Name, nil); err != nil {
+		return nil, err
+	}
+	return &cookieOnly{SetCookie: setCookie("")}, nil
+}
+
+func (s *Server) putSessionPassword(ctx context.Context, in *body[PasswordChange]) (*cookieAnswer[Session], error) {
+	c := callerOf(ctx)
+	v, err := s.cfg.Login.ChangePassword(ctx, c.addr, c.session, in.Body.Current, in.Body.New)
+	if err != nil {
+		return nil, refused(err, http.StatusForbidden, "body.current")
+	}
+	return &cookieAnswer[Session]{SetCookie: setCookie(v.Cookie), Body: s.sessionOf(v)}, nil
 }

@@ -4,12 +4,9 @@ import "time"
 
 // Bounds of what one request may carry or one answer may list.
 const (
-	maxBody       = 64 << 10 // bytes of a request body
-	maxBulk       = 500      // extensions created by one wizard request
-	maxExtensions = 10000    // extensions in one answer
-	maxRows       = 500      // CDR or audit rows in one answer
-	maxLive       = 5000     // registrations or calls in one answer
-	maxProblems   = 50       // details in one problem
+	maxBody     = 64 << 10 // bytes of a request body
+	maxLive     = 5000     // registrations or calls in one answer
+	maxProblems = 50       // details in one problem
 )
 
 // Input types and output types are separate on purpose: the library does not
@@ -62,23 +59,23 @@ type SetupAdministrator struct {
 
 // SetupTenant is the first tenant.
 type SetupTenant struct {
-	Name           string `json:"name" minLength:"1" maxLength:"128" doc:"Name of the organisation."`
+	Name           string `json:"name" minLength:"1" maxLength:"100" doc:"Name of the organisation."`
 	Domain         string `json:"domain" minLength:"1" maxLength:"253" doc:"SIP domain, also the digest realm: a host name or an IPv4 address."`
-	ExtensionFirst string `json:"extension_first" pattern:"^[0-9]{2,10}$" doc:"First number of the extension range."`
-	ExtensionLast  string `json:"extension_last" pattern:"^[0-9]{2,10}$" doc:"Last number of the extension range, with as many digits as the first."`
+	ExtensionFirst string `json:"extension_first" pattern:"^[0-9]{2,9}$" doc:"First number of the extension range."`
+	ExtensionLast  string `json:"extension_last" pattern:"^[0-9]{2,9}$" doc:"Last number of the extension range, with as many digits as the first."`
 }
 
 // SetupExtension is one extension the wizard creates.
 type SetupExtension struct {
-	Number      string `json:"number" pattern:"^[0-9]{2,10}$"`
-	DisplayName string `json:"display_name,omitempty" maxLength:"128"`
+	Number      string `json:"number" pattern:"^[0-9]{2,9}$"`
+	DisplayName string `json:"display_name,omitempty" maxLength:"100"`
 }
 
 // SetupExtensions asks for the first extensions: either a count from the
 // start of the range, or a list.
 type SetupExtensions struct {
-	Count      int              `json:"count,omitempty" minimum:"1" maximum:"500" doc:"How many extensions there shall be, from the first number of the range on."`
-	Extensions []SetupExtension `json:"extensions,omitempty" minItems:"1" maxItems:"500" nullable:"false" doc:"The extensions by name, instead of a count."`
+	Count      int              `json:"count,omitempty" minimum:"1" maximum:"1000" doc:"How many extensions there shall be, from the first number of the range on."`
+	Extensions []SetupExtension `json:"extensions,omitempty" minItems:"1" maxItems:"1000" nullable:"false" doc:"The extensions by name, instead of a count."`
 }
 
 // SIPCredentials is what a phone needs to register. The password is shown by
@@ -147,14 +144,14 @@ type ExtensionList struct {
 
 // ExtensionCreate is a new extension. Its SIP password is generated.
 type ExtensionCreate struct {
-	Number          string `json:"number" pattern:"^[0-9]{2,10}$"`
-	DisplayName     string `json:"display_name,omitempty" maxLength:"128"`
+	Number          string `json:"number" pattern:"^[0-9]{2,9}$"`
+	DisplayName     string `json:"display_name,omitempty" maxLength:"100"`
 	NoAnswerSeconds int    `json:"no_answer_seconds,omitempty" minimum:"5" maximum:"180" doc:"How long the phones ring; 30 when left out."`
 }
 
 // ExtensionUpdate replaces what may be changed of an extension.
 type ExtensionUpdate struct {
-	DisplayName     string `json:"display_name" maxLength:"128"`
+	DisplayName     string `json:"display_name" maxLength:"100"`
 	NoAnswerSeconds int    `json:"no_answer_seconds" minimum:"5" maximum:"180"`
 }
 

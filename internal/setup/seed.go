@@ -118,7 +118,7 @@ func (w *Wizard) ApplySeed(ctx context.Context) error {
 	if seed.Administrator == nil || seed.Tenant == nil || len(seed.Extensions)+seed.ExtensionCount == 0 {
 		return nil
 	}
-	if _, err := w.Finish(ctx, actor); err != nil {
+	if _, err := w.Finish(ctx, actor, ""); err != nil {
 		return fmt.Errorf("applying first-boot data: %w", err)
 	}
 	return nil

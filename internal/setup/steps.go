@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -198,8 +201,10 @@ func (w *Wizard) Count(n int) ([]Extension, error) {
 	return out, nil
 }
 
-// Finish closes the wizard for ever and returns the administrator.
-func (w *Wizard) Finish(ctx context.Context, actor telephony.Actor) (telephony.User, error) {
+// Finish closes the wizard for ever and returns the administrator. host is the
+// name the wizard was opened by (with or without port); the portal goes on
+// answering to it.
+func (w *Wizard) Finish(ctx context.Context, actor telephony.Actor, host string) (telephony.User, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	state, err := w.State(ctx)
@@ -224,6 +229,9 @@ func (w *Wizard) Finish(ctx context.Context, actor telephony.Actor) (telephony.U
 			return err
 		}
 		s.SetupDone = true
+		if name := dnsName(host); name != "" && !slices.Contains(s.WebNames, name) {
+			s.WebNames = append(slices.Clone(s.WebNames), name)
+		}
 		return tx.PutSettings(s)
 	})
 	if err != nil {
@@ -232,4 +240,16 @@ func (w *Wizard) Finish(ctx context.Context, actor telephony.Actor) (telephony.U
 	w.token.set(draw()) // what was printed is worthless from now on
 	w.cfg.Logger.Info("set-up finished", "by", actor.Addr.String())
 	return users[0], nil
+}
+
+// dnsName is the name in a Host header, or "" for an address or nonsense.
+func dnsName(host string) string {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
+	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil || telephony.CheckDomain("host", name) != nil {
+		return ""
+	}
+	return name
 }

@@ -1,0 +1,135 @@
+package api
+
+import (
+	"context"
+	"crypto/subtle"
+	"net/http"
+	"net/netip"
+
+	"ringfence/internal/login"
+	"ringfence/internal/telephony"
+)
+
+// caller is who asks, as the handlers see it.
+type caller struct {
+	addr   netip.Addr
+	host   string // Host of the request, with its port
+	agent  string
+	cookie string
+	// Of a session; zero for the wizard and for log-in.
+	session login.Session
+	tenant  telephony.TenantID // the tenant the session works in
+}
+
+// actor is the caller in the audit log.
+func (c caller) actor() telephony.Actor {
+	return telephony.Actor{Kind: telephony.ActorUser, Name: c.session.User.Name, Addr: c.addr}
+}
+
+// wizard is the caller in the audit log before there are users.
+func (c caller) wizard() telephony.Actor {
+	return telephony.Actor{Kind: telephony.ActorSetup, Name: "wizard", Addr: c.addr}
+}
+
+func (c caller) isAdmin() bool {
+	r := c.session.User.Role
+	return r == telephony.RoleSystemAdmin || r == telephony.RoleAdmin
+}
+
+type callerKey struct{}
+
+// callerOf is who asks; every handler stands behind the gate that puts it
+// there.
+func callerOf(ctx context.Context) caller {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c
+}
+
+// gate is the one access check around every route.
+func (s *Server) gate(need access, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		c := caller{addr: source(r), host: r.Host, agent: cut(r.UserAgent(), 256)}
+		if status, why := s.admit(r, need, &c); status != 0 {
+			s.writeProblem(w, r, status, why)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
+	})
+}
+
+// admit answers 0, or the status and the reason of a refusal.
+func (s *Server) admit(r *http.Request, need access, c *caller) (int, string) {
+	finished := s.cfg.Store.Snapshot().Settings.SetupDone
+	switch {
+	case finished == (need == wizard):
+		// The wizard before it is finished, everything else after: whatever is
+		// out of its time does not exist.
+		return http.StatusNotFound, notThere
+	case need == wizard && !s.cfg.Wizard.Admit(c.addr, r.Header.Get(tokenHeader)):
+		return http.StatusNotFound, notThere
+	case foreign(r) || s.origin.Check(r) != nil:
+		return http.StatusForbidden, "requests from other sites are refused"
+	case need == wizard || need == anyone:
+		return 0, ""
+	}
+	return s.admitSession(r, need, c)
+}
+
+const notThere = "there is no such resource"
+
+func (s *Server) admitSession(r *http.Request, need access, c *caller) (int, string) {
+	cookie, err := r.Cookie(CookieName)
+	if err != nil {
+		return http.StatusUnauthorized, "log in first"
+	}
+	c.cookie = cookie.Value
+	if c.session, err = s.cfg.Login.Session(r.Context(), c.cookie); err != nil {
+		if !isNoSession(err) {
+			s.cfg.Logger.Error("session not read", "err", err)
+			return http.StatusServiceUnavailable, "sessions cannot be read now"
+		}
+		return http.StatusUnauthorized, "the session has ended: log in again"
+	}
+	if !safe(r.Method) && subtle.ConstantTimeCompare([]byte(r.Header.Get(csrfHeader)), []byte(c.session.CSRF)) != 1 {
+		return http.StatusForbidden, "the " + csrfHeader + " header is missing or wrong"
+	}
+	c.tenant = s.tenantOf(c.session.User)
+	role := c.session.User.Role
+	switch {
+	case c.session.User.MustChangePassword && need != ownSession:
+		return http.StatusForbidden, "change the password first"
+	case need == ownSession, need == anyUser,
+		need == admin && (role == telephony.RoleAdmin || role == telephony.RoleSystemAdmin),
+		need == systemOnly && role == telephony.RoleSystemAdmin:
+		return 0, ""
+	}
+	return http.StatusForbidden, "the role does not allow this"
+}
+
+// foreign says whether a browser sends the request for another site. Reading
+// is refused as well: nothing of ours is meant to be embedded anywhere.
+func foreign(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return site != "" && site != "same-origin" && site != "none"
+}
+
+// tenantOf is the tenant a user works in. Administrators of the box work in
+// its first one.
+func (s *Server) tenantOf(u telephony.User) telephony.TenantID {
+	if u.Tenant != telephony.System {
+		return u.Tenant
+	}
+	if all := s.cfg.Store.Snapshot().Tenants(); len(all) > 0 {
+		return all[0].ID
+	}
+	return telephony.System
+}
+
+func source(r *http.Request) netip.Addr {
+	a, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Addr().Unmap()
+}
