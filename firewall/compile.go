@@ -47,8 +47,10 @@ const (
 	setSize = 65536
 	// meterForget is how long a silent source's bucket is kept.
 	meterForget = 10 * time.Second
-	// portCounter prefixes the counter of a service.
+	// portCounter prefixes the counter of a service, dropCounter those of
+	// discarded packets.
 	portCounter = "port_"
+	dropCounter = "drop_"
 )
 
 func setName(base string, f Family) string { return fmt.Sprintf("%s_%d", base, f) }
