@@ -41,6 +41,7 @@ type Server struct {
 	origin  *http.CrossOriginProtection
 	started time.Time
 
+	beat     time.Duration // of event streams
 	closing  chan struct{}
 	closeOne sync.Once
 
@@ -55,7 +56,7 @@ func New(cfg Config) *Server {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		cfg: cfg, origin: http.NewCrossOriginProtection(), started: time.Now(),
+		cfg: cfg, origin: http.NewCrossOriginProtection(), started: time.Now(), beat: streamBeat,
 		closing: make(chan struct{}), streams: make(map[[32]byte]int),
 	}
 	s.routes = newRouter(s.gate, s.writeProblem)

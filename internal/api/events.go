@@ -72,7 +72,7 @@ func (s *Server) streamEvents(ctx context.Context, _ *noInput, send sse.Sender) 
 	c := callerOf(ctx)
 	sub := s.cfg.Bus.Subscribe(streamBuffer)
 	defer sub.Close()
-	beat := time.NewTicker(streamBeat)
+	beat := time.NewTicker(s.beat)
 	defer beat.Stop()
 	if send.Data(s.status(c.tenant)) != nil {
 		return

@@ -27,8 +27,8 @@ type extensionQuery struct {
 }
 
 type extensionPut struct {
-	numberPath
-	Body ExtensionUpdate
+	Number string `path:"number" pattern:"^[0-9]{2,9}$" maxLength:"9" doc:"Extension number."`
+	Body   ExtensionUpdate
 }
 
 // extensionFields are the names of domain fields in the API where they differ.
@@ -143,7 +143,7 @@ func (s *Server) putExtension(ctx context.Context, in *extensionPut) (*body[Exte
 	if err != nil {
 		return nil, err
 	}
-	return s.getExtension(ctx, &in.numberPath)
+	return s.getExtension(ctx, &numberPath{in.Number})
 }
 
 func (s *Server) deleteExtension(ctx context.Context, in *numberPath) (*struct{}, error) {

@@ -69,7 +69,7 @@ func (l *live) Health() Health {
 // box is a whole API over a real store.
 type box struct {
 	*Server
-	t      *testing.T
+	t      testing.TB
 	store  *store.Store
 	login  *login.Service
 	wizard *setup.Wizard
@@ -97,9 +97,9 @@ func (s *syncBuffer) String() string {
 }
 
 // newBox is a box before set-up.
-func newBox(t *testing.T) *box { return openBox(t, t.TempDir(), nil) }
+func newBox(t testing.TB) *box { return openBox(t, t.TempDir(), nil) }
 
-func openBox(t *testing.T, dir string, seed *setup.Seed) *box {
+func openBox(t testing.TB, dir string, seed *setup.Seed) *box {
 	t.Helper()
 	b := &box{t: t, live: &live{bindings: map[telephony.TenantID][]telephony.Binding{}, calls: map[telephony.TenantID][]telephony.LiveCall{}}, bus: &events.Bus{}, log: &syncBuffer{}}
 	logger := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))

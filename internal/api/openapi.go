@@ -2,8 +2,11 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -19,6 +22,7 @@ const (
 )
 
 func humaConfig() huma.Config {
+	json := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshal}
 	return huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
@@ -36,7 +40,7 @@ func humaConfig() huma.Config {
 			},
 		},
 		// No docs page (it loads a third party's script), no schema links.
-		Formats:                      map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		Formats:                      map[string]huma.Format{"application/json": json, "json": json},
 		DefaultFormat:                "application/json",
 		RejectUnknownQueryParameters: true,
 		Transformers:                 []huma.Transformer{stripValues},
@@ -67,4 +71,31 @@ func fixDocument(doc *huma.OpenAPI) {
 			}
 		}
 	}
+}
+
+// unmarshal is JSON whose object keys are plain. The library validates one key
+// and encoding/json takes another that folds to the same letters (Password,
+// paſsword): two spellings of one field would get past validation.
+func unmarshal(data []byte, v any) error {
+	if err := json.Unmarshal(data, v); err != nil {
+		return errors.New("not the expected JSON") // the library's text would quote the body
+	}
+	if p, ok := v.(*any); ok && !plainKeys(*p) {
+		return errors.New("keys of objects are lower case letters, digits and underscores")
+	}
+	return nil
+}
+
+func plainKeys(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, inner := range v {
+			if strings.Trim(k, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" || !plainKeys(inner) {
+				return false
+			}
+		}
+	case []any:
+		return !slices.ContainsFunc(v, func(inner any) bool { return !plainKeys(inner) })
+	}
+	return true
 }

@@ -44,7 +44,8 @@ type operation struct {
 // nothing through without asking the gate.
 type router struct {
 	mux    *http.ServeMux
-	access map[string]access
+	access map[string]access // by pattern, declared before the route is added
+	added  []string          // patterns that really are served
 	gate   func(access, http.Handler) http.Handler
 	// problem writes the problems that concern no operation.
 	problem func(http.ResponseWriter, *http.Request, int, string)
@@ -57,6 +58,7 @@ func newRouter(gate func(access, http.Handler) http.Handler, problem func(http.R
 // HandleFunc is how the library adds a route. A pattern whose access was not
 // declared stays denied.
 func (ro *router) HandleFunc(pattern string, f func(http.ResponseWriter, *http.Request)) {
+	ro.added = append(ro.added, pattern)
 	ro.mux.Handle(pattern, ro.gate(ro.access[pattern], http.HandlerFunc(f)))
 }
 
