@@ -1,0 +1,126 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"ringfence/appliance/disk"
+	"ringfence/appliance/grub"
+	"ringfence/appliance/slot"
+)
+
+// Where Debian keeps the loaders' files.
+const (
+	grubDir     = "/usr/lib/grub/i386-pc"
+	systemdBoot = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
+)
+
+// permMaxSize is the size that /perm can reach without moving any of its
+// metadata, in bytes; beyond that growing still works, by other means.
+const permMaxSize = 4 << 40
+
+// ext4Config takes the place of the build host's mke2fs.conf.
+const ext4Config = `[defaults]
+	base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
+	default_mntopts = acl,user_xattr
+	blocksize = 4096
+	inode_size = 256
+	inode_ratio = 16384
+[fs_types]
+	ext4 = {
+		features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize
+	}
+`
+
+// writeDisk writes the whole raw image to scratch.
+func (b *builder) writeDisk(ctx context.Context) error {
+	table, err := disk.Layout(b.Size)
+	if err != nil {
+		return err
+	}
+	path := b.path("ringfence.raw")
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("making the image: %w", err)
+	}
+	err = errors.Join(f.Truncate(b.Size), b.writeLoader(ctx, f, table), table.Write(f), b.writeRoot(f, table), f.Close())
+	if err != nil {
+		return fmt.Errorf("making the image: %w", err)
+	}
+	t := tools{home: b.scratch, time: b.stamp()}
+	if err := b.writeESP(ctx, t, path, table); err != nil {
+		return err
+	}
+	return b.writePerm(ctx, t, path, table)
+}
+
+// writeLoader writes what a BIOS starts from: first sector and core image.
+func (b *builder) writeLoader(ctx context.Context, f *os.File, table *disk.Table) error {
+	images, err := grub.Make(ctx, grubDir, disk.ESP, b.scratch)
+	if err != nil {
+		return err
+	}
+	home, _ := table.Part(disk.BIOSBoot)
+	code, err := grub.BootCode(images.Boot, home.First)
+	if err != nil {
+		return err
+	}
+	core, err := grub.Core(images.Core, home.First, home.Last-home.First+1)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(core, home.Offset()); err != nil {
+		return err
+	}
+	return table.WriteProtectiveMBR(f, code)
+}
+
+func (b *builder) writeRoot(f *os.File, table *disk.Table) error {
+	root, _ := table.Part(disk.RootA)
+	return copyInto(f, root.Offset(), b.path("root.squashfs"), root.Size())
+}
+
+func (b *builder) writeESP(ctx context.Context, t tools, path string, table *disk.Table) error {
+	part, _ := table.Part(disk.ESP)
+	esp := fat{tools: t, image: path, offset: part.Offset()}
+	if err := esp.format(ctx, part); err != nil {
+		return err
+	}
+	files, err := slot.FactoryFiles(b.Version)
+	if err != nil {
+		return err
+	}
+	if files["EFI/BOOT/BOOTX64.EFI"], err = os.ReadFile(systemdBoot); err != nil {
+		return fmt.Errorf("reading systemd-boot (package systemd-boot-efi): %w", err)
+	}
+	if files[kernelFile(slot.A)], err = os.ReadFile(b.kernel.Path); err != nil {
+		return fmt.Errorf("reading the kernel: %w", err)
+	}
+	return esp.write(ctx, b.scratch, files)
+}
+
+// kernelFile is the name of a slot's kernel on the ESP.
+func kernelFile(n slot.Name) string { return n.KernelPath()[1:] }
+
+// writePerm makes the file system for everything that lasts. It is small and
+// prepared to grow while mounted: the first boot extends it over the disk.
+func (b *builder) writePerm(ctx context.Context, t tools, path string, table *disk.Table) error {
+	config := filepath.Join(b.scratch, "mke2fs.conf")
+	if err := os.WriteFile(config, []byte(ext4Config), 0o644); err != nil {
+		return err
+	}
+	part, _ := table.Part(disk.Perm)
+	extended := fmt.Sprintf("offset=%d,hash_seed=%s,resize=%d,lazy_itable_init=0,lazy_journal_init=0,nodiscard",
+		part.Offset(), disk.DeriveGUID("perm hash seed"), int64(permMaxSize/4096))
+	_, err := t.run(ctx, []string{"MKE2FS_CONFIG=" + config}, "mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "1",
+		"-L", disk.PermName[:min(16, len(disk.PermName))], "-U", disk.DeriveGUID("perm file system").String(), "-e", "remount-ro",
+		"-E", extended, path, strconv.FormatUint(part.Ext4Blocks(), 10))
+	if err != nil {
+		return fmt.Errorf("making /perm: %w", err)
+	}
+	return nil
+}
