@@ -33,6 +33,9 @@ func run() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if o.Dev {
+		o.Greet = os.Stdout
+	}
 	p, err := pbx.Start(ctx, o)
 	if err != nil {
 		return err

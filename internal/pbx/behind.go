@@ -24,12 +24,14 @@ type records struct {
 	log      *slog.Logger
 	calls    func(context.Context, []telephony.CallRecord) error
 	bindings func(ctx context.Context, put, removed []telephony.Binding) error
-	changed  func() location.Changed
+	location interface {
+		Take() location.Changed
+		Return(location.Changed) // what could not be written
+	}
 
 	mu      sync.Mutex
 	pending []telephony.CallRecord
 	lost    int
-	unsaved location.Changed
 
 	wake chan struct{}
 	done chan struct{}
@@ -106,45 +108,15 @@ func (r *records) flushCalls(ctx context.Context) {
 }
 
 func (r *records) flushBindings(ctx context.Context) {
-	if r.changed == nil {
+	if r.location == nil {
 		return
 	}
-	c := merge(r.unsaved, r.changed())
-	r.unsaved = location.Changed{}
+	c := r.location.Take()
 	if c.Empty() {
 		return
 	}
 	if err := r.bindings(ctx, c.Put, c.Removed); err != nil {
 		r.log.Error("registrations not written; they wait in memory", "put", len(c.Put), "removed", len(c.Removed), "err", err)
-		if len(c.Put)+len(c.Removed) <= maxPending {
-			r.unsaved = c
-		}
+		r.location.Return(c)
 	}
-}
-
-// merge adds what happened to what could not be written before; the later
-// state of a binding wins.
-func merge(older, newer location.Changed) location.Changed {
-	type key struct {
-		aor               telephony.AOR
-		contact, instance string
-	}
-	of := func(b telephony.Binding) key { return key{b.AOR, b.Contact, b.Instance} }
-	later := make(map[key]bool, len(newer.Put)+len(newer.Removed))
-	for _, b := range newer.Put {
-		later[of(b)] = true
-	}
-	for _, b := range newer.Removed {
-		later[of(b)] = true
-	}
-	keep := func(list []telephony.Binding, to *[]telephony.Binding) {
-		for _, b := range list {
-			if !later[of(b)] {
-				*to = append(*to, b)
-			}
-		}
-	}
-	keep(older.Put, &newer.Put)
-	keep(older.Removed, &newer.Removed)
-	return newer
 }

@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ringfence/internal/location"
 	"ringfence/internal/telephony"
 )
 
@@ -50,18 +49,5 @@ func TestRecordsAreBounded(t *testing.T) {
 	}
 	if len(r.pending) != maxPending || r.lost != 5 {
 		t.Errorf("%d pending, %d lost", len(r.pending), r.lost)
-	}
-}
-
-func TestLaterStateOfABindingWins(t *testing.T) {
-	t.Parallel()
-	b := func(contact string) telephony.Binding {
-		return telephony.Binding{AOR: telephony.AOR{User: "101"}, Contact: contact}
-	}
-	got := merge(
-		location.Changed{Put: []telephony.Binding{b("x"), b("y")}, Removed: []telephony.Binding{b("z")}},
-		location.Changed{Put: []telephony.Binding{b("z")}, Removed: []telephony.Binding{b("x")}})
-	if len(got.Put) != 2 || len(got.Removed) != 1 || got.Removed[0].Contact != "x" {
-		t.Errorf("merged %+v", got)
 	}
 }

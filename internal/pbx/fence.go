@@ -1,0 +1,160 @@
+package pbx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"ringfence/firewall"
+	"ringfence/internal/events"
+	"ringfence/internal/media"
+	"ringfence/internal/ports"
+	"ringfence/internal/telephony"
+)
+
+const (
+	fenceSocket = "fenced.sock"
+	// knownFor and knownEvery: sources with a live registration are exempt
+	// from the bans a forged flood could bring upon them.
+	knownFor    = 3 * time.Minute
+	knownEvery  = time.Minute
+	fenceWait   = 5 * time.Second
+	knownAtOnce = 4096
+)
+
+// fence speaks to fenced for the rest of the PBX. A nil *fence is a machine
+// without a packet filter of ours.
+type fence struct {
+	client *firewall.Client
+	log    *slog.Logger
+	policy func() (firewall.Policy, error)
+	known  func() []netip.Prefix
+	told   func(rev uint64, err error)
+}
+
+// newFence connects in the background; everything is sent again at each
+// connection, since fenced may have been restarted.
+func newFence(runDir string, log *slog.Logger, policy func() (firewall.Policy, error), told func(uint64, error)) *fence {
+	f := &fence{log: log, policy: policy, told: told}
+	f.client = firewall.Dial(filepath.Join(runDir, fenceSocket), firewall.ClientOptions{
+		Logger:    log,
+		OnConnect: func(ctx context.Context, _ *firewall.Client) error { return f.apply(ctx) },
+	})
+	return f
+}
+
+// apply sends the policy of the present settings and reports the outcome.
+func (f *fence) apply(ctx context.Context) error {
+	if f == nil {
+		return nil
+	}
+	p, err := f.policy()
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, fenceWait)
+		defer cancel()
+		err = f.client.Apply(ctx, p, 0)
+	}
+	f.told(p.Rev, err)
+	return err
+}
+
+// policyOf is what the packet filter is to do under a snapshot.
+func policyOf(s *telephony.Snapshot, on []ports.Service) firewall.Policy {
+	p := firewall.DefaultPolicy()
+	p.Rev = s.Rev
+	p.Services = on
+	return p
+}
+
+// media is the fence as the media engine sees it: nil when there is none.
+func (f *fence) media() media.Fence {
+	if f == nil {
+		return nil
+	}
+	return f.client
+}
+
+// run carries bans to the kernel and keeps registered sources known, until
+// ctx ends.
+func (f *fence) run(ctx context.Context, bus *events.Subscription) {
+	tick := time.NewTicker(knownEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-bus.C:
+			if b, ok := e.(events.AddressBanned); ok {
+				f.ban(ctx, b)
+			}
+		case <-tick.C:
+			f.refreshKnown(ctx)
+		}
+	}
+}
+
+func (f *fence) ban(ctx context.Context, b events.AddressBanned) {
+	ctx, cancel := context.WithTimeout(ctx, fenceWait)
+	defer cancel()
+	source := netip.PrefixFrom(b.Addr, b.Addr.BitLen())
+	err := f.client.Ban(ctx, firewall.Ban{Prefix: source, Scope: b.Scope, Until: b.Until, Reason: b.Reason})
+	if err != nil {
+		f.log.Error("packet filter did not take a ban", "source", b.Addr.String(), "scope", string(b.Scope), "err", err)
+	}
+}
+
+func (f *fence) refreshKnown(ctx context.Context) {
+	sources := f.known()
+	for len(sources) > 0 {
+		n := min(len(sources), knownAtOnce)
+		ctx, cancel := context.WithTimeout(ctx, fenceWait)
+		err := f.client.Known(ctx, knownFor, sources[:n]...)
+		cancel()
+		if err != nil {
+			f.log.Warn("packet filter did not take known sources", "sources", n, "err", err)
+			return
+		}
+		sources = sources[n:]
+	}
+}
+
+// status is whether packets are filtered, and if not, why.
+func (f *fence) status(ctx context.Context) (firewall.Status, error) {
+	if f == nil {
+		return firewall.Status{}, errNoFence
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	s, err := f.client.Status(ctx)
+	if err != nil {
+		return s, fmt.Errorf("asking the packet filter for its state: %w", err)
+	}
+	return s, nil
+}
+
+// counters are zero without a packet filter.
+func (f *fence) counters(ctx context.Context) map[ports.ID]firewall.Counter {
+	if f == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	c, err := f.client.Counters(ctx)
+	if err != nil {
+		return nil
+	}
+	return c.Ports
+}
+
+var errNoFence = errors.New("no packet filter is active on this machine")
+
+func (f *fence) close() error {
+	if f == nil {
+		return nil
+	}
+	return f.client.Close()
+}

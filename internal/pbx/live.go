@@ -1,0 +1,110 @@
+package pbx
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"ringfence/internal/api"
+	"ringfence/internal/b2bua"
+	"ringfence/internal/ports"
+	"ringfence/internal/store"
+	"ringfence/internal/telephony"
+)
+
+// live shows the running parts to the HTTP side.
+type live struct{ p *PBX }
+
+func (l live) Registrations(t telephony.TenantID) []telephony.Binding {
+	return l.p.telephone.location.All(t)
+}
+
+func (l live) Calls(t telephony.TenantID) []telephony.LiveCall {
+	return l.p.telephone.calls.Calls(t)
+}
+
+func (l live) HangUp(ctx context.Context, t telephony.TenantID, id telephony.CallID) error {
+	err := l.p.telephone.calls.HangUp(ctx, t, id)
+	if errors.Is(err, b2bua.ErrNoCall) {
+		return store.ErrNotFound
+	}
+	return err
+}
+
+// Ports are the rows in force, with the packet filter's counters.
+func (l live) Ports() []api.PortState {
+	on, err := l.p.services()
+	if err != nil {
+		return nil
+	}
+	counters := l.p.fence.counters(context.Background())
+	all := make([]api.PortState, len(on))
+	for i, s := range on {
+		all[i] = api.PortState{Service: s, Packets: counters[s.ID].Packets, Bytes: counters[s.ID].Bytes}
+		if err := l.p.listening(s); err != nil {
+			all[i].Err = err.Error()
+		}
+	}
+	return all
+}
+
+// listening is why a service does not listen, or nil.
+func (p *PBX) listening(s ports.Service) error {
+	switch {
+	case s.Wrap == ports.RTP:
+		return nil // opened call by call
+	case s.IsSignalling():
+		if _, ok := p.sipAddr(s.ID); !ok {
+			return errors.New("not listening")
+		}
+	default:
+		if err := p.web.Failed(s.ID); err != nil {
+			return err
+		}
+		if p.web.Addr(s.ID) == nil {
+			return errors.New("not listening")
+		}
+	}
+	return nil
+}
+
+// sipAddr is where a SIP service listens.
+func (p *PBX) sipAddr(id ports.ID) (netip.AddrPort, bool) {
+	for _, l := range p.telephone.endpoint.Listening() {
+		if l.ID == id {
+			return l.Addr, true
+		}
+	}
+	return netip.AddrPort{}, false
+}
+
+// Health is the state of fence and parts.
+func (l live) Health() api.Health {
+	var h api.Health
+	s, err := l.p.fence.status(context.Background())
+	h.Fence = api.FenceStatus{Active: err == nil && s.Active, Rev: s.Rev, Error: s.Error}
+	if err != nil {
+		h.Fence.Error = err.Error()
+	}
+	for _, e := range l.p.applied.list() {
+		h.Applied = append(h.Applied, api.Applied{Subsystem: e.Subsystem, Rev: e.Rev, Error: e.Err})
+	}
+	return h
+}
+
+// known are the sources of live registrations.
+func (p *PBX) known() []netip.Prefix {
+	seen := map[netip.Prefix]bool{}
+	var all []netip.Prefix
+	for _, t := range p.store.Snapshot().Tenants() {
+		for _, b := range p.telephone.location.All(t.ID) {
+			addr := b.Flow.Remote.Addr().Unmap()
+			source := netip.PrefixFrom(addr, addr.BitLen())
+			if addr.IsValid() && !seen[source] {
+				seen[source] = true
+				all = append(all, source)
+			}
+		}
+	}
+	return all
+}

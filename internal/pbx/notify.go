@@ -1,0 +1,154 @@
+package pbx
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"ringfence/internal/ports"
+	"ringfence/internal/version"
+)
+
+// consoleEvery is how often the console is told what changed.
+const consoleEvery = 2 * time.Second
+
+// ConsoleStatus is what the console screen shows of the PBX.
+type ConsoleStatus struct {
+	State       string   `json:"state"` // "setup" or "running"
+	URLs        []string `json:"urls"`
+	Fingerprint string   `json:"fingerprint"`
+	Token       string   `json:"token,omitempty"`
+	Version     string   `json:"version"`
+	Extensions  int      `json:"extensions"`
+	Registered  int      `json:"registered"`
+	Calls       int      `json:"calls"`
+	Warnings    []string `json:"warnings,omitempty"`
+}
+
+// notify tells the supervisor: ready now, alive while the PBX answers, and
+// what the console may show. It does nothing where nobody listens.
+func (p *PBX) notify(ctx context.Context) {
+	watchdog, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		p.log.Warn("watchdog setting not understood", "err", err)
+	}
+	every := consoleEvery
+	if watchdog > 0 {
+		every = min(every, watchdog/3)
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	send(p.log, "READY=1")
+	last := ""
+	for {
+		if text := p.console(); text != last {
+			send(p.log, "X_CONSOLE="+text)
+			last = text
+		}
+		if p.alive(ctx) {
+			send(p.log, daemon.SdNotifyWatchdog)
+		}
+		select {
+		case <-ctx.Done():
+			send(p.log, daemon.SdNotifyStopping)
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func send(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Debug("supervisor not told", "err", err)
+	}
+}
+
+// alive asks the parts that a hang would show in: the store answers reads, and
+// the listeners that should be open are.
+func (p *PBX) alive(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if _, err := p.store.System().Users(ctx); err != nil && ctx.Err() == nil {
+		p.log.Error("database does not answer", "err", err)
+		return false
+	}
+	return ctx.Err() == nil
+}
+
+func (p *PBX) console() string {
+	s := p.store.Snapshot()
+	c := ConsoleStatus{State: "running", Fingerprint: p.certs.Fingerprint(), Token: p.wizard.Token(), Version: version.String(), URLs: p.urls()}
+	if !s.Settings.SetupDone {
+		c.State = "setup"
+	}
+	for _, t := range s.Tenants() {
+		c.Extensions += len(s.Extensions(t.ID))
+		c.Registered += len(p.telephone.location.All(t.ID))
+	}
+	c.Calls = len(p.telephone.calls.Calls(0))
+	c.Warnings = append(c.Warnings, p.warnings...)
+	if e, bad := p.applied.failed(); bad {
+		c.Warnings = append(c.Warnings, e.Subsystem+": "+e.Err)
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		return "{}"
+	}
+	return string(text)
+}
+
+// urls are the portal's addresses, the set-up page until set-up is done.
+func (p *PBX) urls() []string {
+	on, err := p.services()
+	if err != nil {
+		return nil
+	}
+	portal, ok := ports.Lookup(on, ports.Portal)
+	if !ok {
+		return nil
+	}
+	path := "/"
+	if !p.store.Snapshot().Settings.SetupDone {
+		path = "/setup"
+	}
+	var all []string
+	for _, a := range p.reachable() {
+		all = append(all, "https://"+net.JoinHostPort(a.String(), portal.Ports())+path)
+	}
+	return all
+}
+
+// maxURLs bounds what the console lists.
+const maxURLs = 6
+
+// reachable are the addresses of this machine others can use.
+func (p *PBX) reachable() []netip.Addr {
+	if p.opts.Listen.IsValid() && !p.opts.Listen.IsUnspecified() {
+		return []netip.Addr{p.opts.Listen}
+	}
+	found, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var v4, v6 []netip.Addr
+	for _, a := range found {
+		prefix, err := netip.ParsePrefix(a.String())
+		if err != nil {
+			continue
+		}
+		switch addr := prefix.Addr().Unmap(); {
+		case addr.IsLoopback() || addr.IsLinkLocalUnicast():
+		case addr.Is4():
+			v4 = append(v4, addr)
+		default:
+			v6 = append(v6, addr)
+		}
+	}
+	all := append(v4, v6...)
+	return all[:min(len(all), maxURLs)]
+}

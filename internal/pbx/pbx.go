@@ -1,0 +1,379 @@
+package pbx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"ringfence/firewall"
+	"ringfence/internal/api"
+	"ringfence/internal/certs"
+	"ringfence/internal/events"
+	"ringfence/internal/httpd"
+	"ringfence/internal/login"
+	"ringfence/internal/opsock"
+	"ringfence/internal/ports"
+	"ringfence/internal/setup"
+	"ringfence/internal/store"
+	"ringfence/internal/telephony"
+	"ringfence/internal/version"
+	"ringfence/provision"
+	"ringfence/web"
+)
+
+// seedFile is what first boot leaves in the run folder.
+const seedFile = "seed.json"
+
+// PBX is a running PBX.
+type PBX struct {
+	opts     Options
+	log      *slog.Logger
+	facts    Facts
+	warnings []string
+	temp     string // data folder to remove
+
+	bus       events.Bus
+	applied   *applied
+	store     *store.Store
+	certs     *certs.Store
+	logins    *login.Service
+	wizard    *setup.Wizard
+	addresses *addresses
+	telephone *telephone
+	fence     *fence
+	api       *api.Server
+	web       *httpd.Server
+	operator  *http.Server
+	records   *records
+
+	reconciling sync.Mutex
+	stop        context.CancelFunc
+	stopRecords context.CancelFunc
+	wg          sync.WaitGroup
+	closing     sync.Once
+	closed      error
+}
+
+// Start builds everything, opens the listeners and returns. Close ends it.
+func Start(ctx context.Context, o Options) (*PBX, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	p := &PBX{opts: o, log: o.Logger}
+	p.applied = newApplied(&p.bus)
+	if err := p.start(ctx); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+func (p *PBX) start(ctx context.Context) error {
+	if err := p.dataFolder(); err != nil {
+		return err
+	}
+	if err := p.openStore(ctx); err != nil {
+		return err
+	}
+	if err := p.people(ctx); err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	if err := p.telephony(ctx); err != nil {
+		return err
+	}
+	if err := p.webSide(); err != nil {
+		return err
+	}
+	p.startRecords()
+	if !p.opts.Dev {
+		p.startFence(running)
+	}
+	if err := p.reconcile(ctx); err != nil {
+		return err
+	}
+	changes := p.store.Subscribe()
+	p.wg.Go(func() { p.follow(running, changes) })
+	if err := p.startOperator(); err != nil {
+		return err
+	}
+	p.wg.Go(func() { p.notify(running) })
+	return p.ready()
+}
+
+func (p *PBX) dataFolder() error {
+	if p.opts.DataDir == "" {
+		dir, err := os.MkdirTemp("", "ringfence-dev-")
+		if err != nil {
+			return fmt.Errorf("making a data folder: %w", err)
+		}
+		p.temp, p.opts.DataDir = dir, dir
+	}
+	if err := os.MkdirAll(p.opts.DataDir, 0o700); err != nil {
+		return fmt.Errorf("making the data folder: %w", err)
+	}
+	return nil
+}
+
+// openStore opens the database; a damaged one goes back to its newest good
+// snapshot, loudly, and never to an empty one.
+func (p *PBX) openStore(ctx context.Context) error {
+	o := store.Options{Logger: p.log.With("part", "store")}
+	s, err := store.Open(ctx, p.opts.DataDir, o)
+	var corrupt *store.CorruptError
+	var missing *store.MissingError
+	if errors.As(err, &corrupt) || errors.As(err, &missing) {
+		p.log.Error("database is damaged; going back to the newest good snapshot", "err", err)
+		r, rerr := store.Recover(ctx, p.opts.DataDir, o)
+		if rerr != nil {
+			return errors.Join(err, fmt.Errorf("going back to a snapshot: %w", rerr))
+		}
+		p.warnings = append(p.warnings, fmt.Sprintf("the database was damaged (%v); settings are those of %s", err, r.Taken.UTC().Format(time.RFC3339)))
+		p.log.Warn("database recovered", "from", r.From, "taken", r.Taken, "rev", r.Rev, "kept", r.Kept)
+		s, err = store.Open(ctx, p.opts.DataDir, o)
+	}
+	if err != nil {
+		return err
+	}
+	p.store = s
+	s.AddVerifier("ports", func(next *telephony.Snapshot) error {
+		if _, err := p.opts.effective(next.Settings); err != nil {
+			return &telephony.FieldError{Field: "ports", Reason: err.Error()}
+		}
+		return nil
+	})
+	return nil
+}
+
+// people are certificate, log-ins, and the wizard or the seeded tenant.
+func (p *PBX) people(ctx context.Context) (err error) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "ringfence"
+	}
+	names := certs.LocalNames(host)
+	if p.opts.Listen.IsValid() && !p.opts.Listen.IsUnspecified() {
+		names = append(names, p.opts.Listen.String())
+	}
+	if p.certs, err = certs.Open(certs.Config{Dir: p.opts.DataDir, Names: names, Logger: p.log}); err != nil {
+		return err
+	}
+	if p.logins, err = login.New(ctx, login.Config{Store: p.store, Bus: &p.bus, Logger: p.log.With("part", "login")}); err != nil {
+		return err
+	}
+	seedPath := filepath.Join(p.opts.RunDir, seedFile)
+	var preset *setup.Seed
+	if p.opts.Dev {
+		if p.facts.Admin, p.facts.Extensions, err = seed(ctx, p.store, p.logins, p.opts.Extensions); err != nil {
+			return err
+		}
+	} else if preset, err = setup.LoadSeed(seedPath); err != nil {
+		p.warnings = append(p.warnings, err.Error())
+		p.log.Error("first-boot answers not read", "err", err)
+	}
+	p.wizard, err = setup.New(setup.Config{
+		Store: p.store, Passwords: p.logins, Seed: preset, Hostname: host,
+		Ban: p.ban(telephony.BanWeb), Logger: p.log.With("part", "setup"),
+	})
+	if err != nil {
+		return err
+	}
+	if err := p.wizard.ApplySeed(ctx); err != nil {
+		p.warnings = append(p.warnings, err.Error())
+		p.log.Error("first-boot answers not taken", "err", err)
+	}
+	return nil
+}
+
+func (p *PBX) ban(scope telephony.BanScope) func(netip.Addr, time.Time, string) {
+	return func(addr netip.Addr, until time.Time, reason string) {
+		p.bus.Publish(events.AddressBanned{Addr: addr, Scope: scope, Reason: reason, Until: until})
+	}
+}
+
+func (p *PBX) telephony(ctx context.Context) error {
+	snapshot := p.store.Snapshot
+	p.addresses = newAddresses(p.opts.Listen, func() telephony.Settings { return snapshot().Settings })
+	bindings, err := p.store.LoadBindings(ctx)
+	if err != nil {
+		return fmt.Errorf("loading registrations: %w", err)
+	}
+	pools, err := p.pools()
+	if err != nil {
+		return err
+	}
+	if !p.opts.Dev {
+		p.fence = newFence(p.opts.RunDir, p.log.With("part", "fence"), p.policy, func(rev uint64, err error) { p.applied.set("packet filter", rev, err) })
+		p.fence.known = p.known
+	}
+	node, epoch := p.store.Node()
+	p.records = newRecords(p.log.With("part", "records"))
+	p.telephone = newTelephone(telephoneConfig{
+		log: p.log, node: node, epoch: epoch, product: "Ringfence " + version.String(), listen: p.opts.Listen,
+		addresses: p.addresses, snapshot: snapshot, bus: &p.bus, record: p.records.Add,
+		fence: p.fence.media(), pools: pools, bindings: bindings,
+	})
+	return nil
+}
+
+// pools are the RTP ranges in force after set-up; they are fixed until the
+// next start.
+func (p *PBX) pools() (map[ports.Side]ports.Service, error) {
+	s := p.store.Snapshot().Settings
+	s.SetupDone = true
+	on, err := p.opts.effective(s)
+	if err != nil {
+		return nil, err
+	}
+	pools := map[ports.Side]ports.Service{}
+	for _, svc := range on {
+		if svc.Wrap == ports.RTP {
+			pools[svc.Side] = svc
+		}
+	}
+	return pools, nil
+}
+
+func (p *PBX) webSide() (err error) {
+	host, _ := os.Hostname()
+	p.api = api.New(api.Config{
+		Store: p.store, Login: p.logins, Wizard: p.wizard, Live: live{p}, Bus: &p.bus,
+		Logger: p.log.With("part", "api"), Version: version.String(), Hostname: host, Fingerprint: p.certs.Fingerprint,
+	})
+	files := provision.NewHandler(provision.Config{
+		Snapshot: p.store.Snapshot,
+		Password: func(ctx context.Context, t telephony.TenantID, actor telephony.Actor, number string) (string, error) {
+			return p.store.ForTenant(t).SIPPassword(ctx, actor, number)
+		},
+		Services: func() []ports.Service { on, _ := p.services(); return on },
+		Ban:      p.ban(telephony.BanProv), Logger: p.log.With("part", "provisioning"),
+	})
+	dist, built := web.Dist()
+	listen := ""
+	if p.opts.Listen.IsValid() {
+		listen = p.opts.Listen.String()
+	}
+	p.web, err = httpd.New(httpd.Config{
+		Logger: p.log.With("part", "web"), GetCertificate: p.certs.GetCertificate, API: p.api, Provision: files,
+		Dist: dist, Built: built, HostAllowed: httpd.HostNames(p.store.Snapshot, host, p.certs.Names),
+		Ready: p.store.Health, Listen: listen,
+	})
+	return err
+}
+
+func (p *PBX) startRecords() {
+	p.records.calls, p.records.bindings = p.store.AppendCallRecords, p.store.SaveBindings
+	p.records.location = p.telephone.location
+	ctx, stop := context.WithCancel(context.Background())
+	p.stopRecords = stop
+	p.wg.Go(func() { p.records.run(ctx) })
+}
+
+func (p *PBX) startFence(ctx context.Context) {
+	const banQueue = 1024
+	sub := p.bus.Subscribe(banQueue)
+	p.wg.Go(func() {
+		defer sub.Close()
+		p.fence.run(ctx, sub)
+	})
+}
+
+func (p *PBX) startOperator() error {
+	if p.opts.Dev {
+		return nil
+	}
+	path := filepath.Join(p.opts.RunDir, opsock.FileName)
+	l, err := opsock.Listen(path)
+	if err != nil {
+		return err
+	}
+	p.operator = opsock.Server(p.api.OperatorHandler())
+	p.wg.Go(func() {
+		if err := p.operator.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			p.log.Error("operator socket ended", "err", err)
+		}
+	})
+	return nil
+}
+
+// services are the rows in force now.
+func (p *PBX) services() ([]ports.Service, error) {
+	return p.opts.effective(p.store.Snapshot().Settings)
+}
+
+// policy is what the packet filter is to do now.
+func (p *PBX) policy() (pol firewall.Policy, err error) {
+	s := p.store.Snapshot()
+	on, err := p.opts.effective(s.Settings)
+	if err != nil {
+		return pol, err
+	}
+	return policyOf(s, on), nil
+}
+
+// reconcile brings every part to the present settings: at start, and after
+// every change. A part that fails is reported and retried; only the portal
+// must come up.
+func (p *PBX) reconcile(ctx context.Context) error {
+	p.reconciling.Lock()
+	defer p.reconciling.Unlock()
+	s := p.store.Snapshot()
+	on, err := p.opts.effective(s.Settings)
+	if err != nil {
+		return err
+	}
+	err = p.web.Reconcile(ctx, on)
+	p.applied.set("web", s.Rev, err)
+	sipErr := p.telephone.reconcile(on)
+	p.applied.set("sip", s.Rev, sipErr)
+	if p.fence != nil && p.fence.client.Connected() {
+		_ = p.fence.apply(ctx) // reported; OnConnect and the next round try again
+	}
+	if p.web.Addr(ports.Portal) == nil {
+		return err
+	}
+	return nil
+}
+
+// follow reconciles after every change, and again while something is not as
+// it should be.
+func (p *PBX) follow(ctx context.Context, changes *store.Subscription) {
+	defer changes.Close()
+	const retry = 5 * time.Second
+	tick := time.NewTicker(retry)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changes.C:
+			changes.Take()
+		case <-tick.C:
+			if _, bad := p.applied.failed(); !bad {
+				continue
+			}
+		}
+		if err := p.reconcile(ctx); err != nil && ctx.Err() == nil {
+			p.log.Error("portal does not listen", "err", err)
+		}
+		if !p.opts.Dev && p.wizard.Finished() {
+			p.forgetSeed()
+		}
+	}
+}
+
+// forgetSeed removes the first-boot answers, which hold secrets, once they
+// are of no use.
+func (p *PBX) forgetSeed() {
+	err := os.Remove(filepath.Join(p.opts.RunDir, seedFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		p.log.Error("first-boot answers not removed", "err", err)
+	}
+}

@@ -1,0 +1,93 @@
+package pbx
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+
+	"ringfence/internal/b2bua"
+	"ringfence/internal/events"
+	"ringfence/internal/location"
+	"ringfence/internal/media"
+	"ringfence/internal/ports"
+	"ringfence/internal/registrar"
+	"ringfence/internal/sip"
+	"ringfence/internal/telephony"
+)
+
+// telephone is everything that speaks SIP and RTP.
+type telephone struct {
+	endpoint *sip.Endpoint
+	auth     *sip.Authenticator
+	location *location.Memory
+	media    *media.Engine
+	calls    *b2bua.Service
+	listen   netip.Addr
+}
+
+// telephoneConfig is what the telephone side takes from the rest.
+type telephoneConfig struct {
+	log       *slog.Logger
+	node      telephony.NodeID
+	epoch     uint64
+	product   string
+	listen    netip.Addr // invalid: every address
+	addresses *addresses
+	snapshot  func() *telephony.Snapshot
+	bus       *events.Bus
+	record    func(telephony.CallRecord)
+	fence     media.Fence // nil: no packet filter
+	pools     map[ports.Side]ports.Service
+	bindings  []telephony.Binding // of the last run
+}
+
+func newTelephone(c telephoneConfig) *telephone {
+	t := &telephone{listen: c.listen}
+	t.endpoint = sip.New(sip.Config{
+		Logger: c.log.With("part", "sip"), Node: c.node, Epoch: c.epoch,
+		Addresses: c.addresses, Product: c.product,
+	})
+	t.auth = sip.NewAuthenticator(sip.AuthConfig{})
+	t.location = location.NewMemory(location.Config{
+		OnChange: func(_ telephony.TenantID, aor telephony.AOR, n int) {
+			c.bus.Publish(events.RegistrationChanged{AOR: aor, Bindings: n})
+		},
+	})
+	t.location.Restore(c.bindings)
+	t.media = media.New(media.Config{Pools: c.pools, Fence: c.fence, Logger: c.log.With("part", "media")})
+	t.calls = b2bua.New(b2bua.Config{
+		Endpoint: t.endpoint, Snapshot: c.snapshot, Location: t.location, Auth: t.auth,
+		Media: b2bua.Engine(t.media), Addresses: c.addresses, Bus: c.bus, Record: c.record,
+		Node: c.node, Logger: c.log.With("part", "calls"),
+	})
+	t.endpoint.Handle("REGISTER", registrar.New(registrar.Config{
+		Snapshot: c.snapshot, Location: t.location, Auth: t.auth, Endpoint: t.endpoint,
+		Logger: c.log.With("part", "registrar"),
+	}))
+	t.endpoint.Handle("", t.calls)
+	return t
+}
+
+// reconcile opens and closes listeners.
+func (t *telephone) reconcile(on []ports.Service) error {
+	var binds []sip.Bind
+	for _, s := range on {
+		if s.IsSignalling() {
+			binds = append(binds, sip.Bind{Service: s, Addr: t.listen})
+		}
+	}
+	if err := t.endpoint.Reconcile(binds); err != nil {
+		return fmt.Errorf("opening SIP listeners: %w", err)
+	}
+	return nil
+}
+
+// close ends all calls first, while the endpoint can still send their BYE.
+func (t *telephone) close() error {
+	err := t.calls.Close()
+	err = errors.Join(err, t.endpoint.Close())
+	t.media.Close()
+	t.location.Close()
+	return err
+}

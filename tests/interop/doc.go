@@ -1,0 +1,3 @@
+// Package interop has real phones call each other through a real pbxd, on
+// hosts made of network namespaces.
+package interop
