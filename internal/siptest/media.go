@@ -1,0 +1,177 @@
+package siptest
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// frame is what one packet carries.
+const frame = 20 * time.Millisecond
+
+// media is the RTP end of a call.
+type media struct {
+	phone      *Phone
+	rtp, rtcp  *net.UDPConn
+	port       uint16
+	advertised netip.Addr
+	done       chan struct{}
+	once       sync.Once
+
+	mu       sync.Mutex
+	running  bool
+	remote   netip.AddrPort
+	payload  uint8
+	sending  bool
+	muted    bool
+	ssrc     uint32
+	seq      uint16
+	stamp    uint32
+	sent     int
+	digits   []byte
+	recorder recorder
+}
+
+// newMedia binds an even port and the odd one above it.
+func (p *Phone) newMedia() (*media, error) {
+	var last error
+	for range 50 {
+		rtp, err := p.config.ListenUDP(netip.AddrPortFrom(p.bound.Addr(), 0))
+		if err != nil {
+			return nil, fmt.Errorf("binding media: %w", err)
+		}
+		port := rtp.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+		if port%2 == 1 {
+			rtp.Close()
+			continue
+		}
+		rtcp, err := p.config.ListenUDP(netip.AddrPortFrom(p.bound.Addr(), port+1))
+		if err != nil {
+			rtp.Close()
+			last = err
+			continue
+		}
+		m := &media{
+			phone: p, rtp: rtp, rtcp: rtcp, port: port, advertised: p.advertised().Addr(), done: make(chan struct{}),
+			ssrc: rand.Uint32(), seq: uint16(rand.Uint32()), stamp: rand.Uint32(),
+		}
+		m.recorder.limit = int(p.config.Keep * 8000 / time.Second)
+		if !p.start(m.receive) || !p.start(m.receiveReports) {
+			m.close()
+			return nil, ErrClosed
+		}
+		return m, nil
+	}
+	return nil, fmt.Errorf("binding media: no free port pair: %w", last)
+}
+
+func (m *media) close() {
+	m.once.Do(func() {
+		close(m.done)
+		m.rtp.Close()
+		m.rtcp.Close()
+	})
+}
+
+// direct sends to remote from now on, or pauses.
+func (m *media) direct(remote netip.AddrPort, payload uint8, sending bool) {
+	m.mu.Lock()
+	m.remote, m.payload = remote, payload
+	m.sending = sending && remote.IsValid() && !remote.Addr().IsUnspecified()
+	begin := m.sending && !m.running
+	m.running = m.running || begin
+	m.mu.Unlock()
+	if begin {
+		m.phone.start(m.send)
+	}
+}
+
+// send sends a packet every 20 ms, on a timeline of its own: a late one does
+// not delay the next.
+func (m *media) send() {
+	tone := m.phone.tones.second(m.phone.config.Tone, 0)
+	buf := make([]byte, 12, 12+160)
+	next := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-m.done:
+			return
+		case <-timer.C:
+		}
+		next = next.Add(frame)
+		if late := time.Since(next); late > time.Second {
+			next = time.Now() // the machine slept
+		}
+		timer.Reset(time.Until(next))
+		m.mu.Lock()
+		to, packet := m.packet(buf, tone)
+		m.mu.Unlock()
+		if to.IsValid() {
+			_, _ = m.rtp.WriteToUDPAddrPort(packet, to) // lost, as on any network
+		}
+	}
+}
+
+// packet builds the next packet; an invalid address means silence. The
+// timeline goes on meanwhile.
+func (m *media) packet(buf, tone []byte) (netip.AddrPort, []byte) {
+	m.stamp += 160
+	if !m.sending || m.muted {
+		return netip.AddrPort{}, nil
+	}
+	if m.payload == 8 {
+		tone = m.phone.tones.second(m.phone.config.Tone, 8)
+	}
+	m.seq++
+	m.sent++
+	buf = buf[:12]
+	buf[0], buf[1] = 0x80, m.payload
+	binary.BigEndian.PutUint16(buf[2:], m.seq)
+	binary.BigEndian.PutUint32(buf[4:], m.stamp)
+	binary.BigEndian.PutUint32(buf[8:], m.ssrc)
+	at := int(m.stamp % 8000 / 160 * 160)
+	return m.remote, append(buf, tone[at:at+160]...)
+}
+
+func (m *media) receive() {
+	buf := make([]byte, 2048)
+	for {
+		n, from, err := m.rtp.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			select {
+			case <-m.done:
+				return
+			default:
+				time.Sleep(time.Millisecond)
+				continue
+			}
+		}
+		m.mu.Lock()
+		m.recorder.packet(buf[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), time.Now())
+		m.mu.Unlock()
+	}
+}
+
+func (m *media) receiveReports() {
+	buf := make([]byte, 2048)
+	for {
+		if _, _, err := m.rtcp.ReadFromUDPAddrPort(buf); err != nil {
+			select {
+			case <-m.done:
+				return
+			default:
+				time.Sleep(time.Millisecond)
+				continue
+			}
+		}
+		m.mu.Lock()
+		m.recorder.heard.Reports++
+		m.mu.Unlock()
+	}
+}
