@@ -107,7 +107,7 @@ func (l *lockouts) begin(now time.Time, addr netip.Addr, name string, known bool
 	if t := l.table[account]; t != nil && !known && now.Before(t.until) {
 		return &BlockedError{Until: t.until}
 	}
-	if l.flying[from] >= max(limit, 1) || l.flying[account] >= max(limit, 1) {
+	if l.flying[from] >= max(limit, 1) || !known && l.flying[account] >= max(limit, 1) {
 		return ErrBusy
 	}
 	l.flying[from]++

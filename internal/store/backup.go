@@ -13,7 +13,10 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 	if have, err := exists(path); err != nil || have {
 		return fmt.Errorf("backing up to %s: file exists (%w)", path, ErrExists)
 	}
-	if _, err := s.readers.ExecContext(ctx, `VACUUM INTO ?`, path); err != nil {
+	// The pool may not write anywhere, not even to another file.
+	db := openForCheck(s.paths.database)
+	defer db.Close()
+	if _, err := db.ExecContext(ctx, `VACUUM INTO ?`, path); err != nil {
 		return fmt.Errorf("backing up to %s: %w", path, err)
 	}
 	if err := os.Chmod(path, 0o600); err != nil {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"time"
 
@@ -198,10 +199,14 @@ func (sc Scope) Audit(ctx context.Context, f AuditFilter) ([]AuditEntry, error) 
 		f.Limit = 100
 	}
 	if f.Before == 0 {
-		f.Before = 1<<63 - 1
+		f.Before = math.MaxInt64
+	}
+	where := `tenant_id = ?1 AND seq < ?2`
+	if sc.tenant == telephony.System {
+		where = `?1 = 0 AND seq < ?2`
 	}
 	links, err := collect(ctx, sc.s.readers, scanLink, `SELECT `+changeColumns+` FROM change
-		WHERE (tenant_id = ?1 OR ?1 = 0) AND seq < ?2 ORDER BY seq DESC LIMIT ?3`, sc.tenant, int64(f.Before), f.Limit)
+		WHERE `+where+` ORDER BY seq DESC LIMIT ?3`, sc.tenant, int64(min(f.Before, math.MaxInt64)), f.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("reading the history of changes: %w", err)
 	}

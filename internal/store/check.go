@@ -19,9 +19,14 @@ import (
 const deferCheckAbove = 64 << 20
 
 // openForCheck opens a database so that looking changes nothing: the write-
-// ahead log is neither checkpointed nor removed, the evidence stays.
+// ahead log is neither checkpointed nor removed, the evidence stays. A database
+// without such a log is opened as immutable, else SQLite would leave an empty
+// one behind.
 func openForCheck(path string) *sql.DB {
 	q := url.Values{"mode": {"ro"}, "_defensive": {"1"}, "_pragma": {"busy_timeout(10000)", "trusted_schema(OFF)", "cell_size_check(ON)"}}
+	if have, err := exists(path + "-wal"); err == nil && !have {
+		q.Set("immutable", "1")
+	}
 	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}
 	db := sql.OpenDB(connector{&sqlite.Driver{}, u.String()})
 	db.SetMaxOpenConns(1)
@@ -39,7 +44,10 @@ func checkFile(path string) (size int64, err error) {
 	if _, err := io.ReadFull(f, header); err != nil {
 		return 0, &CorruptError{Path: path, Reason: "the file is too short to hold a database"}
 	}
-	if !bytes.HasPrefix(header, []byte("SQLite format 3\x00")) {
+	// Bytes 18 and 19 are 2 for a write-ahead log and 1 for none; anything
+	// else would make the file read-only or unreadable.
+	journal := header[18:20]
+	if !bytes.HasPrefix(header, []byte("SQLite format 3\x00")) || journal[0] != journal[1] || journal[0]-1 > 1 {
 		return 0, &CorruptError{Path: path, Reason: "the file does not begin like a database"}
 	}
 	info, err := f.Stat()
@@ -70,7 +78,7 @@ func check(ctx context.Context, path string, k *keys, last *progress, mayDefer b
 	if err := checkContent(ctx, db, k, last, &r); err != nil {
 		var ce *CorruptError
 		switch {
-		case errors.As(err, &ce), ctx.Err() != nil, code(err) != 0 && !damaged(err):
+		case errors.As(err, &ce), ctx.Err() != nil, transient(err):
 			return r, fmt.Errorf("checking database: %w", err)
 		}
 		return r, &CorruptError{Path: path, Reason: err.Error()}

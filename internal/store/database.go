@@ -38,8 +38,10 @@ type connector struct {
 func (c connector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.dsn) }
 func (c connector) Driver() driver.Driver                        { return c.driver }
 
-func dsn(path string, extra ...string) string {
-	q := url.Values{"_defensive": {"1"}, "_dqs": {"0"}, "_txlock": {"immediate"}}
+// dsn names a file with our pragmas. A writer takes its lock at the beginning
+// of a transaction, so that it never finds out halfway that it came second.
+func dsn(path, txlock string, extra ...string) string {
+	q := url.Values{"_defensive": {"1"}, "_dqs": {"0"}, "_txlock": {txlock}}
 	for _, p := range pragmas {
 		q.Add("_pragma", p)
 	}
@@ -63,7 +65,7 @@ func openWriter(path string, onChange sqlite.PreUpdateHookFn) *sql.DB {
 			return nil
 		})
 	}
-	db := sql.OpenDB(connector{d, dsn(path)})
+	db := sql.OpenDB(connector{d, dsn(path, "immediate")})
 	db.SetMaxOpenConns(1)
 	db.SetConnMaxIdleTime(0)
 	return db
@@ -71,7 +73,7 @@ func openWriter(path string, onChange sqlite.PreUpdateHookFn) *sql.DB {
 
 // openReaders opens a pool that cannot write.
 func openReaders(path string) *sql.DB {
-	db := sql.OpenDB(connector{&sqlite.Driver{}, dsn(path, "query_only(ON)")})
+	db := sql.OpenDB(connector{&sqlite.Driver{}, dsn(path, "deferred", "query_only(ON)")})
 	db.SetMaxOpenConns(4)
 	db.SetMaxIdleConns(4)
 	return db
@@ -90,6 +92,19 @@ func code(err error) int {
 func damaged(err error) bool {
 	c := code(err)
 	return c == sqlite3.SQLITE_CORRUPT || c == sqlite3.SQLITE_NOTADB || c == sqlite3.SQLITE_FORMAT || c == sqlite3.SQLITE_IOERR && isShortRead(err)
+}
+
+// transient reports whether err says something about the machine at this
+// moment and nothing about the file.
+func transient(err error) bool {
+	switch code(err) {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT,
+		sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
+		return true
+	case sqlite3.SQLITE_IOERR:
+		return !isShortRead(err)
+	}
+	return false
 }
 
 func isShortRead(err error) bool {

@@ -2,13 +2,34 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
+const (
+	pointAfterChange = 5 * time.Minute // at the earliest, since the last one
+	pointEvery       = 24 * time.Hour
+	pruneEvery       = time.Hour
+)
+
+// maintain makes restore points and removes what is too old, until ctx ends.
 func (s *Store) maintain(ctx context.Context) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
+	var made, pruned time.Time
+	var rev uint64
 	for {
+		now := time.Now()
+		if s.pointDue(now, made, rev) {
+			// Read before: a change meanwhile asks for another point.
+			rev = s.Snapshot().Rev
+			s.complain(ctx, "restore point not made", s.tryPoint(ctx))
+			made = now
+		}
+		if now.Sub(pruned) >= pruneEvery {
+			pruned = now
+			s.complain(ctx, "old rows not removed", errors.Join(s.pruneBindings(ctx, now), s.pruneCallRecords(ctx)))
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -17,4 +38,42 @@ func (s *Store) maintain(ctx context.Context) {
 	}
 }
 
-func (s *Store) keepBeforeMigration(ctx context.Context, version int) error { return nil }
+func (s *Store) pointDue(now, made time.Time, rev uint64) bool {
+	if s.o.Snapshots < 0 {
+		return false
+	}
+	since := now.Sub(made)
+	return since >= pointEvery || since >= pointAfterChange && s.Snapshot().Rev != rev
+}
+
+// tryPoint makes a point unless damage is known: a good old one must not give
+// way to a bad new one.
+func (s *Store) tryPoint(ctx context.Context) error {
+	if err := s.Health(); err != nil {
+		return err
+	}
+	_, err := s.makePoint(ctx)
+	s.noticeDamage(err)
+	return err
+}
+
+func (s *Store) complain(ctx context.Context, what string, err error) {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrClosed) {
+		s.log.Error(what, "error", err)
+	}
+}
+
+// noticeDamage remembers that a statement met a damaged page.
+func (s *Store) noticeDamage(err error) {
+	var ce *CorruptError
+	switch {
+	case errors.As(err, &ce):
+	case damaged(err):
+		ce = &CorruptError{Path: s.paths.database, Reason: err.Error()}
+	default:
+		return
+	}
+	if s.damage.CompareAndSwap(nil, ce) {
+		s.log.Error("database is damaged", "path", ce.Path, "reason", ce.Reason)
+	}
+}

@@ -42,7 +42,7 @@ func (o Options) withDefaults() Options {
 		o.MaxCallRecords = 1_000_000
 	}
 	if o.Snapshots == 0 {
-		o.Snapshots = 8
+		o.Snapshots = keptPoints
 	}
 	return o
 }
@@ -332,11 +332,7 @@ func (s *Store) checkLater() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	_, err := check(ctx, s.paths.database, s.keys, nil, false)
-	var ce *CorruptError
-	if errors.As(err, &ce) {
-		s.damage.Store(ce)
-		s.log.Error("database is damaged", "path", ce.Path, "reason", ce.Reason)
-	}
+	s.noticeDamage(err)
 }
 
 // Health is nil while no damage was found, else the *CorruptError.

@@ -153,6 +153,7 @@ func (s *Store) writeThen(ctx context.Context, fn func(context.Context, *sql.Tx)
 	// Once begun, a transaction is short and runs to its end.
 	snap, p, err := s.transact(context.WithoutCancel(ctx), fn)
 	if err != nil {
+		s.noticeDamage(err)
 		return err
 	}
 	s.witnessMu.Lock()
