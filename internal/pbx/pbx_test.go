@@ -129,7 +129,10 @@ func TestSeedDocumentIsShared(t *testing.T) {
 ringfence:
   token: abcdefghijklmnopqrstuvwxyz234567
   administrator: {name: boss, password: "Wolkig mit 9 Zitronen", email: b@pbx.example}
-  tenant: {name: Acme, domain: pbx.example, extension_first: "101", extension_last: "199"}
+  name: Acme
+  domain: pbx.example
+  extension_first: "101"
+  extension_last: "199"
   extensions: [{number: "101", display_name: Reception}]
   public_address: 203.0.113.7
   advertise_always: true
