@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"io"
+	"path/filepath"
+
+	"ringfence/appliance"
+	"ringfence/appliance/qemu"
+	"ringfence/appliance/tryout"
+)
+
+// bootImage builds the image and boots it on this machine, for a first look.
+func bootImage(ctx context.Context, args []string, out io.Writer, m *meter) error {
+	flags := flag.NewFlagSet("mkimage run", flag.ContinueOnError)
+	o := options(flags, m)
+	flags.StringVar(&o.Out, "o", "out", "`folder` for the image")
+	t := tryout.Options{Out: out, Firmware: qemu.BIOS}
+	flags.BoolVar(&t.Keep, "keep", false, "go on with the disk of the last run")
+	flags.BoolVar(&t.Verbose, "console", false, "show the guest's console")
+	flags.IntVar(&t.Memory, "memory", 512, "`MiB` of the guest")
+	flags.IntVar(&t.Instance, "instance", 0, "`0..9`: other ports of 127.0.0.1")
+	uefi := flags.Bool("uefi", false, "boot with UEFI")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	if *uefi {
+		t.Firmware = qemu.UEFI
+	}
+	o.Formats = []appliance.Format{appliance.Raw}
+	r, err := appliance.Build(ctx, *o)
+	if err != nil {
+		return err
+	}
+	m.end()
+	t.Image, t.Kernel, t.Dir = r.Raw, r.Kernel, filepath.Join(o.Out, "run")
+	return tryout.Run(ctx, t)
+}
