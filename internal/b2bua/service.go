@@ -1,14 +1,22 @@
-// Package b2bua joins two dialogs, one per leg, into a call (RFC 7092).
+// Package b2bua joins two dialogs, one per leg, into a call (RFC 7092): it
+// authenticates the caller, finds the callee's phones, rings them, relays
+// session descriptions and requests between the two sides, and writes down how
+// each call ended.
 package b2bua
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
+	"ringfence/internal/dialog"
 	"ringfence/internal/events"
 	"ringfence/internal/location"
+	"ringfence/internal/registrar"
 	"ringfence/internal/sip"
 	"ringfence/internal/telephony"
 )
@@ -34,30 +42,214 @@ type Config struct {
 	DeadMedia time.Duration // no RTP from either side ends a call; 600 s
 }
 
+// closeTimeout is how long Close waits for the far ends.
+const closeTimeout = 5 * time.Second
+
 // Service holds the calls of this node.
-type Service struct{ c Config }
+type Service struct {
+	c       Config
+	dialogs *dialog.Layer
+
+	mu       sync.Mutex
+	calls    map[telephony.CallID]*call
+	draining bool
+
+	stop chan struct{}
+	wg   sync.WaitGroup
+}
 
 // New returns a service without calls. Close it.
-func New(c Config) *Service { return &Service{c: c} }
+func New(c Config) *Service {
+	if c.MaxCalls == 0 {
+		c.MaxCalls = 2_000
+	}
+	if c.NoAnswer == 0 {
+		c.NoAnswer = time.Minute
+	}
+	if c.DeadMedia == 0 {
+		c.DeadMedia = 10 * time.Minute
+	}
+	s := &Service{
+		c:       c,
+		dialogs: dialog.NewLayer(c.Endpoint, c.Logger),
+		calls:   make(map[telephony.CallID]*call),
+		stop:    make(chan struct{}),
+	}
+	s.wg.Go(s.watch)
+	return s
+}
 
-// ServeSIP handles every method but REGISTER.
-func (s *Service) ServeSIP(tx *sip.ServerTx) {}
+// ServeSIP handles every method but REGISTER. It runs on a worker of the
+// endpoint.
+func (s *Service) ServeSIP(tx *sip.ServerTx) {
+	r := tx.Request()
+	switch {
+	case r.To.Tag() != "", r.Method == sip.ACK:
+		s.dialogs.ServeSIP(tx)
+	case r.Method == sip.INVITE:
+		s.invite(tx)
+	case r.Method == sip.BYE, r.Method == sip.INFO:
+		tx.Reply(sip.Reply{Code: 481}) // only within a dialog
+	default:
+		tx.Reply(sip.Unhandled(r.Method))
+	}
+}
+
+// anonymous is the From domain of a caller that withholds its number (RFC 3323
+// section 4.1.1.3); who it is comes from its credentials.
+const anonymous = "anonymous.invalid"
+
+// invite authenticates a new call. Nothing is kept of a caller who is not.
+func (s *Service) invite(tx *sip.ServerTx) {
+	r := tx.Request()
+	snap := s.c.Snapshot()
+	user, domain := sip.AOR(r.From.URI)
+	hidden := domain == anonymous
+	if hidden {
+		_, domain = sip.AOR(r.URI)
+	}
+	tenant, _ := snap.TenantByDomain(domain)
+	who, ok := s.c.Auth.Require(tx, sip.ChallengeProxy, domain, registrar.Secrets(snap, tenant))
+	if !ok {
+		return
+	}
+	caller, known := snap.Extension(tenant.ID, who)
+	if !known || !hidden && user != who {
+		tx.Reply(sip.Reply{Code: 403}) // the password of one extension is not the identity of another
+		return
+	}
+	c := newCall(s, tenant, caller, hidden, tx)
+	if !s.add(c) {
+		tx.Reply(*sip.Busy())
+		return
+	}
+	in, err := s.dialogs.Accept(tx, c.params(c.record.Callee.Number))
+	if err != nil {
+		s.remove(c)
+		return
+	}
+	c.box.Post(func() { c.start(in) })
+}
+
+func (s *Service) add(c *call) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining || len(s.calls) >= s.c.MaxCalls {
+		return false
+	}
+	s.calls[c.id] = c
+	return true
+}
+
+func (s *Service) remove(c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.calls, c.id)
+}
+
+func (s *Service) all() []*call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*call, 0, len(s.calls))
+	for _, c := range s.calls {
+		out = append(out, c)
+	}
+	return out
+}
 
 // ErrNoCall says that there is no such call (any more) in the tenant.
 var ErrNoCall = errors.New("no such call")
 
 // Calls lists the live calls of a tenant, oldest first; telephony.System lists
 // those of all tenants.
-func (s *Service) Calls(tenant telephony.TenantID) []telephony.LiveCall { return nil }
+func (s *Service) Calls(tenant telephony.TenantID) []telephony.LiveCall {
+	var out []telephony.LiveCall
+	for _, c := range s.all() {
+		if tenant == telephony.System || c.tenant.ID == tenant {
+			out = append(out, *c.live.Load())
+		}
+	}
+	slices.SortFunc(out, func(a, b telephony.LiveCall) int {
+		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.ID, b.ID))
+	})
+	return out
+}
 
 // HangUp ends a call and returns when it has ended or ctx is done.
 func (s *Service) HangUp(ctx context.Context, tenant telephony.TenantID, id telephony.CallID) error {
-	return ErrNoCall
+	s.mu.Lock()
+	c := s.calls[id]
+	s.mu.Unlock()
+	if c == nil || tenant != telephony.System && c.tenant.ID != tenant {
+		return ErrNoCall
+	}
+	c.box.Post(func() { c.end(telephony.EndAdmin, sip.Reply{Code: 480}) })
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Drain refuses new calls with 503 from now on; existing ones go on.
-func (s *Service) Drain() {}
+func (s *Service) Drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+}
 
 // Close refuses new calls, ends all others with BYE, CANCEL or 503 and waits
-// until they have ended, at most 5 s.
-func (s *Service) Close() error { return nil }
+// until their far ends have heard of it, at most 5 s.
+func (s *Service) Close() error {
+	s.Drain()
+	s.mu.Lock()
+	select {
+	case <-s.stop:
+	default:
+		close(s.stop)
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+	deadline := time.Now().Add(closeTimeout)
+	calls := s.all()
+	for _, c := range calls {
+		c.box.Post(func() { c.end(telephony.EndShutdown, *sip.Busy()) })
+	}
+	late := time.After(closeTimeout)
+	for _, c := range calls {
+		select {
+		case <-c.done:
+		case <-late:
+		}
+	}
+	for s.dialogs.Len() > 0 && time.Now().Before(deadline) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if n := s.dialogs.Len(); n > 0 {
+		s.c.Logger.Warn("closed before all phones answered", slog.Int("legs", n))
+	}
+	return nil
+}
+
+// watch looks after the calls that nobody hears any more.
+func (s *Service) watch() {
+	t := time.NewTicker(s.c.DeadMedia / 20)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-t.C:
+			for _, c := range s.all() {
+				c.box.Post(c.audit)
+			}
+		}
+	}
+}
+
+func (s *Service) publish(e events.Event) {
+	if s.c.Bus != nil {
+		s.c.Bus.Publish(e)
+	}
+}

@@ -1,0 +1,222 @@
+package b2bua
+
+import (
+	"crypto/rand"
+	"log/slog"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"ringfence/internal/dialog"
+	"ringfence/internal/events"
+	"ringfence/internal/sip"
+	"ringfence/internal/telephony"
+)
+
+// party is one side of a call.
+type party struct {
+	leg   *dialog.Leg
+	media MediaLeg
+	held  bool // its last offer put the other side on hold
+}
+
+// call is a pair of legs. Everything but live, done and what newCall sets is
+// touched in its mailbox only.
+type call struct {
+	s      *Service
+	id     telephony.CallID
+	tenant telephony.Tenant
+	hidden bool // the caller withholds its number
+	box    dialog.Mailbox
+	live   atomic.Pointer[telephony.LiveCall]
+	done   chan struct{}
+
+	record   telephony.CallRecord
+	state    telephony.CallState
+	in       *dialog.Inbound // the caller's first INVITE
+	caller   party
+	callee   *fork // the phone that answered
+	forks    []*fork
+	media    MediaCall
+	noAnswer *time.Timer
+	relay    *relay // the re-INVITE that is being relayed
+	audited  time.Time
+	lastCode int // of the provisional responses
+	finished bool
+}
+
+func newCall(s *Service, tenant telephony.Tenant, caller telephony.Extension, hidden bool, tx *sip.ServerTx) *call {
+	now := time.Now()
+	dialled, _ := sip.AOR(tx.Request().URI)
+	c := &call{
+		s: s, id: newCallID(now), tenant: tenant, hidden: hidden,
+		done: make(chan struct{}), state: telephony.CallTrying, audited: now,
+	}
+	c.record = telephony.CallRecord{
+		ID: c.id, Tenant: tenant.ID, Node: s.c.Node, Direction: "internal", Started: now,
+		Caller: telephony.Party{Number: caller.Number, Name: caller.DisplayName, Addr: tx.Flow().Remote},
+		Callee: telephony.Party{Number: clip(dialled)},
+	}
+	c.box.Panicked = c.panicked
+	c.show()
+	return c
+}
+
+// newCallID is unique for ever: the time in milliseconds and 65 random bits.
+func newCallID(now time.Time) telephony.CallID {
+	return telephony.CallID(strconv.FormatInt(now.UnixMilli(), 36) + "-" + strings.ToLower(rand.Text()[:13]))
+}
+
+// clip bounds what a caller dialled for lists and records.
+func clip(s string) string {
+	if len(s) > 64 {
+		return s[:64]
+	}
+	return s
+}
+
+func (c *call) params(contact string) dialog.Params {
+	if !plain(contact) {
+		contact = ""
+	}
+	return dialog.Params{Mailbox: &c.box, User: c, Contact: contact, Headers: []sip.Header{sip.Allow()}}
+}
+
+// plain reports whether s can stand in the user part of a URI as it is.
+func plain(s string) bool {
+	for i := range len(s) {
+		switch b := s[i]; {
+		case b >= '0' && b <= '9', b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z', strings.IndexByte("-_.!~*'()+", b) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// show publishes the call as it is now for Calls.
+func (c *call) show() telephony.LiveCall {
+	l := telephony.LiveCall{
+		ID: c.id, Tenant: c.tenant.ID, State: c.state, Caller: c.record.Caller, Callee: c.record.Callee,
+		Started: c.record.Started, Answered: c.record.Answered,
+	}
+	c.live.Store(&l)
+	return l
+}
+
+func (c *call) become(s telephony.CallState) {
+	if c.state == s {
+		return
+	}
+	c.state = s
+	c.s.publish(events.CallChanged{Call: c.show()})
+}
+
+// panicked ends a call whose code failed: its record is written and both ends
+// hear of it, and all other calls go on.
+func (c *call) panicked(reason any) {
+	c.s.c.Logger.Error("a call panicked", slog.String("call", string(c.id)), slog.Any("panic", reason), slog.String("stack", string(debug.Stack())))
+	defer func() {
+		if recover() != nil {
+			c.finish(telephony.EndFailed, 500)
+		}
+	}()
+	c.end(telephony.EndFailed, sip.Reply{Code: 500})
+}
+
+// end ends the call from our side, whatever its state: the caller gets reply if
+// it has no final response yet, else BYE.
+func (c *call) end(reason telephony.EndReason, reply sip.Reply) {
+	if c.finished {
+		return
+	}
+	code := reply.Code
+	h := sip.Header{Name: "Reason", Value: "SIP;cause=" + strconv.Itoa(code)}
+	if c.callee != nil {
+		code = 200
+		h.Value = normalClearing
+	}
+	c.cancelForks(nil, h)
+	if c.callee != nil {
+		c.callee.leg.Bye(h)
+	}
+	switch {
+	case c.in == nil: // it panicked before it began
+	case c.callee != nil:
+		c.caller.leg.Bye(h)
+	default:
+		c.in.Reject(reply)
+	}
+	c.finish(reason, code)
+}
+
+// normalClearing is why most calls end (RFC 3326 section 2).
+const normalClearing = `Q.850;cause=16;text="Normal call clearing"`
+
+// finish writes the record and frees what the call holds, once.
+func (c *call) finish(reason telephony.EndReason, code int) {
+	if c.finished {
+		return
+	}
+	c.finished = true
+	if c.noAnswer != nil {
+		c.noAnswer.Stop()
+	}
+	c.stopRelay()
+	c.record.Ended = time.Now()
+	c.record.Reason, c.record.StatusCode = reason, code
+	if c.caller.media != nil {
+		c.record.CallerLeg = c.caller.media.Quality()
+	}
+	if c.callee != nil && c.callee.media != nil {
+		c.record.CalleeLeg = c.callee.media.Quality()
+	}
+	c.s.remove(c)
+	defer close(c.done)
+	if c.media != nil {
+		defer c.media.Close()
+	}
+	if c.s.c.Record != nil {
+		c.s.c.Record(c.record)
+	}
+	c.s.publish(events.CallEnded{Record: c.record})
+}
+
+// audit ends a call that is dead: no media from either side for DeadMedia, or,
+// where none is expected (hold), a phone that does not answer any more.
+func (c *call) audit() {
+	if c.finished || c.callee == nil || c.caller.media == nil {
+		return
+	}
+	a, b := c.caller.media.SilentSince(), c.callee.media.SilentSince()
+	if a.IsZero() && b.IsZero() {
+		c.ask()
+		return
+	}
+	if c.silent(a) && c.silent(b) {
+		c.end(telephony.EndMediaTimeout, sip.Reply{Code: 480})
+	}
+}
+
+// silent reports whether one side gives no sign of life; a side that is not
+// expected to counts as silent.
+func (c *call) silent(since time.Time) bool {
+	return since.IsZero() || time.Since(since) >= c.s.c.DeadMedia
+}
+
+// ask asks both phones whether they still know the call, every DeadMedia.
+func (c *call) ask() {
+	if time.Since(c.audited) < c.s.c.DeadMedia {
+		return
+	}
+	c.audited = time.Now()
+	for _, leg := range []*dialog.Leg{c.caller.leg, c.callee.leg} {
+		leg.Do(sip.Outgoing{Method: sip.OPTIONS}, func(r *sip.Response) {
+			if r.Code == 481 || r.Code == 408 && r.Local {
+				c.end(telephony.EndMediaTimeout, sip.Reply{Code: 480})
+			}
+		})
+	}
+}

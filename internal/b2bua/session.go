@@ -1,0 +1,279 @@
+package b2bua
+
+import (
+	"bytes"
+	"errors"
+	"time"
+
+	"ringfence/internal/dialog"
+	"ringfence/internal/sip"
+	"ringfence/internal/telephony"
+)
+
+// relayTimeout is how long the other side may take to answer a re-INVITE.
+const relayTimeout = 30 * time.Second
+
+// errNoAnswer says that a 2xx to an offer came without an answer.
+var errNoAnswer = errors.New("no session description in the answer")
+
+// relay is a re-INVITE of one side on its way to the other.
+type relay struct {
+	in       *dialog.Inbound
+	out      *dialog.Outbound
+	from, to *party
+	late     bool // the offer comes in the 2xx of the other side
+	over     bool // the one who asked has been answered
+	timer    *time.Timer
+}
+
+// sides returns the party of a leg and the opposite one.
+func (c *call) sides(l *dialog.Leg) (own, other *party) {
+	if l == c.caller.leg {
+		return &c.caller, &c.callee.party
+	}
+	return &c.callee.party, &c.caller
+}
+
+// Cancelled: the caller gave up, or took its re-INVITE back.
+func (c *call) Cancelled(in *dialog.Inbound) {
+	if c.finished {
+		return
+	}
+	if in.Initial() {
+		c.cancelForks(nil, sip.Header{Name: "Reason", Value: "SIP;cause=487"})
+		c.finish(telephony.EndCancelled, 487)
+		return
+	}
+	if r := c.relay; r != nil && r.in == in {
+		r.over = true
+		r.from.media.Rollback()
+		r.out.Cancel()
+	}
+}
+
+// Acked: a side acknowledged our 2xx. Its session description is the answer to
+// an offer that the other side made.
+func (c *call) Acked(in *dialog.Inbound, sdp []byte) {
+	if c.finished {
+		return
+	}
+	if in.Initial() {
+		if c.in.Request().SDP() == nil {
+			c.lateAnswer(c.callee.out, &c.caller, &c.callee.party, sdp)
+		}
+		return
+	}
+	if r := c.relay; r != nil && r.in == in && r.late {
+		c.lateAnswer(r.out, r.from, r.to, sdp)
+		c.stopRelay()
+	}
+}
+
+func (c *call) lateAnswer(out *dialog.Outbound, from, to *party, sdp []byte) {
+	if sdp == nil || from.media.SetRemote(sdp) != nil {
+		c.end(telephony.EndFailed, sip.Reply{Code: 488})
+		return
+	}
+	c.media.Bridge(from.media, to.media)
+	answer, err := to.media.Answer(from.media)
+	if err != nil {
+		c.end(telephony.EndFailed, sip.Reply{Code: 488})
+		return
+	}
+	out.Ack(answer)
+}
+
+// NoAck: a side never acknowledged our 2xx; the call is dead (RFC 3261 section
+// 13.3.1.4).
+func (c *call) NoAck(in *dialog.Inbound) {
+	c.end(telephony.EndFailed, sip.Reply{Code: 408})
+}
+
+// Bye: one side hung up.
+func (c *call) Bye(l *dialog.Leg, r *sip.Request) {
+	if c.finished || c.callee == nil {
+		return
+	}
+	h := sip.Header{Name: "Reason", Value: normalClearing}
+	if why := r.Header("Reason"); why != "" {
+		h.Value = why
+	}
+	reason := telephony.EndCallerHungUp
+	if l != c.caller.leg {
+		reason = telephony.EndCalleeHungUp
+	}
+	_, other := c.sides(l)
+	other.leg.Bye(h)
+	c.finish(reason, 200)
+}
+
+// Reinvite passes a changed session on to the other side: hold, a new address,
+// or the refresh of a session timer.
+func (c *call) Reinvite(in *dialog.Inbound) {
+	switch {
+	case c.finished || c.callee == nil:
+		in.Reject(sip.Reply{Code: 481})
+		return
+	case c.relay != nil:
+		in.Reject(sip.Reply{Code: 491}) // both sides at once (RFC 3261 section 14.2)
+		return
+	}
+	from, to := c.sides(in.Leg())
+	r := &relay{in: in, from: from, to: to}
+	var offer []byte
+	if sdp := in.Request().SDP(); sdp == nil {
+		r.late = true
+	} else {
+		err := from.media.SetRemote(sdp)
+		if err == nil {
+			if offer, err = to.media.Offer(from.media); err != nil {
+				from.media.Rollback()
+			}
+		}
+		if err != nil {
+			in.Reject(sip.Reply{Code: 488})
+			return
+		}
+	}
+	c.relay = r
+	r.timer = time.AfterFunc(relayTimeout, func() { c.box.Post(func() { c.relayExpired(r) }) })
+	r.out = to.leg.Invite(offer, in.Request().NextHops(), nil, dialog.Answers{
+		Accepted: func(x *sip.Response) { c.reinviteAccepted(r, x) },
+		Refused:  func(x *sip.Response) { c.reinviteRefused(r, x) },
+	})
+}
+
+func (c *call) reinviteAccepted(r *relay, x *sip.Response) {
+	if c.finished {
+		r.out.Ack(nil)
+		return
+	}
+	sdp := x.SDP()
+	err := errNoAnswer
+	if sdp != nil {
+		err = r.to.media.SetRemote(sdp)
+	}
+	if r.over {
+		// Taken back or timed out meanwhile: the other side has the session
+		// of an offer nobody holds to any more, so it keeps hearing us only.
+		r.out.Ack(nil)
+		c.stopRelay()
+		return
+	}
+	var reply []byte
+	switch {
+	case err != nil:
+	case r.late:
+		reply, err = r.from.media.Offer(r.to.media)
+	default:
+		r.out.Ack(nil)
+		reply, err = r.from.media.Answer(r.to.media)
+	}
+	if err != nil {
+		r.out.Ack(nil)
+		r.from.media.Rollback()
+		r.in.Reject(sip.Reply{Code: 488})
+		c.stopRelay()
+		return
+	}
+	c.noteHold(r, sdp)
+	r.in.Accept(reply)
+	if !r.late {
+		c.stopRelay()
+	}
+}
+
+func (c *call) reinviteRefused(r *relay, x *sip.Response) {
+	if c.relay == r {
+		c.stopRelay()
+	}
+	if c.finished {
+		return
+	}
+	if !r.over && !r.late {
+		r.from.media.Rollback()
+	}
+	switch {
+	case x.Code == 481 || x.Code == 408:
+		r.in.Reject(sip.Reply{Code: 481})
+		c.end(telephony.EndFailed, sip.Reply{Code: 481})
+	case x.Code == 491:
+		r.in.Reject(sip.Reply{Code: 491})
+	case x.Code == 500 || x.Code == 503:
+		r.in.Reject(sip.Reply{Code: 500, Headers: []sip.Header{{Name: "Retry-After", Value: "5"}}})
+	default:
+		r.in.Reject(sip.Reply{Code: 488})
+	}
+}
+
+func (c *call) relayExpired(r *relay) {
+	if c.finished || c.relay != r || r.over {
+		return
+	}
+	if r.late && r.in.Answered() {
+		return // waits for an ACK, which the dialog watches
+	}
+	r.over = true
+	r.from.media.Rollback()
+	r.in.Reject(sip.Reply{Code: 500, Headers: []sip.Header{{Name: "Retry-After", Value: "5"}}})
+	r.out.Cancel()
+}
+
+func (c *call) stopRelay() {
+	if c.relay != nil {
+		c.relay.timer.Stop()
+		c.relay = nil
+	}
+}
+
+// noteHold shows a call as held while one side's session does not take media.
+func (c *call) noteHold(r *relay, answer []byte) {
+	if r.late {
+		r.to.held = holds(answer)
+	} else {
+		r.from.held = holds(r.in.Request().SDP())
+	}
+	if c.caller.held || c.callee.held {
+		c.become(telephony.CallHeld)
+	} else {
+		c.become(telephony.CallConnected)
+	}
+}
+
+// holds reports whether an offer puts the other side on hold (RFC 3264 section
+// 8.4, and the older way of RFC 2543).
+func holds(sdp []byte) bool {
+	for line := range bytes.Lines(sdp) {
+		switch string(bytes.TrimRight(line, "\r\n")) {
+		case "a=sendonly", "a=inactive", "c=IN IP4 0.0.0.0":
+			return true
+		}
+	}
+	return false
+}
+
+// Request passes INFO on (DTMF of older phones, picture requests) and refuses
+// what we do not do.
+func (c *call) Request(l *dialog.Leg, tx *sip.ServerTx) {
+	r := tx.Request()
+	if r.Method != sip.INFO {
+		tx.Reply(sip.Unhandled(r.Method))
+		return
+	}
+	if c.finished || c.callee == nil {
+		tx.Reply(sip.Reply{Code: 480})
+		return
+	}
+	_, other := c.sides(l)
+	o := sip.Outgoing{Method: sip.INFO, ContentType: r.Header("Content-Type"), Body: r.Body, MaxForwards: r.NextHops()}
+	if p := r.Header("Info-Package"); p != "" {
+		o.Headers = []sip.Header{{Name: "Info-Package", Value: p}}
+	}
+	other.leg.Do(o, func(x *sip.Response) {
+		code := x.Code
+		if code == 401 || code == 407 || x.Local {
+			code = 500
+		}
+		tx.Reply(sip.Reply{Code: code})
+	})
+}

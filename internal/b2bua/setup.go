@@ -1,0 +1,344 @@
+package b2bua
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"ringfence/internal/dialog"
+	"ringfence/internal/events"
+	"ringfence/internal/media"
+	"ringfence/internal/sip"
+	"ringfence/internal/telephony"
+)
+
+// mediaTimeout is how long a call waits for its media (section "When fenced is
+// away" of the design: 200 ms in the fence) before it is refused.
+const mediaTimeout = time.Second
+
+// fork is the INVITE to one phone of the callee.
+type fork struct {
+	party
+	out     *dialog.Outbound
+	refusal int // status code of its refusal, 0 while it may still answer
+	early   bool
+}
+
+// start looks for the callee and rings its phones.
+func (c *call) start(in *dialog.Inbound) {
+	c.in, c.caller.leg = in, in.Leg()
+	if c.finished { // hung up by the administrator before it began
+		in.Reject(sip.Reply{Code: 480})
+		return
+	}
+	c.s.publish(events.CallStarted{Call: c.show()})
+	callee, refusal, reason := c.lookUp()
+	if refusal != nil {
+		c.end(reason, *refusal)
+		return
+	}
+	c.record.Callee.Name = callee.DisplayName
+	flows := c.phones(callee)
+	if len(flows) == 0 {
+		c.end(telephony.EndUnavailable, sip.Reply{Code: 480})
+		return
+	}
+	if err := c.openMedia(); err != nil {
+		c.refuseMedia(err)
+		return
+	}
+	var failed error
+	for _, p := range flows {
+		if err := c.ring(callee, p); err != nil {
+			failed = err
+		}
+	}
+	if len(c.forks) == 0 {
+		c.refuseMedia(failed)
+		return
+	}
+	wait := callee.NoAnswer
+	if wait <= 0 {
+		wait = c.s.c.NoAnswer
+	}
+	c.noAnswer = time.AfterFunc(wait, func() {
+		c.box.Post(func() {
+			if c.callee == nil {
+				c.end(telephony.EndNoAnswer, sip.Reply{Code: 480})
+			}
+		})
+	})
+}
+
+// lookUp finds the dialled extension in the caller's tenant.
+func (c *call) lookUp() (telephony.Extension, *sip.Reply, telephony.EndReason) {
+	user, domain := sip.AOR(c.in.Request().URI)
+	local := c.in.Leg().Flow().Local.Addr()
+	if addr, ok := sip.ParseHost(domain); domain != c.tenant.Domain && (!ok || addr != local) {
+		return telephony.Extension{}, &sip.Reply{Code: 404}, telephony.EndNotFound
+	}
+	e, ok := c.s.c.Snapshot().Extension(c.tenant.ID, user)
+	if !ok {
+		return e, &sip.Reply{Code: 404}, telephony.EndNotFound
+	}
+	return e, nil, ""
+}
+
+// phone is where one binding of the callee can be reached.
+type phone struct {
+	flow   sip.Flow
+	target string
+}
+
+// phones lists the callee's bindings, without the very phone that calls.
+func (c *call) phones(callee telephony.Extension) []phone {
+	var out []phone
+	for _, b := range c.s.c.Location.Bindings(callee.AOR(c.tenant.Domain)) {
+		f, err := c.s.c.Endpoint.Flow(b.Flow)
+		if err != nil || callee.Number == c.record.Caller.Number && f.Remote == c.caller.leg.Flow().Remote {
+			continue
+		}
+		u, err := sip.ParseURI(b.Contact)
+		if err != nil {
+			continue
+		}
+		u.Headers = nil // RFC 3261 section 19.1.5: not in a Request-URI
+		out = append(out, phone{f, u.String()})
+	}
+	return out
+}
+
+// openMedia takes the caller's offer, if the INVITE had one.
+func (c *call) openMedia() error {
+	c.media = c.s.c.Media.NewCall(c.id)
+	var err error
+	if c.caller.media, err = c.newLeg(c.caller.leg.Flow()); err != nil {
+		return err
+	}
+	if sdp := c.in.Request().SDP(); sdp != nil {
+		return c.caller.media.SetRemote(sdp)
+	}
+	return nil
+}
+
+func (c *call) newLeg(f sip.Flow) (MediaLeg, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), mediaTimeout)
+	defer cancel()
+	peer := f.Remote.Addr()
+	p := media.LegParams{Side: f.Side, Local: f.Local.Addr(), Advertised: f.Local.Addr(), PeerSignalling: peer}
+	if a := c.s.c.Addresses; a != nil {
+		p.Local, p.Advertised = a.Local(peer), a.Advertised(peer)
+	}
+	return c.media.NewLeg(ctx, p)
+}
+
+// refuseMedia answers a call that cannot have media.
+func (c *call) refuseMedia(err error) {
+	if errors.Is(err, media.ErrNoPorts) || errors.Is(err, media.ErrFence) || errors.Is(err, media.ErrClosed) || errors.Is(err, context.DeadlineExceeded) {
+		c.s.c.Logger.Warn("call refused for want of media", slog.String("call", string(c.id)), slog.Any("error", err))
+		c.end(telephony.EndFailed, *sip.Busy())
+		return
+	}
+	c.end(telephony.EndFailed, sip.Reply{Code: 488})
+}
+
+// ring sends the INVITE to one phone.
+func (c *call) ring(callee telephony.Extension, p phone) error {
+	m, err := c.newLeg(p.flow)
+	if err != nil {
+		return err
+	}
+	var offer []byte
+	if c.in.Request().SDP() != nil {
+		if offer, err = m.Offer(c.caller.media); err != nil {
+			m.Close()
+			return err
+		}
+	}
+	f := &fork{party: party{media: m}}
+	to := "<" + callee.AOR(c.tenant.Domain).String() + ">"
+	f.leg = c.s.dialogs.Call(p.flow, c.identity(), to, p.target, c.params(c.record.Caller.Number))
+	c.forks = append(c.forks, f)
+	f.out = f.leg.Invite(offer, c.in.Request().NextHops(), nil, dialog.Answers{
+		Progress: func(r *sip.Response) { c.progress(f, r) },
+		Accepted: func(r *sip.Response) { c.accepted(f, r) },
+		Refused:  func(r *sip.Response) { c.refused(f, r) },
+	})
+	return nil
+}
+
+// identity is the From the callee sees: what is set for the extension, never
+// what the phone claims.
+func (c *call) identity() string {
+	if c.hidden {
+		return `"Anonymous" <sip:anonymous@` + anonymous + `>`
+	}
+	p := c.record.Caller
+	aor := "<" + telephony.AOR{User: p.Number, Domain: c.tenant.Domain}.String() + ">"
+	if p.Name == "" {
+		return aor
+	}
+	return sip.Quote(p.Name) + " " + aor
+}
+
+// progress passes a provisional response on. Its session description (early
+// media, also in a 180) is passed on if only one phone rings: with several the
+// caller would get answers that contradict each other within one dialog.
+func (c *call) progress(f *fork, r *sip.Response) {
+	if c.finished || c.callee != nil {
+		return
+	}
+	if c.record.Rang.IsZero() && (r.Code == 180 || r.Code == 183) {
+		c.record.Rang = time.Now()
+	}
+	if r.Code == 180 {
+		c.become(telephony.CallRinging)
+	}
+	if sdp := r.SDP(); sdp != nil && len(c.forks) == 1 && c.in.Request().SDP() != nil {
+		if answer, err := c.join(f, sdp); err == nil {
+			f.early = true
+			c.lastCode = r.Code
+			c.in.Progress(r.Code, answer)
+			return
+		}
+	}
+	if r.Code != c.lastCode && c.lastCode != 180 {
+		c.lastCode = r.Code
+		c.in.Progress(r.Code, nil)
+	}
+}
+
+// join takes the answer of a phone, lets both sides hear each other, and
+// returns the answer for the caller.
+func (c *call) join(f *fork, sdp []byte) ([]byte, error) {
+	if err := f.media.SetRemote(sdp); err != nil {
+		return nil, err
+	}
+	c.media.Bridge(c.caller.media, f.media)
+	return c.caller.media.Answer(f.media)
+}
+
+// accepted: a phone answered. The first one wins.
+func (c *call) accepted(f *fork, r *sip.Response) {
+	if c.finished || c.callee != nil {
+		f.leg.Bye(sip.Header{Name: "Reason", Value: elsewhere})
+		return
+	}
+	sdp := r.SDP()
+	late := c.in.Request().SDP() == nil
+	if sdp == nil && (late || !f.early) {
+		c.unusable(f)
+		return
+	}
+	c.callee = f
+	c.noAnswer.Stop()
+	c.cancelForks(f, sip.Header{Name: "Reason", Value: elsewhere})
+	var forCaller []byte
+	var err error
+	switch {
+	case late:
+		// The phone made the offer; the caller answers it in its ACK (RFC 3261
+		// section 13.2.1), and ours waits for that.
+		if err = f.media.SetRemote(sdp); err == nil {
+			forCaller, err = c.caller.media.Offer(f.media)
+		}
+	case sdp == nil: // as in its early answer
+		forCaller, err = c.caller.media.Answer(f.media)
+	default:
+		forCaller, err = c.join(f, sdp)
+	}
+	if err != nil {
+		c.callee = nil
+		c.unusable(f)
+		return
+	}
+	if !late {
+		f.out.Ack(nil)
+	}
+	c.record.Answered = time.Now()
+	c.record.Callee.Addr = f.leg.Flow().Remote
+	c.in.Accept(forCaller)
+	c.become(telephony.CallConnected)
+}
+
+// unusable ends a call whose phone answered with something we cannot use.
+func (c *call) unusable(f *fork) {
+	f.leg.Bye(sip.Header{Name: "Reason", Value: `SIP;cause=488`})
+	c.end(telephony.EndFailed, sip.Reply{Code: 488})
+}
+
+// refused: a phone said no. When all have, or one said it for all (6xx), the
+// caller gets the best of the answers.
+func (c *call) refused(f *fork, r *sip.Response) {
+	f.refusal = r.Code
+	f.media.Close()
+	if c.finished || c.callee != nil {
+		return
+	}
+	best := 0
+	for _, x := range c.forks {
+		if x.refusal == 0 && r.Code < 600 {
+			return
+		}
+		if rank(x.refusal) > rank(best) {
+			best = x.refusal
+		}
+	}
+	code, reason := verdict(best)
+	c.end(reason, sip.Reply{Code: code})
+}
+
+// rank orders refusals by how much they tell (RFC 3261 section 16.7, step 6,
+// with what people want to know first).
+func rank(code int) int {
+	switch {
+	case code == 0:
+		return 0
+	case code >= 600:
+		return 9
+	case code == 486:
+		return 8
+	case code == 488 || code == 415 || code == 406:
+		return 6
+	case code == 408 || code == 480 || code == 503:
+		return 2
+	case code >= 500:
+		return 3
+	case code >= 400:
+		return 5
+	}
+	return 4
+}
+
+// verdict is what the caller gets for a phone's refusal. Challenges and
+// redirections are not passed on: we neither answer them (our credentials are
+// not for phones) nor let phones send calls elsewhere.
+func verdict(code int) (int, telephony.EndReason) {
+	switch code {
+	case 486, 600:
+		return 486, telephony.EndBusy
+	case 603:
+		return 603, telephony.EndRejected
+	case 406, 415, 488, 606:
+		return 488, telephony.EndFailed
+	case 408, 480, 503, 410, 404, 604:
+		return 480, telephony.EndUnavailable
+	}
+	if code >= 500 {
+		return 500, telephony.EndFailed
+	}
+	return 480, telephony.EndRejected
+}
+
+// elsewhere tells a phone not to list a missed call (RFC 3326 section 3.1).
+const elsewhere = `SIP;cause=200;text="Call completed elsewhere"`
+
+// cancelForks gives up all phones that still ring, but one.
+func (c *call) cancelForks(but *fork, h sip.Header) {
+	for _, f := range c.forks {
+		if f != but && f != c.callee && f.refusal == 0 {
+			f.out.Cancel(h)
+		}
+	}
+}

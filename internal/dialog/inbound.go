@@ -1,0 +1,146 @@
+package dialog
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"ringfence/internal/sip"
+)
+
+// Inbound is an INVITE of the peer: the one that made the leg, or a re-INVITE.
+type Inbound struct {
+	leg     *Leg
+	tx      *sip.ServerTx
+	initial bool
+	final   bool // a final response was sent
+	ok      bool // it was a 2xx
+	ackedAt bool // and its ACK came, or will not come any more
+	timer   *time.Timer
+	next    time.Duration
+	started time.Time
+}
+
+// Leg returns the leg.
+func (in *Inbound) Leg() *Leg { return in.leg }
+
+// Initial reports whether this INVITE made the leg.
+func (in *Inbound) Initial() bool { return in.initial }
+
+// Answered reports whether a final response was sent. Call it in the mailbox.
+func (in *Inbound) Answered() bool { return in.final }
+
+// Request returns the INVITE.
+func (in *Inbound) Request() *sip.Request { return in.tx.Request() }
+
+// waits reports whether the ACK to our 2xx is outstanding.
+func (in *Inbound) waits() bool { return in.ok && !in.ackedAt }
+
+// Progress sends a provisional response, with a session description or without.
+func (in *Inbound) Progress(code int, sdp []byte) {
+	if in.final {
+		return
+	}
+	in.tx.Reply(sip.Reply{Code: code, Tag: in.tag(), Headers: []sip.Header{in.leg.contact(), sip.Allow()}, Body: sdp})
+}
+
+func (in *Inbound) tag() string {
+	if in.initial {
+		return in.leg.localTag
+	}
+	return ""
+}
+
+// Accept answers with 200 and sends it again until the ACK comes (RFC 3261
+// section 13.3.1.4). The User hears of Acked or NoAck.
+func (in *Inbound) Accept(sdp []byte) {
+	if in.final {
+		return
+	}
+	in.final, in.ok = true, true
+	if in.initial {
+		in.leg.state = confirmed
+	}
+	h := append(in.leg.inviteHeaders(), in.sessionTimer()...)
+	in.tx.Reply(sip.Reply{Code: 200, Tag: in.tag(), Headers: h, Body: sdp})
+	in.started = time.Now()
+	in.next = in.leg.layer.ep.Timers().T1
+	in.timer = in.leg.after(in.next, in.resend)
+}
+
+// sessionTimer leaves the refreshing of a session with a required timer to the
+// peer (RFC 4028 section 9): we only answer its re-INVITEs.
+func (in *Inbound) sessionTimer() []sip.Header {
+	r := in.tx.Request()
+	for _, tag := range r.Values("Require") {
+		if !strings.EqualFold(tag, "timer") {
+			continue
+		}
+		seconds, _, _ := strings.Cut(r.Header("Session-Expires"), ";")
+		if n, err := strconv.ParseUint(strings.TrimSpace(seconds), 10, 32); err == nil {
+			return []sip.Header{
+				{Name: "Require", Value: "timer"},
+				{Name: "Session-Expires", Value: strconv.FormatUint(n, 10) + ";refresher=uac"},
+			}
+		}
+	}
+	return nil
+}
+
+func (in *Inbound) resend() {
+	if !in.waits() || in.leg.state == ended {
+		return
+	}
+	t := in.leg.layer.ep.Timers()
+	if time.Since(in.started) >= t.Timeout() {
+		in.ackedAt = true
+		in.leg.user.NoAck(in)
+		in.leg.byeIfDue()
+		return
+	}
+	in.tx.Resend()
+	in.next = min(2*in.next, t.T2)
+	in.timer.Reset(min(in.next, max(t.Timeout()-time.Since(in.started), time.Millisecond)))
+}
+
+// acked takes the ACK to our 2xx.
+func (in *Inbound) acked(sdp []byte) {
+	in.stop()
+	in.ackedAt = true
+	in.tx.Acknowledged()
+	if !in.leg.byeDue {
+		in.leg.user.Acked(in, sdp)
+	}
+	in.leg.byeIfDue()
+}
+
+// byeIfDue sends the BYE that waited for the ACK.
+func (l *Leg) byeIfDue() {
+	if l.byeDue && l.state == confirmed {
+		l.byeDue = false
+		l.Bye(l.byeWith...)
+	}
+}
+
+// Reject answers with a refusal; an initial INVITE's leg ends with it.
+func (in *Inbound) Reject(p sip.Reply) {
+	if in.final {
+		return
+	}
+	in.final = true
+	p.Tag = in.tag()
+	in.tx.Reply(p)
+	if in.initial {
+		in.leg.end()
+	}
+}
+
+func (in *Inbound) stop() {
+	if in.timer != nil {
+		in.timer.Stop()
+	}
+}
+
+// retryAfter is 0 to 10 s (RFC 3261 section 14.2).
+func retryAfter() string { return strconv.Itoa(rand.IntN(11)) }

@@ -1,0 +1,85 @@
+// Package dialog keeps INVITE dialogs (RFC 3261 sections 12 to 15): who the
+// two ends are, the sequence numbers, the reliability of 2xx and ACK, which of
+// two crossing requests wins, and where requests to the peer go.
+//
+// A Leg is our end of one dialog. Everything about it, including the calls to
+// its User, happens in the Mailbox it was made with, so that neither needs
+// locks; legs that belong together share a mailbox.
+package dialog
+
+import (
+	"log/slog"
+	"sync"
+
+	"ringfence/internal/sip"
+)
+
+// Layer finds the leg that a request within a dialog is for.
+type Layer struct {
+	ep  *sip.Endpoint
+	log *slog.Logger
+
+	mu   sync.RWMutex
+	legs map[string]*Leg // by local tag
+}
+
+// NewLayer returns a layer without legs.
+func NewLayer(ep *sip.Endpoint, log *slog.Logger) *Layer {
+	return &Layer{ep: ep, log: log, legs: make(map[string]*Leg)}
+}
+
+// Len is how many legs there are, including those that wait for the answer to
+// their BYE or CANCEL.
+func (l *Layer) Len() int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return len(l.legs)
+}
+
+func (l *Layer) add(leg *Leg) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.legs[leg.localTag] = leg
+}
+
+func (l *Layer) remove(leg *Leg) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.legs, leg.localTag)
+}
+
+// find looks a request's dialog up (RFC 3261 section 12.2.2). Local tags are
+// unique and random; the remote tag is checked in the mailbox, where it is
+// known for certain.
+func (l *Layer) find(r *sip.Request) *Leg {
+	l.mu.RLock()
+	leg := l.legs[r.To.Tag()]
+	l.mu.RUnlock()
+	if leg == nil || leg.callID != r.CallID {
+		return nil
+	}
+	return leg
+}
+
+// ServeSIP handles a request with a To tag. It runs on a worker of the
+// endpoint, which keeps the order of one Call-ID.
+func (l *Layer) ServeSIP(tx *sip.ServerTx) {
+	r := tx.Request()
+	leg := l.find(r)
+	switch {
+	case leg == nil:
+		if r.Method != sip.ACK {
+			tx.Reply(sip.Reply{Code: 481})
+		}
+	case r.Method == sip.ACK:
+		leg.box.Offer(func() { leg.acknowledged(r) })
+	default:
+		cancel := func() { leg.box.Post(func() { leg.cancelled(tx) }) }
+		if tx.Begin(cancel) != nil {
+			return
+		}
+		if !leg.box.Offer(func() { leg.receive(tx) }) {
+			tx.Reply(*sip.Busy())
+		}
+	}
+}

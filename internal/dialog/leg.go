@@ -1,0 +1,364 @@
+package dialog
+
+import (
+	"strings"
+	"time"
+
+	"ringfence/internal/sip"
+)
+
+// User is told what the peer of a leg does. Its methods are called in the
+// leg's mailbox.
+type User interface {
+	// Cancelled: the peer gave up its INVITE, which has been answered with 487.
+	Cancelled(in *Inbound)
+	// Acked: the ACK to our 2xx came, with a session description if it had one.
+	Acked(in *Inbound, sdp []byte)
+	// NoAck: no ACK came within 64*T1 (RFC 3261 section 13.3.1.4). The leg is
+	// still there; end it.
+	NoAck(in *Inbound)
+	// Reinvite: the peer wants to change the session; accept or reject it.
+	Reinvite(in *Inbound)
+	// Request: any other request; reply to it.
+	Request(l *Leg, tx *sip.ServerTx)
+	// Bye: the peer hung up; it has been answered and the leg has ended.
+	Bye(l *Leg, r *sip.Request)
+}
+
+// state of a leg.
+type state uint8
+
+const (
+	early     state = iota // no 2xx yet
+	confirmed              // 2xx sent or received
+	ending                 // our BYE is on its way
+	ended
+)
+
+// Params say how a leg presents us to its peer.
+type Params struct {
+	Mailbox *Mailbox
+	User    User
+	Contact string       // user part of our Contact
+	Headers []sip.Header // in INVITEs and their 2xx, such as Allow
+}
+
+// Leg is our end of one INVITE dialog.
+type Leg struct {
+	layer  *Layer
+	box    *Mailbox
+	user   User
+	params Params
+
+	callID   string
+	localTag string
+	// local and remote are the From and To values of our requests, without tags.
+	local, remote string
+
+	// What follows belongs to the mailbox.
+	state     state
+	remoteTag string
+	target    string   // remote target: Request-URI of our requests
+	routes    []string // route set
+	localSeq  uint32
+	remoteSeq uint32
+	flow      sip.Flow
+	in        *Inbound  // the latest INVITE of the peer
+	out       *Outbound // the latest INVITE of ours
+	byeDue    bool      // a BYE waits for the ACK to our 2xx
+	byeWith   []sip.Header
+}
+
+// Flow is where the peer is; it follows the peer's requests through changes of
+// its NAT. Call it in the mailbox.
+func (l *Leg) Flow() sip.Flow { return l.flow }
+
+// CallID is the leg's Call-ID.
+func (l *Leg) CallID() string { return l.callID }
+
+// Ended reports whether nothing more can be sent. Call it in the mailbox.
+func (l *Leg) Ended() bool { return l.state >= ending }
+
+// Accept makes a leg of a received INVITE without a To tag and begins its
+// transaction. Call it in the INVITE's handler. On an error the INVITE has been
+// refused.
+func (y *Layer) Accept(tx *sip.ServerTx, p Params) (*Inbound, error) {
+	r := tx.Request()
+	l := &Leg{
+		layer: y, box: p.Mailbox, user: p.User, params: p,
+		callID: r.CallID, localTag: sip.NewTag(),
+		local: r.Header("To"), remote: addressOf(r.From), remoteTag: r.From.Tag(),
+		target: targetOf(r, r.From), routes: r.Values("Record-Route"),
+		remoteSeq: r.CSeq.Seq, flow: tx.Flow(),
+	}
+	in := &Inbound{leg: l, tx: tx, initial: true}
+	l.in = in
+	if err := tx.Begin(func() { l.box.Post(func() { l.cancelled(tx) }) }); err != nil {
+		return nil, err
+	}
+	y.add(l)
+	return in, nil
+}
+
+// Call makes a leg to a peer on a flow. Its first request is to be Invite.
+// From and to are whole header values without tags; target is the Request-URI.
+func (y *Layer) Call(f sip.Flow, from, to, target string, p Params) *Leg {
+	l := &Leg{
+		layer: y, box: p.Mailbox, user: p.User, params: p,
+		callID: sip.NewCallID(), localTag: sip.NewTag(),
+		local: from, remote: to, target: target, flow: f,
+	}
+	y.add(l)
+	return l
+}
+
+// addressOf prints an address without its parameters, which for From and To
+// are the tag and extensions of one request.
+func addressOf(a sip.NameAddr) string {
+	a.Params = nil
+	return a.String()
+}
+
+// targetOf is the remote target a request or response names in its Contact.
+// One of RFC 2543 may name none; then it is the peer's address.
+func targetOf(m interface {
+	Addresses(string) ([]sip.NameAddr, error)
+}, peer sip.NameAddr) string {
+	if c, err := m.Addresses("Contact"); err == nil && len(c) > 0 {
+		return requestURI(c[0].URI)
+	}
+	return requestURI(peer.URI)
+}
+
+// requestURI prints a URI without what a Request-URI may not have (RFC 3261
+// section 19.1.1).
+func requestURI(u sip.URI) string {
+	u.Headers = nil
+	return u.String()
+}
+
+// request prepares a request within the dialog (RFC 3261 section 12.2.1.1).
+func (l *Leg) request(method string, seq uint32) sip.Outgoing {
+	o := sip.Outgoing{
+		Method: method, URI: l.target, CallID: l.callID, CSeq: seq,
+		From: l.local + ";tag=" + l.localTag, To: l.remote,
+	}
+	if l.remoteTag != "" {
+		o.To += ";tag=" + l.remoteTag
+	}
+	routes := l.routes
+	if len(routes) > 0 && !looseRoute(routes[0]) {
+		// A strict router is the Request-URI itself.
+		first := strings.Trim(routes[0], "<>")
+		routes = append(append([]string(nil), routes[1:]...), "<"+l.target+">")
+		o.URI = first
+	}
+	for _, r := range routes {
+		o.Headers = append(o.Headers, sip.Header{Name: "Route", Value: r})
+	}
+	if p := l.layer.ep.Product(); p != "" {
+		o.Headers = append(o.Headers, sip.Header{Name: "User-Agent", Value: p})
+	}
+	return o
+}
+
+func looseRoute(r string) bool {
+	r = strings.ToLower(r)
+	return strings.Contains(r, ";lr")
+}
+
+// contact is our Contact towards this peer.
+func (l *Leg) contact() sip.Header {
+	uri := "<sip:"
+	if l.params.Contact != "" {
+		uri += l.params.Contact + "@"
+	}
+	uri += l.layer.ep.Advertised(l.flow).String()
+	if p := l.flow.Protocol(); p != "UDP" {
+		uri += ";transport=" + strings.ToLower(p)
+	}
+	return sip.Header{Name: "Contact", Value: uri + ">"}
+}
+
+func (l *Leg) inviteHeaders() []sip.Header {
+	return append([]sip.Header{l.contact()}, l.params.Headers...)
+}
+
+// Do sends a request other than INVITE and BYE within the dialog. done is
+// called in the mailbox with the final response, which may be local.
+func (l *Leg) Do(o sip.Outgoing, done func(*sip.Response)) {
+	l.localSeq++
+	req := l.request(o.Method, l.localSeq)
+	req.Headers = append(req.Headers, o.Headers...)
+	req.ContentType, req.Body, req.MaxForwards = o.ContentType, o.Body, o.MaxForwards
+	_, err := l.layer.ep.Request(l.flow, req, func(r *sip.Response) { l.box.Post(func() { done(r) }) })
+	if err != nil {
+		l.box.Post(func() { done(&sip.Response{Code: 503, Local: true}) })
+	}
+}
+
+// Bye ends the dialog. If our 2xx is not acknowledged yet, the BYE waits for
+// that (RFC 3261 section 15); an unacknowledged 2xx of the peer is
+// acknowledged first. A leg that is not confirmed is rejected or cancelled
+// instead.
+func (l *Leg) Bye(headers ...sip.Header) {
+	switch {
+	case l.state >= ending:
+		return
+	case l.state == early && l.out != nil:
+		l.out.Cancel(headers...)
+		return
+	case l.state == early:
+		l.in.Reject(sip.Reply{Code: 487, Headers: headers})
+		return
+	case l.in != nil && l.in.waits():
+		l.byeDue, l.byeWith = true, headers
+		return
+	}
+	l.dropReinvite()
+	if l.out != nil && l.out.answered && l.out.ack == nil {
+		l.out.Ack(nil)
+	}
+	l.state = ending
+	l.localSeq++
+	o := l.request(sip.BYE, l.localSeq)
+	o.Headers = append(o.Headers, headers...)
+	// Whatever the answer, the dialog is over (section 15.1.1); a challenge is
+	// never answered: our credentials are none of an extension's business.
+	_, err := l.layer.ep.Request(l.flow, o, func(*sip.Response) { l.box.Post(l.end) })
+	if err != nil {
+		l.end()
+	}
+}
+
+// dropReinvite refuses the peer's re-INVITE that nobody has answered yet
+// (RFC 3261 section 15.1.2).
+func (l *Leg) dropReinvite() {
+	if l.in != nil && !l.in.final {
+		l.in.Reject(sip.Reply{Code: 487})
+	}
+}
+
+// end forgets the leg.
+func (l *Leg) end() {
+	if l.state == ended {
+		return
+	}
+	l.state = ended
+	if l.in != nil {
+		l.in.stop()
+	}
+	if l.out != nil {
+		l.out.forget()
+	}
+	l.layer.remove(l)
+}
+
+// receive handles a request within the dialog.
+func (l *Leg) receive(tx *sip.ServerTx) {
+	r := tx.Request()
+	if l.state == ended || r.From.Tag() != l.remoteTag {
+		tx.Reply(sip.Reply{Code: 481})
+		return
+	}
+	if r.CSeq.Seq <= l.remoteSeq && l.remoteSeq != 0 {
+		// RFC 3261 section 12.2.2: out of order.
+		tx.Reply(sip.Reply{Code: 500, Reason: "Out of Order"})
+		return
+	}
+	l.remoteSeq = r.CSeq.Seq
+	if r.Flow.Valid() {
+		l.flow = r.Flow // the peer's NAT may have given it a new address
+	}
+	switch r.Method {
+	case sip.BYE:
+		l.byed(tx)
+	case sip.INVITE:
+		l.reinvited(tx)
+	case sip.OPTIONS:
+		tx.Reply(sip.Capabilities())
+	default:
+		if l.state >= ending {
+			tx.Reply(sip.Reply{Code: 481})
+			return
+		}
+		l.user.Request(l, tx)
+	}
+}
+
+// byed handles the peer's BYE.
+func (l *Leg) byed(tx *sip.ServerTx) {
+	tx.Reply(sip.Reply{Code: 200})
+	switch l.state {
+	case ending: // both hung up at once
+		return
+	case early:
+		if l.out == nil {
+			// A caller may end an early dialog by BYE (section 15).
+			l.cancelled(l.in.tx)
+			return
+		}
+	case confirmed:
+		l.dropReinvite()
+		if l.out != nil {
+			l.out.Cancel()
+		}
+	}
+	l.end()
+	l.user.Bye(l, tx.Request())
+}
+
+// reinvited handles an INVITE within the dialog (RFC 3261 section 14.2).
+func (l *Leg) reinvited(tx *sip.ServerTx) {
+	switch {
+	case l.state != confirmed || l.byeDue:
+		tx.Reply(sip.Reply{Code: 481})
+		return
+	case l.out != nil && l.out.pending():
+		tx.Reply(sip.Reply{Code: 491})
+		return
+	case l.in != nil && !l.in.final:
+		tx.Reply(sip.Reply{Code: 500, Headers: []sip.Header{{Name: "Retry-After", Value: retryAfter()}}})
+		return
+	}
+	if l.in != nil && l.in.waits() {
+		// Its ACK was lost, but the peer goes on: it has our answer.
+		l.in.acked(nil)
+		if l.state != confirmed {
+			tx.Reply(sip.Reply{Code: 481})
+			return
+		}
+	}
+	r := tx.Request()
+	if c, err := r.Addresses("Contact"); err == nil && len(c) == 1 {
+		l.target = requestURI(c[0].URI) // target refresh (section 12.2.2)
+	}
+	l.in = &Inbound{leg: l, tx: tx}
+	l.user.Reinvite(l.in)
+}
+
+// acknowledged handles an ACK within the dialog.
+func (l *Leg) acknowledged(r *sip.Request) {
+	if l.in == nil || !l.in.waits() || r.CSeq.Seq != l.in.tx.Request().CSeq.Seq || r.From.Tag() != l.remoteTag {
+		return
+	}
+	if r.Flow.Valid() {
+		l.flow = r.Flow
+	}
+	l.in.acked(r.SDP())
+}
+
+// cancelled handles a CANCEL of the peer's INVITE.
+func (l *Leg) cancelled(tx *sip.ServerTx) {
+	in := l.in
+	if in == nil || in.tx != tx || in.final {
+		return
+	}
+	in.Reject(sip.Reply{Code: 487})
+	l.user.Cancelled(in)
+}
+
+// after runs f in the mailbox when d has passed.
+func (l *Leg) after(d time.Duration, f func()) *time.Timer {
+	return time.AfterFunc(d, func() { l.box.Post(f) })
+}
