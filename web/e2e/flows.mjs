@@ -1,0 +1,250 @@
+// What people do in the portal, and what happens when things go wrong; over the mock.
+import { Watched } from './browser.mjs';
+import { must, test } from './harness.mjs';
+import { admin, startMock } from './mock/server.mjs';
+import { signIn } from './pages.mjs';
+
+/** @typedef {import('playwright-core').Browser} Browser */
+/** @typedef {Awaited<ReturnType<typeof startMock>>} Running */
+
+/**
+ * Runs one flow in a fresh portal, signed in, and checks the page afterwards.
+ * @param {Browser} browser @param {string} name @param {(w: Watched, server: Running) => Promise<void>} run
+ */
+async function flow(browser, name, run) {
+  await test(`flow ${name}`, async () => {
+    const server = await startMock('busy');
+    const w = await Watched.open(browser, { url: server.url });
+    try {
+      await signIn(w, { url: server.url, user: admin.name, password: admin.password });
+      await run(w, server);
+      await w.check();
+    } finally {
+      await w.close();
+      await server.close();
+    }
+  });
+}
+
+/** @param {Browser} browser */
+export async function flows(browser) {
+  await flow(browser, 'an extension is created, and its account shown once', async (w) => {
+    const { page } = w;
+    await w.goto('/extensions');
+    await page.getByRole('button', { name: 'New extension' }).click();
+    const dialog = page.getByRole('dialog');
+    must((await dialog.getByLabel('Number').inputValue()) === '113', 'the next free number is not suggested');
+    await dialog.getByLabel('Number').fill('101');
+    await dialog.getByRole('button', { name: 'Create extension' }).click();
+    await dialog.getByText('This number exists already').waitFor();
+    await dialog.getByLabel('Number').fill('150');
+    await dialog.getByLabel('Name').fill('Night porter');
+    await dialog.getByRole('button', { name: 'Create extension' }).click();
+    await dialog.getByText('The password is shown only now').waitFor();
+    await dialog.getByRole('img', { name: /QR code/ }).waitFor();
+    await w.settle();
+    await w.shot('flow-extension-made');
+    await w.check();
+    await dialog.getByRole('button', { name: 'Close' }).last().click();
+    await page.getByRole('button', { name: '150' }).waitFor();
+  });
+
+  await flow(browser, 'an extension is renamed, gets a new password, and is deleted', async (w) => {
+    const { page } = w;
+    await w.goto('/extensions?number=104');
+    const drawer = page.getByRole('dialog').first();
+    await w.settle();
+    await w.shot('flow-extension');
+    await w.check();
+    await drawer.getByLabel('Name').fill('Machine shop');
+    await drawer.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('Saved').waitFor();
+    await drawer.getByRole('button', { name: 'New SIP password' }).click();
+    await page.getByText(/cut off when its registration runs out/).waitFor();
+    await w.settle();
+    await w.shot('flow-confirm');
+    await w.check();
+    await page.getByRole('dialog').last().getByRole('button', { name: 'New SIP password' }).click();
+    await drawer.getByText('The password is shown only now').waitFor();
+    await drawer.getByRole('button', { name: 'Delete extension' }).click();
+    await page.getByText(/The number 104 can no longer be called/).waitFor();
+    await page.getByRole('dialog').last().getByRole('button', { name: 'Delete extension' }).click();
+    await page.getByText('Extension 104 was deleted').waitFor();
+    must((await page.locator('[data-row="104"]').count()) === 0, 'the row is still there');
+  });
+
+  await flow(browser, 'a call that begins and ends shows without a reload', async (w, { mock }) => {
+    const { page } = w;
+    await page.locator('[data-live=live]').waitFor();
+    await page.locator('[data-list=live-calls] [data-row=c-2]').waitFor();
+    mock.calls = mock.calls.filter((c) => c.id !== 'c-2');
+    mock.send('call', {});
+    await page.locator('[data-row=c-2]').waitFor({ state: 'detached', timeout: 3000 });
+  });
+
+  await flow(browser, 'durations tick', async (w) => {
+    const cell = w.page.locator('[data-list=live-calls] [data-row=c-2] td[data-end]');
+    const before = await cell.innerText();
+    await w.page.waitForTimeout(2100);
+    must(before !== (await cell.innerText()), `still ${before}`);
+  });
+
+  await flow(browser, 'without the event stream the lists are asked for', async (w, { mock }) => {
+    const { page } = w;
+    w.expected.push(/429|ERR_INCOMPLETE|events/);
+    await page.locator('[data-live=live]').waitFor();
+    mock.eventsRefused = true;
+    mock.endStreams();
+    await page.locator('[data-live=polling]').waitFor();
+    mock.calls = mock.calls.filter((c) => c.id !== 'c-2');
+    await page.locator('[data-row=c-2]').waitFor({ state: 'detached', timeout: 8000 });
+    mock.eventsRefused = false;
+    await page.locator('[data-live=live]').waitFor({ timeout: 20_000 });
+  });
+
+  await flow(browser, 'a call is ended after its effect was stated', async (w) => {
+    const { page } = w;
+    await w.goto('/calls');
+    await page.locator('[data-row=c-1]').getByRole('button', { name: 'Hang up' }).click();
+    await page.getByText(/ends at once for both/).waitFor();
+    await page.getByRole('dialog').getByRole('button', { name: 'Hang up' }).click();
+    await page.locator('[data-row=c-1]').waitFor({ state: 'detached' });
+  });
+
+  await flow(browser, 'the table searches, sorts, hides columns', async (w) => {
+    const { page } = w;
+    await w.goto('/extensions');
+    await page.getByLabel('Search: extensions').fill('lamarr');
+    await page.getByText('1 of 12 extensions').waitFor();
+    await page.getByLabel('Search: extensions').fill('nobody');
+    await page.getByText('Nothing matches “nobody”').waitFor();
+    await w.check();
+    await page.getByRole('button', { name: 'Clear' }).last().click();
+    await page.getByRole('button', { name: 'Name' }).click();
+    must((await page.locator('tbody tr').first().getAttribute('data-row')) === '101', 'not sorted by name');
+    await page.getByRole('button', { name: 'Columns' }).click();
+    await page.getByRole('menuitemcheckbox', { name: 'Rings for' }).click();
+    await page.keyboard.press('Escape');
+    must((await page.getByRole('columnheader', { name: 'Rings for' }).count()) === 0, 'the column is still there');
+  });
+
+  await flow(browser, 'call records page on and filter', async (w) => {
+    const { page } = w;
+    await w.goto('/cdrs');
+    await page.getByText('200 records').waitFor();
+    await page.getByRole('button', { name: 'Show older entries' }).click();
+    await page.getByText('340 records').waitFor();
+    await page.locator('[data-row]').first().click();
+    await page.getByRole('dialog').waitFor();
+    await w.settle();
+    await w.shot('flow-record');
+    await w.check();
+    await page.keyboard.press('Escape');
+    await w.goto('/cdrs?extension=106');
+    must((await page.locator('tbody tr').count()) > 0, 'no rows of 106');
+  });
+
+  await flow(browser, 'Ctrl-K jumps to an extension', async (w) => {
+    const { page } = w;
+    await page.keyboard.press('Control+k');
+    await page.getByPlaceholder('Pages, extensions, actions').fill('hopper');
+    await w.settle();
+    await w.shot('flow-palette');
+    await w.check();
+    await page.keyboard.press('Enter');
+    await page.getByRole('dialog').getByText('103 Grace Hopper').waitFor();
+  });
+
+  await flow(browser, 'an ended session leads to the log-in and back', async (w, { mock }) => {
+    const { page } = w;
+    w.expected.push(/401|ERR_INCOMPLETE/);
+    await w.goto('/ports');
+    mock.session = 'another';
+    await page.getByText('You were signed out').waitFor({ timeout: 20_000 });
+    await page.getByLabel('User name').fill(admin.name);
+    await page.getByLabel('Password', { exact: true }).fill('Wrong-Harbour7');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByText('Name or password is wrong').waitFor();
+    await w.settle();
+    await w.shot('flow-login-wrong');
+    await page.getByLabel('Password', { exact: true }).fill(admin.password);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('heading', { level: 1, name: 'Ports' }).waitFor();
+  });
+
+  await flow(browser, 'a password set by somebody else must be changed first', async (w, { mock }) => {
+    const { page } = w;
+    mock.mustChange = true;
+    await w.goto('/calls');
+    await page.getByText('Choose a password of your own').waitFor();
+    await w.shot('flow-must-change');
+    await page.getByLabel('Current password').fill('Wrong-Harbour7');
+    await page.getByLabel('New password', { exact: true }).fill('Tr8!kpwz-new');
+    await page.getByLabel('New password again').fill('Tr8!kpwz-new');
+    w.expected.push(/422/);
+    await page.getByRole('button', { name: 'Change password' }).click();
+    await page.getByText('Is not the current password').waitFor();
+    await page.getByLabel('Current password').fill(admin.password);
+    await page.getByRole('button', { name: 'Change password' }).click();
+    await page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor();
+  });
+
+  await flow(browser, 'a server that fails says so, and what to do', async (w, { mock }) => {
+    w.expected.push(/500|ERR_INCOMPLETE/);
+    mock.failWith = 500;
+    await w.page.goto('/');
+    await w.page.getByText('The server failed').first().waitFor({ timeout: 20_000 });
+    await w.shot('flow-failed');
+    mock.failWith = 0;
+    await w.page.getByRole('button', { name: 'Try again' }).click();
+    await w.page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor();
+  });
+
+  await flow(browser, 'hostile names stay text', async (w, { mock }) => {
+    const hostile = '<img src=x onerror=alert(1)><script>alert(2)</script>';
+    mock.extensions[0] = { number: '101', display_name: hostile, no_answer_seconds: 30, registrations: 1 };
+    mock.registrations.forEach((r) => Object.assign(r, { user_agent: hostile, contact: `sip:101@x;${hostile}` }));
+    mock.calls.forEach((c) => Object.assign(c.caller, { name: hostile }));
+    mock.records.forEach((r) => Object.assign(r.callee, { name: hostile }));
+    w.page.on('dialog', () => w.faults.push('a dialog opened'));
+    for (const path of ['/', '/extensions?number=101', '/registrations', '/calls', '/cdrs']) {
+      await w.goto(path);
+      await w.check();
+    }
+    await w.goto('/registrations');
+    await w.page.getByText(hostile).first().waitFor();
+  });
+
+  await flow(browser, 'markup through innerHTML is refused by Trusted Types', async (w) => {
+    w.expected.push(/CSP violation: require-trusted-types-for|TrustedHTML|Trusted Type/);
+    const refused = await w.page.evaluate(() => {
+      try {
+        document.createElement('div').innerHTML = '<b>x</b>';
+        return false;
+      } catch {
+        return true;
+      }
+    });
+    must(refused, 'innerHTML took markup');
+  });
+
+  await flow(browser, 'ten thousand extensions scroll', async (w, { mock }) => {
+    mock.extensions = Array.from({ length: 10_000 }, (_, i) => ({ number: String(10_000 + i), display_name: `Person ${i}`, no_answer_seconds: 30, registrations: i % 2 }));
+    await w.goto('/extensions');
+    await w.page.getByText('10,000 extensions').waitFor();
+    const rows = await w.page.locator('tbody tr[data-row]').count();
+    must(rows < 80, `${rows} rows are in the page`);
+    await w.page.getByLabel('Search: extensions').fill('Person 9999');
+    await w.page.locator('[data-row="19999"]').waitFor();
+  });
+
+  await flow(browser, 'the colour scheme is chosen and kept', async (w) => {
+    const { page } = w;
+    await page.getByRole('button', { name: /Ada Lovelace/ }).click();
+    await page.getByText('Dark', { exact: true }).click();
+    await page.waitForFunction(() => document.documentElement.dataset.mantineColorScheme === 'dark');
+    await page.reload();
+    await w.settle();
+    must((await page.evaluate(() => document.documentElement.dataset.mantineColorScheme)) === 'dark', 'the choice was forgotten');
+  });
+}

@@ -1,0 +1,123 @@
+// What a small office looks like, relative to now and equal in every run.
+
+/** @typedef {import('../../src/shared/schema.js').components['schemas']} S */
+
+/** A small generator with a seed, so that screenshots can be compared. */
+export function random(seed = 7) {
+  let x = seed;
+  return () => {
+    x = (x * 1103515245 + 12345) % 2147483648;
+    return x / 2147483648;
+  };
+}
+
+const people = [
+  ['101', 'Ada Lovelace'], ['102', 'Reception'], ['103', 'Grace Hopper'], ['104', 'Workshop'], ['105', 'Alan Turing'],
+  ['106', 'Hedy Lamarr'], ['107', 'Meeting room, 2nd floor'], ['108', 'Edsger Dijkstra'], ['109', 'Barbara Liskov'],
+  ['110', 'Door station'], ['111', 'Radia Perlman'], ['112', ''],
+];
+const agents = ['Linphone-Desktop/5.2.6 (Debian)', 'Yealink SIP-T54W 96.86.0.100', 'Snom D785/10.1.175.16', 'LinphoneAndroid/6.0.4 (Pixel 8)', 'Grandstream GXP2170 1.0.11.64'];
+
+/** @param {number} ms */
+const iso = (ms) => new Date(ms).toISOString();
+
+/** @returns {S['Extension'][]} */
+export function extensions() {
+  return people.map(([number, display_name], i) => ({
+    number: number ?? '', display_name: display_name ?? '', no_answer_seconds: i === 3 ? 60 : 30, registrations: i > 8 ? 0 : i === 0 ? 2 : 1,
+  }));
+}
+
+/** @param {number} now @returns {S['Registration'][]} */
+export function registrations(now) {
+  const r = random(3);
+  return extensions().flatMap((e, i) =>
+    Array.from({ length: e.registrations }, (_, k) => ({
+      number: e.number,
+      contact: `sip:${e.number}@192.168.10.${20 + i}:${5060 + k};transport=udp`,
+      user_agent: agents[(i + k * 3) % agents.length] ?? '',
+      source: `192.168.10.${20 + i}:${5060 + k}`,
+      listener: 'sip-udp',
+      registered_at: iso(now - Math.floor(r() * 3_000_000) - 20_000),
+      expires_at: iso(now + 600_000 + Math.floor(r() * 3_000_000)),
+    })),
+  );
+}
+
+/** @param {string} number @param {number} [host] @returns {S['Party']} */
+function party(number, host = 20) {
+  return { number, name: people.find((p) => p[0] === number)?.[1] ?? '', source: `192.168.10.${host}:5060` };
+}
+
+/** @param {number} now @returns {S['Call'][]} */
+export function calls(now) {
+  return [
+    { id: 'c-3', state: 'ringing', caller: party('102', 21), callee: party('105', 24), started_at: iso(now - 6_000) },
+    { id: 'c-2', state: 'connected', caller: party('101'), callee: party('103', 22), started_at: iso(now - 140_000), answered_at: iso(now - 134_000) },
+    { id: 'c-1', state: 'held', caller: party('106', 25), callee: party('109', 28), started_at: iso(now - 1_290_000), answered_at: iso(now - 1_281_000) },
+  ];
+}
+
+/** @param {number} now @param {number} n @returns {S['CallRecord'][]} */
+export function records(now, n = 340) {
+  const r = random(11);
+  const ends = ['caller_hung_up', 'callee_hung_up', 'caller_hung_up', 'callee_hung_up', 'caller_hung_up', 'no_answer', 'busy', 'cancelled', 'unavailable', 'media_timeout'];
+  let at = now - 240_000;
+  return Array.from({ length: n }, (_, i) => {
+    // Office hours are busier than the night.
+    const hour = new Date(at).getUTCHours();
+    at -= Math.floor(r() * (hour > 7 && hour < 18 ? 700_000 : 3_400_000)) + 30_000;
+    const a = Math.floor(r() * 11);
+    const b = (a + 1 + Math.floor(r() * 10)) % 11;
+    const reason = ends[Math.floor(r() * ends.length)] ?? 'failed';
+    const answered = reason.endsWith('hung_up') || reason === 'media_timeout';
+    const rang = at + 400;
+    const answer = rang + 2000 + Math.floor(r() * 9000);
+    const end = answered ? answer + 8000 + Math.floor(r() * r() * 900_000) : rang + 20_000;
+    const packets = answered ? Math.floor((end - answer) / 20) : 0;
+    const leg = (/** @type {number} */ lost) => ({ codec: answered ? 'PCMA' : '', packets, dropped: 0, lost, jitter_ms: answered ? Math.round(r() * 60) / 10 : 0 });
+    return {
+      id: `${(now - i).toString(36)}-${i}`, direction: 'internal', caller: party(people[a]?.[0] ?? '', 20 + a), callee: party(people[b]?.[0] ?? '', 20 + b),
+      started_at: iso(at), rang_at: reason === 'unavailable' ? undefined : iso(rang), answered_at: answered ? iso(answer) : undefined, ended_at: iso(end),
+      duration_seconds: answered ? (end - answer) / 1000 : 0, end_reason: reason, status_code: answered ? 200 : reason === 'busy' ? 486 : reason === 'cancelled' ? 487 : 480,
+      caller_leg: leg(Math.floor(r() * 4)), callee_leg: leg(0),
+    };
+  });
+}
+
+/** @returns {S['Port'][]} */
+export function ports() {
+  /** @type {[string, string, S['Port']['side'], S['Port']['proto'], number, number, string, boolean, S['Port']['state'], string[], number][]} */
+  const rows = [
+    ['portal', 'Web portal and REST API', 'core', 'tcp', 8887, 8887, 'https', true, 'open', ['voice', 'management', 'wan'], 41_233],
+    ['provisioning', 'Phone provisioning', 'core', 'tcp', 8888, 8888, 'http', false, 'unavailable', ['voice'], 0],
+    ['wallboard', 'Queue wallboard', 'core', 'tcp', 8889, 8889, 'https', false, 'unavailable', ['voice', 'management'], 0],
+    ['webphone', 'Web phone', 'edge', 'tcp', 10443, 10443, 'https', true, 'unavailable', ['voice', 'management', 'wan'], 0],
+    ['sbc-portal', 'SBC portal', 'edge', 'tcp', 8883, 8883, 'https', false, 'unavailable', ['management'], 0],
+    ['rtp-core', 'RTP of the PBX', 'core', 'udp', 45000, 64999, 'rtp', true, 'open', ['voice', 'management', 'wan'], 18_203_441],
+    ['rtp-edge', 'RTP of the SBC', 'edge', 'udp', 25000, 34999, 'rtp', true, 'unavailable', ['voice', 'management', 'wan'], 0],
+    ['sip-udp', 'SIP over UDP', 'core', 'udp', 5060, 5060, 'sip', true, 'open', ['voice', 'management', 'wan'], 91_112],
+    ['sip-tls', 'SIP over TLS', 'core', 'tcp', 5061, 5061, 'sip over tls', false, 'closed', ['voice', 'management', 'wan'], 0],
+    ['sip-tcp', 'SIP over TCP', 'core', 'tcp', 5063, 5063, 'sip', false, 'closed', ['voice', 'management', 'wan'], 0],
+    ['ssh', 'Operator shell', 'host', 'tcp', 10210, 10210, 'ssh', false, 'unavailable', ['management'], 0],
+  ];
+  return rows.map(([id, name, side, proto, first, last, speaks, default_on, state, zones, packets]) => ({
+    id, name, side, proto, first, last, speaks, default_on, state, zones, packets, bytes: packets * 214, rows: [], error: '', doc: `${name}.`,
+  }));
+}
+
+/** @param {number} now @returns {S['AuditEntry'][]} */
+export function audit(now) {
+  const actions = [
+    ['put_extension', 'extension 104'], ['create_extension', 'extension 112'], ['login', 'ada'], ['set_sip_password', 'extension 103'],
+    ['delete_extension', 'extension 199'], ['put_settings', 'settings'], ['create_user', 'ada'], ['create_tenant', 'Analytical Engines'],
+  ];
+  return Array.from({ length: 60 }, (_, i) => {
+    const [action = '', object = ''] = actions[i % actions.length] ?? [];
+    return { id: 60 - i, at: iso(now - i * 5_400_000 - 60_000), actor: i % 5 === 4 ? 'pbxd' : 'ada', kind: i % 5 === 4 ? 'system' : 'user', address: i % 5 === 4 ? '' : '192.168.10.7', action, object, rev: 60 - i };
+  });
+}
+
+/** A QR-like picture: 29x29 modules in an uncompressed PNG would be long; this is one of 8x8. */
+export const qrPNG =
+  'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAIAQAAAADsdIMmAAAAFUlEQVR4nGP4f4DhPwPDfwaG/wwMABvkA/2rUz5zAAAAAElFTkSuQmCC';

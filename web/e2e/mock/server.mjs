@@ -1,0 +1,327 @@
+// A stand-in for the server: the routes of openapi.json over made-up data, and
+// static files under the very policy of internal/httpd. It lets the pages be
+// seen and tested in states that are hard to reach with a real PBX.
+import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { extname, join, normalize } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as data from './data.mjs';
+
+/** @typedef {import('../../src/shared/schema.js').components['schemas']} S */
+/** @typedef {'fresh' | 'busy' | 'empty' | 'unfenced'} Scenario */
+/** @typedef {import('node:http').IncomingMessage} Request */
+/** @typedef {import('node:http').ServerResponse} Response */
+
+const dist = fileURLToPath(new URL('../../dist', import.meta.url));
+const types = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2', '.webmanifest': 'application/manifest+json', '.md': 'text/plain' };
+
+export const admin = { name: 'ada', password: 'Quiet-Harbour7' };
+const fingerprint = '4f8a2c019be37d5560f1aa93c2e4d8177b06fe219c3d5a48e0b7f6a1d2c39e54';
+
+/** @param {Scenario} scenario @param {number} [port] */
+export async function startMock(scenario, port = 0) {
+  const mock = new Mock(scenario);
+  const server = createServer((req, res) => void mock.serve(req, res));
+  await new Promise((resolve) => server.listen(port, '127.0.0.1', () => resolve(undefined)));
+  const address = /** @type {import('node:net').AddressInfo} */ (server.address());
+  return {
+    url: `http://localhost:${address.port}`,
+    token: mock.token,
+    mock,
+    close: () => {
+      mock.endStreams();
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+class Mock {
+  /** @param {Scenario} scenario */
+  constructor(scenario) {
+    const now = Date.now();
+    const empty = scenario === 'fresh' || scenario === 'empty';
+    this.token = randomBytes(16).toString('hex');
+    this.open = scenario !== 'fresh';
+    this.fenced = scenario !== 'unfenced';
+    this.started = now - (empty ? 90_000 : 1_000_000_000);
+    this.session = '';
+    this.csrf = '';
+    this.password = admin.password;
+    this.mustChange = false;
+    this.eventsRefused = false;
+    /** @type {number} a status that every API answer has, or 0 */
+    this.failWith = 0;
+    this.wrongTries = 0;
+    /** @type {Set<Response>} */
+    this.streams = new Set();
+    this.administrator = this.open ? admin.name : '';
+    this.tenant = { id: 1, name: this.open ? 'Analytical Engines' : '', domain: this.open ? 'pbx.engines.example' : '', extension_first: '101', extension_last: '199' };
+    this.extensions = empty ? [] : data.extensions();
+    this.registrations = empty ? [] : data.registrations(now);
+    this.calls = empty ? [] : data.calls(now);
+    this.records = empty ? [] : data.records(now);
+    this.audit = empty ? [] : data.audit(now);
+  }
+
+  /** @param {Request} req @param {Response} res */
+  async serve(req, res) {
+    const url = new URL(req.url ?? '/', 'http://localhost');
+    if (!url.pathname.startsWith('/api/')) {
+      this.file(url.pathname, req.headers.host ?? '', res);
+      return;
+    }
+    let text = '';
+    for await (const chunk of req) text += chunk;
+    try {
+      this.api(req, res, url, text === '' ? {} : JSON.parse(text));
+    } catch (e) {
+      problem(res, 500, String(e));
+    }
+  }
+
+  /** @param {string} path @param {string} host @param {Response} res */
+  file(path, host, res) {
+    const name = normalize(join(dist, path));
+    const type = types[/** @type {keyof typeof types} */ (extname(path))];
+    if (type !== undefined && name.startsWith(dist) && existsSync(name)) {
+      res.writeHead(200, { 'Content-Type': type, 'Cache-Control': 'public, max-age=31536000, immutable', 'X-Content-Type-Options': 'nosniff' });
+      return res.end(readFileSync(name));
+    }
+    if (extname(path) !== '') return res.writeHead(404).end();
+    const nonce = randomBytes(16).toString('base64url');
+    res.writeHead(200, {
+      'Content-Type': 'text/html; charset=utf-8',
+      'Cache-Control': 'no-store',
+      'Referrer-Policy': 'no-referrer',
+      'Content-Security-Policy':
+        `default-src 'none'; script-src 'self'; style-src 'self' 'nonce-${nonce}'; img-src 'self' data: blob:; media-src 'self' blob:; ` +
+        `font-src 'self'; connect-src 'self' wss://${host}; worker-src 'self'; manifest-src 'self'; frame-ancestors 'none'; base-uri 'none'; ` +
+        `form-action 'self'; require-trusted-types-for 'script'; trusted-types default`,
+    });
+    return res.end(readFileSync(join(dist, 'index.html'), 'utf8').replaceAll('__CSP_NONCE__', nonce));
+  }
+
+  /** @param {Request} req @param {Response} res @param {URL} url @param {any} body */
+  api(req, res, url, body) {
+    const path = url.pathname.replace('/api/v1', '');
+    const method = req.method ?? 'GET';
+    if (this.failWith > 0) return problem(res, this.failWith);
+    if (path.startsWith('/setup')) return this.setup(req, res, method, path, body);
+    if (!this.open) return problem(res, 404);
+    if (path === '/login') return this.login(res, body);
+    const cookie = /__Host-ringfence-portal=([^;]+)/.exec(req.headers.cookie ?? '')?.[1];
+    if (cookie === undefined || cookie !== this.session) return problem(res, 401);
+    if (method !== 'GET' && req.headers['x-csrf-token'] !== this.csrf) return problem(res, 403, 'the CSRF token is missing or wrong');
+    if (path === '/session' || path === '/session/password') return this.own(res, method, path, body);
+    if (this.mustChange) return problem(res, 403, 'the password must be changed first');
+    return this.portal(res, method, path, url.searchParams, body);
+  }
+
+  /** @param {Request} req @param {Response} res @param {string} method @param {string} path @param {any} body */
+  setup(req, res, method, path, body) {
+    if (this.open || req.headers['x-setup-token'] !== this.token) return problem(res, 404);
+    if (path === '/setup/administrator' && method === 'PUT') {
+      if (/ringfence/i.test(body.password)) return problem(res, 422, 'validation failed', { 'body.password': 'must not hold a word everybody guesses' });
+      this.administrator = body.name;
+      this.password = body.password;
+      return json(res, 200, this.setupState());
+    }
+    if (path === '/setup/tenant' && method === 'PUT') {
+      if (/_/.test(body.domain)) return problem(res, 422, 'validation failed', { 'body.domain': 'may only hold letters a-z, digits, hyphens and dots' });
+      Object.assign(this.tenant, body);
+      return json(res, 200, this.setupState());
+    }
+    if (path === '/setup/extensions' && method === 'POST') {
+      const first = Number(this.tenant.extension_first);
+      const wanted = body.extensions ?? Array.from({ length: body.count }, (_, i) => ({ number: String(first + i), display_name: '' }));
+      const fresh = wanted.filter((/** @type {{number: string}} */ w) => !this.extensions.some((e) => e.number === w.number));
+      for (const w of fresh) this.extensions.push({ number: w.number, display_name: w.display_name ?? '', no_answer_seconds: 30, registrations: 0 });
+      return json(res, 200, fresh.map((/** @type {{number: string, display_name: string}} */ w) => this.account(w.number)));
+    }
+    if (path === '/setup/finish' && method === 'POST') {
+      this.open = true;
+      res.setHeader('Set-Cookie', this.startSession());
+      return res.writeHead(204).end();
+    }
+    if (path === '/setup' && method === 'GET') return json(res, 200, this.setupState());
+    return problem(res, 404);
+  }
+
+  /** @returns {S['Setup']} */
+  setupState() {
+    return {
+      fingerprint,
+      steps: [
+        { id: 'administrator', done: this.administrator !== '' },
+        { id: 'tenant', done: this.tenant.name !== '' },
+        { id: 'extensions', done: this.extensions.length > 0 },
+      ],
+      suggestion: {
+        administrator: this.administrator || 'admin', first_name: '', last_name: '', email: '', tenant_name: this.tenant.name, domain: this.tenant.domain || '192.168.10.2',
+        extension_first: this.tenant.extension_first, extension_last: this.tenant.extension_last, extensions: 10, hostname: 'ringfence',
+      },
+    };
+  }
+
+  /** @param {Response} res @param {{name: string, password: string}} body */
+  login(res, body) {
+    if (this.wrongTries >= 5) {
+      res.setHeader('Retry-After', '3540');
+      return problem(res, 429);
+    }
+    if (body.name !== this.administrator || body.password !== this.password) {
+      this.wrongTries++;
+      return problem(res, 401);
+    }
+    res.setHeader('Set-Cookie', this.startSession());
+    return json(res, 200, this.sessionState());
+  }
+
+  startSession() {
+    this.session = randomBytes(16).toString('hex');
+    this.csrf = randomBytes(16).toString('hex');
+    return `__Host-ringfence-portal=${this.session}; Path=/; Secure; HttpOnly; SameSite=Strict`;
+  }
+
+  /** @returns {S['Session']} */
+  sessionState() {
+    return {
+      csrf_token: this.csrf, expires_at: new Date(Date.now() + 1_800_000).toISOString(), must_change_password: this.mustChange, role: 'system_admin',
+      tenant: this.tenant, user: { name: this.administrator, first_name: this.administrator === 'ada' ? 'Ada' : '', last_name: this.administrator === 'ada' ? 'Lovelace' : '', email: '', extension: '' },
+    };
+  }
+
+  /** @param {Response} res @param {string} method @param {string} path @param {any} body */
+  own(res, method, path, body) {
+    if (path === '/session/password') {
+      if (body.current !== this.password) return problem(res, 422, 'validation failed', { 'body.current': 'is not the current password' });
+      this.password = body.new;
+      this.mustChange = false;
+      res.setHeader('Set-Cookie', this.startSession());
+      return json(res, 200, this.sessionState());
+    }
+    if (method === 'DELETE') {
+      this.session = '';
+      this.endStreams();
+      return res.writeHead(204).end();
+    }
+    return json(res, 200, this.sessionState());
+  }
+
+  /** @param {Response} res @param {string} method @param {string} path @param {URLSearchParams} query @param {any} body */
+  portal(res, method, path, query, body) {
+    const [, head = '', id = '', tail = ''] = path.split('/');
+    switch (head) {
+      case 'status':
+        return json(res, 200, this.status());
+      case 'extensions':
+        return id === '' ? this.allExtensions(res, method, body) : this.oneExtension(res, method, id, tail, body);
+      case 'registrations':
+        return json(res, 200, { items: this.registrations, more: false });
+      case 'calls':
+        if (method === 'DELETE') {
+          this.calls = this.calls.filter((c) => c.id !== id);
+          this.send('call', {});
+          return res.writeHead(204).end();
+        }
+        return json(res, 200, { items: this.calls, more: false });
+      case 'cdrs':
+        return this.page(res, this.records.filter((r) => !query.get('extension') || [r.caller.number, r.callee.number].includes(query.get('extension') ?? '')), query);
+      case 'audit':
+        return this.page(res, this.audit, query);
+      case 'ports':
+        return json(res, 200, { items: data.ports().map((p) => (this.fenced ? p : { ...p, packets: 0, bytes: 0 })) });
+      case 'events':
+        return this.events(res);
+      default:
+        return problem(res, 404);
+    }
+  }
+
+  /** @template T @param {Response} res @param {T[]} all @param {URLSearchParams} query */
+  page(res, all, query) {
+    const from = Number(query.get('before') ?? 0);
+    const to = from + Number(query.get('limit') ?? 100);
+    return json(res, 200, { items: all.slice(from, to), next: to < all.length ? String(to) : '' });
+  }
+
+  /** @returns {S['Status']} */
+  status() {
+    return {
+      version: '0.1.0', hostname: 'ringfence', rev: 60, uptime_seconds: Math.floor((Date.now() - this.started) / 1000),
+      fence: { active: this.fenced, rev: this.fenced ? 60 : 0, error: this.fenced ? '' : 'connecting to the fence: no such file' },
+      applied: [
+        { subsystem: 'sip', rev: 60, error: this.fenced ? '' : 'listening on 0.0.0.0:5061: address in use' },
+        { subsystem: 'media', rev: 60, error: '' },
+      ],
+      counts: { extensions: this.extensions.length, registrations: this.registrations.length, calls: this.calls.length },
+    };
+  }
+
+  /** @param {Response} res @param {string} method @param {any} body */
+  allExtensions(res, method, body) {
+    if (method === 'GET') return json(res, 200, { items: this.extensions, next: '' });
+    if (this.extensions.some((e) => e.number === body.number)) return problem(res, 409, 'the extension exists');
+    if (/[\u0000-\u001f]/.test(body.display_name ?? '')) return problem(res, 422, 'validation failed', { 'body.display_name': 'holds a control or invisible character' });
+    this.extensions = [...this.extensions, { number: body.number, display_name: body.display_name ?? '', no_answer_seconds: body.no_answer_seconds ?? 30, registrations: 0 }];
+    return json(res, 201, this.account(body.number));
+  }
+
+  /** @param {Response} res @param {string} method @param {string} number @param {string} tail @param {any} body */
+  oneExtension(res, method, number, tail, body) {
+    const found = this.extensions.find((e) => e.number === number);
+    if (found === undefined) return problem(res, 404);
+    if (tail === 'sip-password') return json(res, 200, this.account(number));
+    if (tail === 'provisioning') {
+      const path = randomBytes(16).toString('hex').slice(0, 26);
+      return json(res, 200, { url: `https://192.168.10.2:8887/provision/${method === 'POST' ? path : '3kq7wzv5mt2hd6xgr4nsy8pb1c'}/linphone.xml`, qr_png: data.qrPNG });
+    }
+    if (method === 'DELETE') {
+      this.extensions = this.extensions.filter((e) => e !== found);
+      return res.writeHead(204).end();
+    }
+    if (method === 'PUT') Object.assign(found, body);
+    return json(res, 200, found);
+  }
+
+  /** @param {string} number @returns {S['SIPCredentials']} */
+  account(number) {
+    const e = this.extensions.find((x) => x.number === number);
+    return { number, display_name: e?.display_name ?? '', sip_user: number, sip_password: randomBytes(15).toString('base64url'), domain: this.tenant.domain };
+  }
+
+  /** @param {Response} res */
+  events(res) {
+    if (this.eventsRefused) return problem(res, 429);
+    res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
+    res.write(`event: status\ndata: ${JSON.stringify(this.status())}\n\n`);
+    this.streams.add(res);
+    res.on('close', () => this.streams.delete(res));
+    return res;
+  }
+
+  /** @param {string} event @param {unknown} payload */
+  send(event, payload) {
+    for (const s of this.streams) s.write(`event: ${event}\ndata: ${JSON.stringify(payload)}\n\n`);
+  }
+
+  endStreams() {
+    for (const s of this.streams) s.end();
+    this.streams.clear();
+  }
+}
+
+/** @param {Response} res @param {number} status @param {unknown} value */
+function json(res, status, value) {
+  return res.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(value));
+}
+
+/** @param {Response} res @param {number} status @param {string} [detail] @param {Record<string, string>} [errors] */
+function problem(res, status, detail, errors) {
+  const list = Object.entries(errors ?? {}).map(([location, message]) => ({ location, message }));
+  return res
+    .writeHead(status, { 'Content-Type': 'application/problem+json' })
+    .end(JSON.stringify({ type: 'about:blank', status, detail, errors: list.length > 0 ? list : undefined }));
+}

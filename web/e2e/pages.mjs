@@ -1,0 +1,66 @@
+// Every page in both colour schemes, and at the width of a phone.
+import { desktop, phone, Watched } from './browser.mjs';
+import { test } from './harness.mjs';
+
+/** @typedef {import('playwright-core').Browser} Browser */
+/** @typedef {{ url: string, user: string, password: string }} Server */
+/** @typedef {[name: string, path: string, then?: (page: import('playwright-core').Page) => Promise<void>]} Stop */
+
+/** @type {Stop[]} */
+const stops = [
+  ['dashboard', '/'],
+  ['extensions', '/extensions'],
+  ['extension-new', '/extensions?create=true', (page) => page.getByRole('dialog').waitFor()],
+  ['registrations', '/registrations'],
+  ['calls', '/calls'],
+  ['cdrs', '/cdrs'],
+  ['ports', '/ports'],
+  ['audit', '/audit'],
+  ['account', '/account'],
+];
+
+/** @param {Watched} w @param {Server} server */
+export async function signIn(w, { user, password }) {
+  // The first question, who is signed in, is answered with 401.
+  w.expected.push(/401/);
+  await w.goto('/login');
+  await w.page.getByLabel('User name').fill(user);
+  await w.page.getByLabel('Password', { exact: true }).fill(password);
+  await w.page.getByRole('button', { name: 'Sign in' }).click();
+  await w.page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor();
+  await w.settle();
+  w.expected.pop();
+}
+
+/** @param {Browser} browser @param {Server} server @param {string} tag */
+export async function everyPage(browser, server, tag) {
+  for (const scheme of /** @type {const} */ (['light', 'dark'])) {
+    for (const [device, size] of /** @type {const} */ ([['desktop', desktop], ['phone', phone]])) {
+      const w = await Watched.open(browser, { url: server.url, scheme, size });
+      const name = (/** @type {string} */ stop) => `${tag} ${stop} ${scheme} ${device}`;
+      const finish = async (/** @type {string} */ stop) => {
+        await w.settle();
+        await w.shot(`${tag}-${stop}-${scheme}-${device}`);
+        await w.check();
+      };
+      await test(name('login'), async () => {
+        w.expected.push(/401/);
+        await w.goto('/login');
+        await finish('login');
+        w.expected.pop();
+      });
+      await test(name('sign-in'), async () => {
+        await signIn(w, server);
+        await w.check();
+      });
+      for (const [stop, path, then] of stops) {
+        await test(name(stop), async () => {
+          await w.goto(path);
+          await then?.(w.page);
+          await finish(stop);
+        });
+      }
+      await w.close();
+    }
+  }
+}

@@ -1,0 +1,55 @@
+// npm run e2e. Without further word it drives the built pages over the mock.
+// A real server is named by its facts file, or by hand:
+//   RINGFENCE_FACTS=FILE                  what `pbxd -dev -facts FILE` wrote
+//   RINGFENCE_URL, RINGFENCE_USER, RINGFENCE_PASSWORD    a server that is set up
+//   RINGFENCE_URL, RINGFENCE_TOKEN        one that is not: the wizard is run, for good
+//   RINGFENCE_FINGERPRINT                 what its console shows; compared with the page
+// RINGFENCE_SHOTS is where screenshots go, ONLY=text runs the tests named so.
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { launch } from './browser.mjs';
+import { flows } from './flows.mjs';
+import { counts } from './harness.mjs';
+import { admin, startMock } from './mock/server.mjs';
+import { everyPage } from './pages.mjs';
+import { wizard } from './wizard.mjs';
+
+if (!process.env.RINGFENCE_URL && !process.env.RINGFENCE_FACTS && !existsSync(fileURLToPath(new URL('../dist/index.html', import.meta.url)))) {
+  console.error('the pages are not built: make web');
+  process.exit(2);
+}
+
+function realServer() {
+  const env = process.env;
+  if (env.RINGFENCE_FACTS) {
+    const facts = JSON.parse(readFileSync(env.RINGFENCE_FACTS, 'utf8'));
+    return { url: facts.admin.url, user: facts.admin.user, password: facts.admin.password, token: facts.admin.token };
+  }
+  if (env.RINGFENCE_URL) return { url: env.RINGFENCE_URL, user: env.RINGFENCE_USER, password: env.RINGFENCE_PASSWORD, token: env.RINGFENCE_TOKEN };
+  return undefined;
+}
+
+const browser = await launch();
+try {
+  const real = realServer();
+  if (real) {
+    const url = new URL(real.url).origin;
+    let account = { url, user: real.user ?? '', password: real.password ?? '' };
+    if (!real.password && real.token) account = await wizard(browser, { url, token: real.token, fingerprint: process.env.RINGFENCE_FINGERPRINT }, 'real');
+    await everyPage(browser, account, 'real');
+  } else {
+    const fresh = await startMock('fresh');
+    await wizard(browser, fresh, 'mock');
+    await fresh.close();
+    for (const scenario of /** @type {const} */ (['busy', 'empty', 'unfenced'])) {
+      const mock = await startMock(scenario);
+      await everyPage(browser, { url: mock.url, user: admin.name, password: admin.password }, scenario);
+      await mock.close();
+    }
+    await flows(browser);
+  }
+} finally {
+  await browser.close();
+}
+console.log(`${counts.passed} passed, ${counts.failed} failed`);
+process.exitCode = counts.failed > 0 || counts.passed === 0 ? 1 : 0;

@@ -1,0 +1,78 @@
+import { Spotlight, type SpotlightActionData, type SpotlightActionGroupData } from '@mantine/spotlight';
+import {
+  IconAffiliate,
+  IconClipboardList,
+  IconHash,
+  IconHistory,
+  IconKey,
+  IconLayoutDashboard,
+  IconPhoneCall,
+  IconPlus,
+  IconSearch,
+  IconShieldLock,
+  IconUsers,
+} from '@tabler/icons-react';
+import { useQuery } from '@tanstack/react-query';
+import { useNavigate } from '@tanstack/react-router';
+import { extensionsQuery } from '../shared/queries';
+import { shell } from '../texts/shell';
+
+/** Ctrl-K: jump to any page or extension, start any action. */
+export function Palette() {
+  const navigate = useNavigate();
+  const list = useQuery(extensionsQuery).data?.items ?? [];
+  const action = (id: string, label: string, icon: React.ReactNode, onClick: () => void, description?: string): SpotlightActionData => ({
+    id,
+    label,
+    description,
+    leftSection: icon,
+    onClick,
+  });
+  const pages = [
+    action('overview', shell.nav.overview, <IconLayoutDashboard size={18} />, () => void navigate({ to: '/' })),
+    action('extensions', shell.nav.extensions, <IconUsers size={18} />, () => void navigate({ to: '/extensions' })),
+    action('registrations', shell.nav.registrations, <IconAffiliate size={18} />, () => void navigate({ to: '/registrations' })),
+    action('calls', shell.nav.calls, <IconPhoneCall size={18} />, () => void navigate({ to: '/calls' })),
+    action('cdrs', shell.nav.cdrs, <IconHistory size={18} />, () => void navigate({ to: '/cdrs' })),
+    action('ports', shell.nav.ports, <IconShieldLock size={18} />, () => void navigate({ to: '/ports' })),
+    action('audit', shell.nav.audit, <IconClipboardList size={18} />, () => void navigate({ to: '/audit' })),
+  ];
+  const deeds = [
+    action('new', shell.newExtension, <IconPlus size={18} />, () => void navigate({ to: '/extensions', search: { create: true } }), shell.newExtensionHint),
+    action('password', shell.changePassword, <IconKey size={18} />, () => void navigate({ to: '/account' })),
+  ];
+  const numbers = list.map((e) =>
+    action(
+      `extension-${e.number}`,
+      `${e.number} ${e.display_name}`.trim(),
+      <IconHash size={18} />,
+      () => void navigate({ to: '/extensions', search: { number: e.number } }),
+    ),
+  );
+  const groups: SpotlightActionGroupData[] = [
+    { group: shell.pages, actions: pages },
+    { group: shell.actions, actions: deeds },
+    { group: shell.extensions, actions: numbers },
+  ];
+  return (
+    <Spotlight
+      actions={groups}
+      limit={14}
+      shortcut={['mod + K']}
+      // The list of every extension is of use only to a search.
+      filter={(query, actions) => choose(query, actions as SpotlightActionGroupData[])}
+      nothingFound={shell.jumpNothing}
+      scrollable
+      maxHeight={420}
+      searchProps={{ leftSection: <IconSearch size={18} />, placeholder: shell.jumpHint, 'aria-label': shell.jump }}
+    />
+  );
+}
+
+function choose(query: string, groups: SpotlightActionGroupData[]): SpotlightActionGroupData[] {
+  const words = query.toLowerCase().split(/\s+/).filter(Boolean);
+  if (words.length === 0) return groups.filter((g) => g.group !== shell.extensions);
+  return groups
+    .map((g) => ({ ...g, actions: g.actions.filter((a) => words.every((w) => (a.label ?? '').toLowerCase().includes(w))) }))
+    .filter((g) => g.actions.length > 0);
+}

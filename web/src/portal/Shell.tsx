@@ -1,0 +1,158 @@
+import { AppShell, Burger, Kbd, NavLink, Text, UnstyledButton } from '@mantine/core';
+import { useDisclosure } from '@mantine/hooks';
+import { spotlight } from '@mantine/spotlight';
+import { useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
+import { Link, Outlet, useLocation } from '@tanstack/react-router';
+import {
+  IconAffiliate,
+  IconClipboardList,
+  IconHistory,
+  IconLayoutDashboard,
+  IconPhoneCall,
+  IconSearch,
+  IconShieldLock,
+  IconUsers,
+  type Icon,
+} from '@tabler/icons-react';
+import { useEffect, useState } from 'react';
+import { Live, useLiveState } from '../shared/live';
+import { sessionQuery } from '../shared/queries';
+import { Brand } from '../shared/ui/Brand';
+import { State } from '../shared/ui/State';
+import { shell } from '../texts/shell';
+import { Palette } from './Palette';
+import { isAdmin } from './roles';
+import css from './Shell.module.css';
+import { UserMenu } from './UserMenu';
+
+interface NavItem {
+  to: '/' | '/extensions' | '/registrations' | '/calls' | '/cdrs' | '/ports' | '/audit';
+  label: string;
+  icon: Icon;
+  /** Open to users without administration. */
+  everybody?: boolean;
+}
+
+const groups: readonly { label?: string; items: readonly NavItem[] }[] = [
+  { items: [{ to: '/', label: shell.nav.overview, icon: IconLayoutDashboard }] },
+  {
+    label: shell.nav.people,
+    items: [
+      { to: '/extensions', label: shell.nav.extensions, icon: IconUsers },
+      { to: '/registrations', label: shell.nav.registrations, icon: IconAffiliate },
+    ],
+  },
+  {
+    label: shell.nav.telephony,
+    items: [
+      { to: '/calls', label: shell.nav.calls, icon: IconPhoneCall },
+      { to: '/cdrs', label: shell.nav.cdrs, icon: IconHistory, everybody: true },
+    ],
+  },
+  {
+    label: shell.nav.system,
+    items: [
+      { to: '/ports', label: shell.nav.ports, icon: IconShieldLock },
+      { to: '/audit', label: shell.nav.audit, icon: IconClipboardList },
+    ],
+  },
+];
+
+/** The frame of the portal: navigation, live connection, account. */
+export function Shell() {
+  const [opened, menu] = useDisclosure(false);
+  const { pathname } = useLocation();
+  const session = useSuspenseQuery(sessionQuery).data;
+  const admin = isAdmin(session.role);
+  const locked = session.must_change_password;
+  const live = useLive(admin && !locked);
+  useEffect(() => {
+    menu.close();
+  }, [pathname]);
+
+  return (
+    <AppShell
+      header={{ height: { base: 56, md: 0 } }}
+      navbar={{ width: 236, breakpoint: 'md', collapsed: { mobile: !opened } }}
+      padding={0}
+      classNames={{ navbar: css.navbar, header: css.header, main: css.main }}
+    >
+      <a className={css.skip} href="#content">
+        {shell.skip}
+      </a>
+      <AppShell.Header hiddenFrom="md">
+        <Burger opened={opened} onClick={menu.toggle} size="sm" aria-label={opened ? shell.closeMenu : shell.openMenu} />
+        <Brand size={26} />
+      </AppShell.Header>
+      <AppShell.Navbar>
+        <div className={css.brand}>
+          <Link to="/" className={css.brandLink}>
+            <Brand />
+          </Link>
+        </div>
+        {admin && !locked && (
+          <UnstyledButton className={css.jump} onClick={() => spotlight.open()}>
+            <IconSearch size={15} aria-hidden />
+            <span>{shell.jump}</span>
+            <Kbd size="xs">Ctrl K</Kbd>
+          </UnstyledButton>
+        )}
+        <div className={css.nav}>
+          {!locked &&
+            groups.map((group) => {
+              const items = group.items.filter((i) => admin || i.everybody);
+              if (items.length === 0) return null;
+              return (
+                <div key={group.label ?? ''} className={css.group}>
+                  {group.label && admin && <Text className={css.groupLabel}>{group.label}</Text>}
+                  {items.map(({ to, label, icon: ItemIcon }) => (
+                    <NavLink
+                      key={to}
+                      component={Link}
+                      to={to}
+                      label={label}
+                      active={pathname === to}
+                      aria-current={pathname === to ? 'page' : undefined}
+                      leftSection={<ItemIcon size={18} stroke={1.7} aria-hidden />}
+                      className={css.link}
+                    />
+                  ))}
+                </div>
+              );
+            })}
+        </div>
+        <div className={css.foot}>
+          {live && <LiveBadge live={live} />}
+          <UserMenu session={session} />
+        </div>
+      </AppShell.Navbar>
+      <AppShell.Main id="content" tabIndex={-1}>
+        <div className={css.content}>
+          <Outlet />
+        </div>
+      </AppShell.Main>
+      {admin && !locked && <Palette />}
+    </AppShell>
+  );
+}
+
+/** The event stream lives as long as the shell of an administrator. */
+function useLive(wanted: boolean): Live | null {
+  const queries = useQueryClient();
+  const [live] = useState(() => new Live(queries));
+  useEffect(() => {
+    if (!wanted) return undefined;
+    live.open();
+    return () => live.close();
+  }, [live, wanted]);
+  return wanted ? live : null;
+}
+
+function LiveBadge({ live }: { live: Live }) {
+  const state = useLiveState(live);
+  return (
+    <div className={css.live} title={state === 'live' ? shell.liveHint : shell.pollingHint} data-live={state} role="status">
+      <State tone={state === 'live' ? 'ok' : 'warn'}>{state === 'live' ? shell.live : shell.polling}</State>
+    </div>
+  );
+}

@@ -1,0 +1,242 @@
+import { Button } from '@mantine/core';
+import { IconDeviceLandlinePhone, IconPhoneCall, IconUsers } from '@tabler/icons-react';
+import { useQuery, useSuspenseQuery } from '@tanstack/react-query';
+import { Link, useNavigate } from '@tanstack/react-router';
+import { useMemo, type ReactNode } from 'react';
+import type { CallRecord, Status } from '../../shared/api';
+import { count, span } from '../../shared/format';
+import { asProblem } from '../../shared/problems';
+import { callsQuery, extensionsQuery, recentRecordsQuery, registrationsQuery, sessionQuery, statusQuery } from '../../shared/queries';
+import { useNow } from '../../shared/time';
+import { DataTable } from '../../shared/ui/DataTable';
+import { Empty } from '../../shared/ui/Empty';
+import { Facts } from '../../shared/ui/Facts';
+import { Notice } from '../../shared/ui/Notice';
+import { Page, Panel } from '../../shared/ui/Page';
+import { Bars } from '../../shared/ui/Plot';
+import { State } from '../../shared/ui/State';
+import { calls as callTexts } from '../../texts/calls';
+import { dashboard as texts } from '../../texts/dashboard';
+import { callColumns, recordColumns } from '../columns';
+import { perHour, today } from '../statistics';
+import { registrationColumns } from './Registrations';
+import css from './pages.module.css';
+
+export function Dashboard() {
+  const status = useQuery(statusQuery).data;
+  const records = useQuery(recentRecordsQuery);
+  const recent = records.data?.items;
+  return (
+    <Page title={texts.title}>
+      <Warnings status={status} />
+      <Figures records={recent} />
+      <div className={css.grid}>
+        <div className={css.stack}>
+          <LiveCalls />
+          <Chart records={recent} />
+        </div>
+        <div className={css.stack}>
+          <Box status={status} />
+          <Phones />
+        </div>
+      </div>
+      <Panel title={texts.recent} action={<Link to="/cdrs">{texts.allRecords}</Link>} flush>
+        <DataTable
+          plain
+          name="recent-calls"
+          noun="records"
+          columns={recordColumns}
+          rows={recent?.slice(0, 8)}
+          rowKey={(r) => r.id}
+          problem={records.error && asProblem(records.error)}
+          empty={
+            <Empty icon={<IconPhoneCall size={22} />} title={callTexts.none}>
+              {texts.chartEmpty}
+            </Empty>
+          }
+        />
+      </Panel>
+    </Page>
+  );
+}
+
+/** What needs attention, above everything else. */
+function Warnings({ status }: { status: Status | undefined }) {
+  if (status === undefined) return null;
+  const behind = status.applied.filter((a) => a.error !== '');
+  if (status.fence.active && behind.length === 0) return null;
+  return (
+    <div className={css.notices}>
+      {!status.fence.active && (
+        <Notice tone="warn" title={texts.noFence}>
+          {texts.noFenceText}
+          {status.fence.error !== '' && <div className="mono">{status.fence.error}</div>}
+        </Notice>
+      )}
+      {behind.map((a) => (
+        <Notice key={a.subsystem} tone="bad" title={texts.notApplied(a.subsystem)}>
+          <div className="mono">{a.error}</div>
+          {texts.notAppliedText}
+        </Notice>
+      ))}
+    </div>
+  );
+}
+
+function Figures({ records }: { records: readonly CallRecord[] | undefined }) {
+  const live = useQuery(callsQuery).data?.items;
+  const extensions = useQuery(extensionsQuery).data?.items;
+  const registrations = useQuery(registrationsQuery).data?.items;
+  const now = useNow(60_000);
+  const day = useMemo(() => today(records ?? [], now), [records, now]);
+  const ringing = live?.filter((c) => c.state === 'ringing').length ?? 0;
+  const reachable = extensions?.filter((e) => e.registrations > 0).length ?? 0;
+  return (
+    <div className={css.stats}>
+      <Stat label={texts.liveCalls} value={live && count(live.length)} hint={texts.ringing(ringing)} />
+      <Stat label={texts.phones} value={registrations && count(registrations.length)} hint={extensions && texts.ofExtensions(reachable, extensions.length)} />
+      <Stat
+        label={texts.callsToday}
+        value={records && count(day.calls)}
+        hint={day.calls === 0 ? texts.noneYet : texts.answered(Math.round((100 * day.answered) / day.calls))}
+      />
+      <Stat
+        label={texts.talkToday}
+        value={records && span(day.talkSeconds)}
+        hint={day.answered === 0 ? texts.noneYet : texts.average(span(day.talkSeconds / day.answered))}
+      />
+    </div>
+  );
+}
+
+function Stat({ label, value, hint }: { label: string; value: ReactNode; hint?: string }) {
+  return (
+    <div className={css.stat}>
+      <span className={css.statLabel}>{label}</span>
+      <span className={css.statValue}>{value ?? '–'}</span>
+      <span className={css.statHint}>{value === undefined ? ' ' : hint}</span>
+    </div>
+  );
+}
+
+function LiveCalls() {
+  const query = useQuery(callsQuery);
+  return (
+    <Panel title={texts.liveCalls} action={<Link to="/calls">{texts.allCalls}</Link>} flush>
+      <DataTable
+        plain
+        name="live-calls"
+        noun="calls"
+        columns={callColumns}
+        rows={query.data?.items.slice(0, 10)}
+        rowKey={(c) => c.id}
+        problem={query.error && asProblem(query.error)}
+        empty={
+          <Empty icon={<IconPhoneCall size={22} />} title={texts.noCalls}>
+            {texts.noCallsText}
+          </Empty>
+        }
+      />
+    </Panel>
+  );
+}
+
+function Chart({ records }: { records: readonly CallRecord[] | undefined }) {
+  const now = useNow(60_000);
+  const hour = Math.floor(now.getTime() / 3_600_000);
+  const hours = useMemo(() => perHour(records ?? [], new Date(hour * 3_600_000)), [records, hour]);
+  const series = useMemo(
+    () => [
+      { label: texts.chartAnswered, colour: '--rf-accent', values: hours.answered },
+      { label: texts.chartMissed, colour: '--rf-line-strong', values: hours.missed },
+    ],
+    [hours],
+  );
+  const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0);
+  const answered = sum(hours.answered);
+  return (
+    <Panel
+      title={texts.chart}
+      flush
+      action={
+        <span className={css.legend}>
+          {series.map((s) => (
+            <span key={s.label}>
+              <i style={{ background: `var(${s.colour})` }} aria-hidden />
+              {s.label}
+            </span>
+          ))}
+        </span>
+      }
+    >
+      <div className={css.chart}>
+        <Bars label={texts.chartLabel(answered + sum(hours.missed), answered)} times={hours.times} series={series} />
+      </div>
+    </Panel>
+  );
+}
+
+function Box({ status }: { status: Status | undefined }) {
+  const { tenant } = useSuspenseQuery(sessionQuery).data;
+  const behind = status?.applied.filter((a) => a.error !== '').length ?? 0;
+  return (
+    <Panel title={texts.box}>
+      {status && (
+        <Facts
+          items={[
+            [texts.filter, status.fence.active ? <State tone="ok">{texts.filterActive}</State> : <State tone="warn">{texts.filterOff}</State>],
+            [texts.settings, behind === 0 ? <State tone="ok">{texts.settingsApplied}</State> : <State tone="bad">{texts.settingsBehind(behind)}</State>],
+            [texts.domain, tenant.domain || undefined],
+            [texts.host, status.hostname || undefined],
+            [texts.uptime, span(status.uptime_seconds)],
+            [texts.version, status.version],
+          ]}
+        />
+      )}
+    </Panel>
+  );
+}
+
+function Phones() {
+  const navigate = useNavigate();
+  const query = useQuery(registrationsQuery);
+  const extensions = useQuery(extensionsQuery).data?.items;
+  const first = extensions?.find((e) => e.registrations === 0);
+  const columns = useMemo(() => registrationColumns(extensions ?? []).filter((c) => ['number', 'phone'].includes(c.id)), [extensions]);
+  return (
+    <Panel title={texts.phones} action={<Link to="/registrations">{texts.allRegistrations}</Link>} flush>
+      <DataTable
+        plain
+        name="phones"
+        noun="registrations"
+        columns={columns}
+        rows={query.data?.items.slice(0, 7)}
+        rowKey={(r) => `${r.number} ${r.contact}`}
+        problem={query.error && asProblem(query.error)}
+        empty={
+          extensions?.length === 0 ? (
+            <Empty
+              icon={<IconUsers size={22} />}
+              title={texts.noExtensions}
+              action={<Button onClick={() => void navigate({ to: '/extensions', search: { create: true } })}>{texts.newExtension}</Button>}
+            >
+              {texts.noExtensionsText}
+            </Empty>
+          ) : (
+            <Empty
+              icon={<IconDeviceLandlinePhone size={22} />}
+              title={texts.noPhones}
+              action={
+                <Button variant="default" onClick={() => void navigate({ to: '/extensions', search: { number: first?.number } })}>
+                  {texts.connectPhone}
+                </Button>
+              }
+            >
+              {texts.noPhonesText}
+            </Empty>
+          )
+        }
+      />
+    </Panel>
+  );
+}

@@ -1,0 +1,150 @@
+import type { QueryClient } from '@tanstack/react-query';
+import {
+  createRootRouteWithContext,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  Outlet,
+  redirect,
+} from '@tanstack/react-router';
+import type { Session } from '../shared/api';
+import { asProblem } from '../shared/problems';
+import { sessionQuery } from '../shared/queries';
+import { NotFound, Unreachable, Waiting } from './Fallbacks';
+import { isAdmin } from './roles';
+
+interface Context {
+  queries: QueryClient;
+}
+
+const text = (value: unknown) => (typeof value === 'string' && value !== '' ? value : undefined);
+
+const root = createRootRouteWithContext<Context>()({ component: Outlet, notFoundComponent: NotFound });
+
+const setup = createRoute({
+  getParentRoute: () => root,
+  path: '/setup',
+  component: lazyRouteComponent(() => import('../setup/Wizard'), 'Wizard'),
+});
+
+const login = createRoute({
+  getParentRoute: () => root,
+  path: '/login',
+  validateSearch: (s: Record<string, unknown>): { next?: string; reason?: string } => ({
+    next: localPath(text(s.next)),
+    reason: text(s.reason),
+  }),
+  component: lazyRouteComponent(() => import('./pages/Login'), 'Login'),
+});
+
+/** Everything behind it needs a session. */
+const shell = createRoute({
+  getParentRoute: () => root,
+  id: 'shell',
+  beforeLoad: ({ context, location }) => requireSession(context.queries, location.pathname, location.searchStr),
+  component: lazyRouteComponent(() => import('./Shell'), 'Shell'),
+});
+
+const dashboard = createRoute({
+  getParentRoute: () => shell,
+  path: '/',
+  component: lazyRouteComponent(() => import('./pages/Dashboard'), 'Dashboard'),
+});
+
+const extensions = createRoute({
+  getParentRoute: () => shell,
+  path: '/extensions',
+  validateSearch: (s: Record<string, unknown>): { number?: string; create?: boolean } => ({
+    // Numbers arrive as numbers from hand-written addresses.
+    number: s.number === undefined ? undefined : String(s.number),
+    create: s.create === true || undefined,
+  }),
+  component: lazyRouteComponent(() => import('./pages/Extensions'), 'Extensions'),
+});
+
+const registrations = createRoute({
+  getParentRoute: () => shell,
+  path: '/registrations',
+  component: lazyRouteComponent(() => import('./pages/Registrations'), 'Registrations'),
+});
+
+const calls = createRoute({
+  getParentRoute: () => shell,
+  path: '/calls',
+  component: lazyRouteComponent(() => import('./pages/Calls'), 'Calls'),
+});
+
+const cdrs = createRoute({
+  getParentRoute: () => shell,
+  path: '/cdrs',
+  validateSearch: (s: Record<string, unknown>): { extension?: string } => ({
+    extension: s.extension === undefined ? undefined : String(s.extension),
+  }),
+  component: lazyRouteComponent(() => import('./pages/CallRecords'), 'CallRecords'),
+});
+
+const ports = createRoute({
+  getParentRoute: () => shell,
+  path: '/ports',
+  component: lazyRouteComponent(() => import('./pages/Ports'), 'Ports'),
+});
+
+const audit = createRoute({
+  getParentRoute: () => shell,
+  path: '/audit',
+  component: lazyRouteComponent(() => import('./pages/Audit'), 'Audit'),
+});
+
+const account = createRoute({
+  getParentRoute: () => shell,
+  path: '/account',
+  component: lazyRouteComponent(() => import('./pages/Account'), 'Account'),
+});
+
+const tree = root.addChildren([
+  setup,
+  login,
+  shell.addChildren([dashboard, extensions, registrations, calls, cdrs, ports, audit, account]),
+]);
+
+/** Only paths of this portal may be gone to after signing in. */
+export function localPath(path: string | undefined): string | undefined {
+  return path !== undefined && /^\/(?![/\\])/.test(path) && !path.startsWith('/login') ? path : undefined;
+}
+
+/** Pages of users without administration. */
+const userPages = ['/cdrs', '/account'];
+
+async function requireSession(queries: QueryClient, path: string, search: string): Promise<void> {
+  let session: Session;
+  try {
+    session = await queries.ensureQueryData(sessionQuery);
+  } catch (thrown) {
+    const { status } = asProblem(thrown);
+    // Before set-up the box answers nothing but the wizard.
+    if (status === 404) throw redirect({ to: '/setup' });
+    if (status === 401) throw redirect({ to: '/login', search: { next: localPath(path === '/' ? undefined : path + search) } });
+    throw thrown;
+  }
+  if (session.must_change_password && path !== '/account') throw redirect({ to: '/account' });
+  if (!isAdmin(session.role) && !userPages.includes(path)) throw redirect({ to: '/cdrs' });
+}
+
+export function newRouter(queries: QueryClient) {
+  return createRouter({
+    routeTree: tree,
+    context: { queries },
+    defaultPreload: 'intent',
+    defaultPreloadStaleTime: 0,
+    defaultPendingMs: 300,
+    defaultPendingComponent: Waiting,
+    defaultErrorComponent: Unreachable,
+    scrollRestoration: true,
+  });
+}
+
+declare module '@tanstack/react-router' {
+  interface Register {
+    router: ReturnType<typeof newRouter>;
+  }
+}

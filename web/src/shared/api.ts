@@ -1,0 +1,75 @@
+import createClient, { type Middleware } from 'openapi-fetch';
+import { Problem, problemOf } from './problems';
+import type { components, paths } from './schema';
+import { noteServerTime } from './time';
+
+type Schemas = components['schemas'];
+export type Call = Schemas['Call'];
+export type CallRecord = Schemas['CallRecord'];
+export type Extension = Schemas['Extension'];
+export type Party = Schemas['Party'];
+export type Port = Schemas['Port'];
+export type Registration = Schemas['Registration'];
+export type Session = Schemas['Session'];
+export type Setup = Schemas['Setup'];
+export type SIPCredentials = Schemas['SIPCredentials'];
+export type Status = Schemas['Status'];
+export type AuditEntry = Schemas['AuditEntry'];
+export type Provisioning = Schemas['Provisioning'];
+
+/** What the client keeps between requests; the cookie is the browser's business. */
+interface Credentials {
+  csrf: string;
+  setupToken: string;
+  /** Called when the server no longer knows the session. */
+  onSignedOut: () => void;
+}
+
+const held: Credentials = { csrf: '', setupToken: '', onSignedOut: () => {} };
+
+/** Keeps the token that goes along with every change; empty forgets it. */
+export function holdSessionToken(csrf: string): void {
+  held.csrf = csrf;
+}
+
+/** Keeps the one-time token of the set-up wizard. */
+export function holdSetupToken(token: string): void {
+  held.setupToken = token;
+}
+
+export function onSignedOut(f: () => void): void {
+  held.onSignedOut = f;
+}
+
+const safe = new Set(['GET', 'HEAD', 'OPTIONS']);
+// A 401 of these says that a password was wrong or nobody is logged in yet.
+const answersForItself = ['/api/v1/login', '/api/v1/session'];
+
+const guard: Middleware = {
+  onRequest({ request, schemaPath }) {
+    if (!safe.has(request.method) && held.csrf !== '') request.headers.set('X-CSRF-Token', held.csrf);
+    if (schemaPath.startsWith('/api/v1/setup') && held.setupToken !== '') {
+      request.headers.set('X-Setup-Token', held.setupToken);
+    }
+    return request;
+  },
+  onResponse({ response, schemaPath }) {
+    noteServerTime(response.headers.get('Date'));
+    if (response.status === 401 && !answersForItself.includes(schemaPath)) held.onSignedOut();
+  },
+};
+
+export const client = createClient<paths>({ credentials: 'same-origin', cache: 'no-store' });
+client.use(guard);
+
+/** The answer's data, or a thrown Problem that says what went wrong and what to do. */
+export async function take<T>(answer: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
+  let got;
+  try {
+    got = await answer;
+  } catch {
+    throw new Problem(0);
+  }
+  if (!got.response.ok) throw problemOf(got.response, got.error);
+  return got.data as T;
+}

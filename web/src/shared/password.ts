@@ -1,0 +1,71 @@
+/**
+ * The password rules, as the server applies them (it decides; this only shows
+ * them while typing). Sequences and repetitions are looked for without regard to case.
+ */
+export type RuleID = 'letter' | 'digit' | 'upper' | 'sequence' | 'repeat' | 'account' | 'length';
+
+export interface Verdict {
+  rule: RuleID;
+  ok: boolean;
+}
+
+export const minLength = 8;
+export const maxLength = 32;
+
+/** Runs of this many neighbours ("1234", "dcba", "7890") are refused. */
+const runLength = 4;
+/** Account words shorter than this are not looked for. */
+const tokenLength = 3;
+
+/** Judges a password against every rule; `account` is what is known of its owner. */
+export function judge(password: string, account: readonly string[]): Verdict[] {
+  return [
+    { rule: 'length', ok: [...password].length >= minLength && [...password].length <= maxLength },
+    { rule: 'letter', ok: /[A-Za-z]/.test(password) },
+    { rule: 'digit', ok: /[0-9]/.test(password) },
+    { rule: 'upper', ok: /[A-Z]/.test(password) || /[^A-Za-z0-9]/.test(password) },
+    { rule: 'sequence', ok: password !== '' && !hasSequence(password) },
+    { rule: 'repeat', ok: password !== '' && !hasRepeat(password) },
+    { rule: 'account', ok: password !== '' && !hasAccountWord(password, account) },
+  ];
+}
+
+/** Whether every rule is kept. */
+export function acceptable(password: string, account: readonly string[]): boolean {
+  return judge(password, account).every((v) => v.ok);
+}
+
+function hasSequence(password: string): boolean {
+  const text = password.toLowerCase();
+  return ascends(text) || ascends([...text].reverse().join(''));
+}
+
+function ascends(text: string): boolean {
+  let run = 1;
+  for (let i = 1; i < text.length; i++) {
+    run = follows(text[i - 1]!, text[i]!) ? run + 1 : 1;
+    if (run >= runLength) return true;
+  }
+  return false;
+}
+
+/** Whether b comes right after a: letters among letters, digits among digits, 0 after 9. */
+function follows(a: string, b: string): boolean {
+  if (isDigit(a) && isDigit(b)) return (Number(a) + 1) % 10 === Number(b);
+  return isLetter(a) && isLetter(b) && a.charCodeAt(0) + 1 === b.charCodeAt(0);
+}
+
+const isDigit = (c: string) => c >= '0' && c <= '9';
+const isLetter = (c: string) => c >= 'a' && c <= 'z';
+
+function hasRepeat(password: string): boolean {
+  const text = [...password.toLowerCase()];
+  return text.some((c, i) => i >= 2 && c === text[i - 1] && c === text[i - 2]);
+}
+
+function hasAccountWord(password: string, account: readonly string[]): boolean {
+  const text = password.toLowerCase();
+  return account
+    .flatMap((entry) => entry.toLowerCase().split(/[^\p{L}\p{N}]+/u))
+    .some((word) => word.length >= tokenLength && text.includes(word));
+}

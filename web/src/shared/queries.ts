@@ -1,0 +1,77 @@
+import { QueryClient, queryOptions } from '@tanstack/react-query';
+import { client, holdSessionToken, take, type Session } from './api';
+import { Problem } from './problems';
+
+/** Live lists are asked again this often while the event stream is away. */
+export const pollMs = 4000;
+
+export function newQueryClient(): QueryClient {
+  return new QueryClient({
+    defaultOptions: {
+      queries: {
+        // The event stream says when something changed; this is for what it missed.
+        staleTime: 15_000,
+        retry: (failures, error) => failures < 2 && error instanceof Problem && (error.status === 0 || error.status >= 500),
+        refetchOnWindowFocus: true,
+      },
+      mutations: { retry: false },
+    },
+  });
+}
+
+export const sessionQuery = queryOptions({
+  queryKey: ['session'],
+  queryFn: async () => {
+    const session = await take(client.GET('/api/v1/session'));
+    holdSessionToken(session.csrf_token);
+    return session;
+  },
+  staleTime: 5 * 60_000,
+});
+
+/** Takes over a session that an answer brought (log-in, password change). */
+export function keepSession(queries: QueryClient, session: Session): void {
+  holdSessionToken(session.csrf_token);
+  queries.setQueryData(sessionQuery.queryKey, session);
+}
+
+export const statusQuery = queryOptions({
+  queryKey: ['status'],
+  queryFn: () => take(client.GET('/api/v1/status')),
+});
+
+export const extensionsQuery = queryOptions({
+  queryKey: ['extensions'],
+  queryFn: () => take(client.GET('/api/v1/extensions', { params: { query: { limit: 10000 } } })),
+});
+
+export const registrationsQuery = queryOptions({
+  queryKey: ['registrations'],
+  queryFn: () => take(client.GET('/api/v1/registrations')),
+});
+
+export const callsQuery = queryOptions({
+  queryKey: ['calls'],
+  queryFn: () => take(client.GET('/api/v1/calls')),
+});
+
+/** The newest call records: what the overview and its chart draw from. */
+export const recentRecordsQuery = queryOptions({
+  queryKey: ['cdrs', 'recent'],
+  queryFn: () => take(client.GET('/api/v1/cdrs', { params: { query: { limit: 500 } } })),
+});
+
+export const portsQuery = queryOptions({
+  queryKey: ['ports'],
+  queryFn: () => take(client.GET('/api/v1/ports')),
+});
+
+export function provisioningQuery(number: string) {
+  return queryOptions({
+    queryKey: ['provisioning', number],
+    queryFn: () => take(client.GET('/api/v1/extensions/{number}/provisioning', { params: { path: { number } } })),
+    // Whoever knows the address can register: it does not stay in memory.
+    gcTime: 0,
+    staleTime: 0,
+  });
+}

@@ -1,0 +1,18 @@
+import type { RuleID } from '../shared/password';
+
+const rules: Record<RuleID, string> = {
+  length: '8 to 32 characters',
+  letter: 'A Latin letter (a–z)',
+  digit: 'A digit',
+  upper: 'A capital letter or a special character',
+  sequence: 'No sequence such as 1234, 7890 or abcd',
+  repeat: 'No three equal characters in a row',
+  account: 'None of your names, e-mail or domain',
+};
+
+export const passwordTexts = {
+  rulesTitle: 'Password rules',
+  rules,
+  kept: ' (kept)',
+  broken: ' (not kept yet)',
+} as const;
