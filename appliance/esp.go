@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -35,24 +36,25 @@ func (f fat) format(ctx context.Context, p disk.Partition) error {
 	return nil
 }
 
-// write puts files there by name, making the folders, in a fixed order.
-func (f fat) write(ctx context.Context, scratch string, files map[string][]byte) error {
-	var names, folders []string
-	for name := range files {
-		names = append(names, name)
-		for dir := path.Dir(name); dir != "." && dir != "/"; dir = path.Dir(dir) {
+// makeFolders makes the folders that the named files need; none may exist.
+func (f fat) makeFolders(ctx context.Context, names []string) error {
+	var folders []string
+	for _, name := range names {
+		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 			folders = append(folders, "::/"+dir)
 		}
 	}
-	slices.Sort(names)
 	slices.Sort(folders)
-	if folders = slices.Compact(folders); len(folders) > 0 {
-		// -D s: skip what is there.
-		if _, err := f.run(ctx, nil, "mmd", append([]string{"-D", "s", "-i", f.drive()}, folders...)...); err != nil {
-			return fmt.Errorf("making folders on the EFI system partition: %w", err)
-		}
+	args := append([]string{"-i", f.drive()}, slices.Compact(folders)...)
+	if _, err := f.run(ctx, nil, "mmd", args...); err != nil {
+		return fmt.Errorf("making folders on the EFI system partition: %w", err)
 	}
-	for _, name := range names {
+	return nil
+}
+
+// write puts files into folders that exist, in a fixed order.
+func (f fat) write(ctx context.Context, scratch string, files map[string][]byte) error {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
 		local := filepath.Join(scratch, "esp-file")
 		if err := os.WriteFile(local, files[name], 0o644); err != nil {
 			return err

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"ringfence/appliance/disk"
@@ -99,6 +101,10 @@ func (b *builder) writeESP(ctx context.Context, t tools, path string, table *dis
 	}
 	if files[kernelFile(slot.A)], err = os.ReadFile(b.kernel.Path); err != nil {
 		return fmt.Errorf("reading the kernel: %w", err)
+	}
+	names := append(slices.Collect(maps.Keys(files)), kernelFile(slot.B))
+	if err := esp.makeFolders(ctx, names); err != nil {
+		return err
 	}
 	return esp.write(ctx, b.scratch, files)
 }

@@ -110,6 +110,15 @@ func Build(ctx context.Context, o Options) (Kernel, error) {
 	return k, os.RemoveAll(work)
 }
 
+// Cached returns the kernel that Build would return, without building it.
+func Cached(ctx context.Context, o Options) (Kernel, error) {
+	version, err := sourceVersion(ctx)
+	if err != nil {
+		return Kernel{}, err
+	}
+	return load(filepath.Join(o.Cache, "kernel", Key(version, fragment)))
+}
+
 // Adopt puts a tree in which the kernel has already been built into the cache.
 // It refuses a tree whose configuration or version is not the one that Build
 // would have made.
