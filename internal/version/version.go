@@ -1,7 +1,11 @@
 // Package version tells which build of Ringfence a program is.
 package version
 
-import "runtime/debug"
+import (
+	"runtime/debug"
+	"strconv"
+	"time"
+)
 
 // number is set by the linker when an image is built:
 // -X ringfence/internal/version.number=1.2.3
@@ -34,4 +38,17 @@ func fromSettings(settings []debug.BuildSetting) string {
 		return "dev"
 	}
 	return "dev-" + revision + dirty
+}
+
+// built is set by the linker when an image is built, in seconds since 1970:
+// -X ringfence/internal/version.built=1767225600
+var built string
+
+// Built is a time before which this program did not exist: when the image was
+// made, or else a fixed date.
+func Built() time.Time {
+	if s, err := strconv.ParseInt(built, 10, 64); err == nil {
+		return time.Unix(s, 0)
+	}
+	return time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 }
