@@ -197,6 +197,7 @@ func FuzzBodies(f *testing.F) {
 	wizard := b.client()
 	wizard.token = b.wizard.Token()
 	f.Fuzz(func(t *testing.T, in string) {
+		b.t = t
 		b.fuzzOne(t, wizard, "PUT", "/setup/tenant", in)
 		b.fuzzOne(t, wizard, "POST", "/setup/extensions", in)
 	})

@@ -1,0 +1,211 @@
+package api
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"ringfence/internal/events"
+	"ringfence/internal/telephony"
+)
+
+// stream is an open event stream.
+type stream struct {
+	t     *testing.T
+	lines chan string
+	res   *http.Response
+}
+
+func openStream(t *testing.T, srv *httptest.Server, c *client) *stream {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL+Base+"/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.AddCookie(&http.Cookie{Name: CookieName, Value: c.cookie})
+	res, err := srv.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = res.Body.Close() })
+	s := &stream{t: t, lines: make(chan string, 64), res: res}
+	go func() {
+		defer close(s.lines)
+		in := bufio.NewScanner(res.Body)
+		for in.Scan() {
+			s.lines <- in.Text()
+		}
+	}()
+	return s
+}
+
+// next is the following event's name and data; "" at the end of the stream.
+func (s *stream) next(data any) string {
+	s.t.Helper()
+	name := ""
+	for {
+		select {
+		case line, ok := <-s.lines:
+			if !ok {
+				return ""
+			}
+			if v, is := strings.CutPrefix(line, "event: "); is {
+				name = v
+			}
+			if v, is := strings.CutPrefix(line, "data: "); is {
+				if data != nil {
+					if err := json.Unmarshal([]byte(v), data); err != nil {
+						s.t.Fatal(err)
+					}
+				}
+				return name
+			}
+		case <-time.After(5 * time.Second):
+			s.t.Fatal("no event came")
+		}
+	}
+}
+
+func TestEventsOfTheOwnTenantArrive(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	boss := b.setUp()
+	srv := httptest.NewServer(b)
+	defer srv.Close()
+	s := openStream(t, srv, boss)
+	if ct := s.res.Header.Get("Content-Type"); s.res.StatusCode != 200 || ct != "text/event-stream" {
+		t.Fatalf("%d %s", s.res.StatusCode, ct)
+	}
+	var st Status
+	if s.next(&st) != "status" || st.Version != "1.2.3" {
+		t.Errorf("%+v", st)
+	}
+	b.bus.Publish(events.RegistrationChanged{AOR: telephony.AOR{User: "201", Domain: "other.example"}, Bindings: 1})
+	b.bus.Publish(events.CallStarted{Call: telephony.LiveCall{ID: "theirs", Tenant: 2}})
+	b.bus.Publish(events.CallEnded{Record: telephony.CallRecord{ID: "theirs", Tenant: 2}})
+	b.bus.Publish(events.AddressBanned{})
+	b.bus.Publish(events.RegistrationChanged{AOR: telephony.AOR{User: "101", Domain: "pbx.example"}, Bindings: 2})
+	var r RegistrationEvent
+	if s.next(&r) != "registration" || r.Number != "101" || r.Registrations != 2 {
+		t.Errorf("%+v", r)
+	}
+	b.bus.Publish(events.CallStarted{Call: telephony.LiveCall{ID: "ours", Tenant: 1, State: telephony.CallRinging, Caller: telephony.Party{Name: "A\r\nevent: fake\r\ndata: {}"}}})
+	var c CallEvent
+	if s.next(&c) != "call" || c.Call.ID != "ours" || c.Call.Caller.Name != "A\r\nevent: fake\r\ndata: {}" {
+		t.Errorf("%+v", c)
+	}
+	b.bus.Publish(events.CallEnded{Record: telephony.CallRecord{ID: "ours", Tenant: 1}})
+	var cdr CallRecord
+	if s.next(&cdr) != "cdr" || cdr.ID != "ours" {
+		t.Errorf("%+v", cdr)
+	}
+	b.bus.Publish(events.SettingApplied{Subsystem: "sip"})
+	if s.next(nil) != "status" {
+		t.Error("no status after a change")
+	}
+	b.Close()
+	if got := s.next(nil); got != "" {
+		t.Errorf("after Close came %q", got)
+	}
+}
+
+func TestEventStreamsAreBounded(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	boss := b.setUp()
+	srv := httptest.NewServer(b)
+	defer srv.Close()
+	var open []*stream
+	for i := range maxStreamsSession {
+		s := openStream(t, srv, boss)
+		if s.res.StatusCode != 200 {
+			t.Fatalf("stream %d: %d", i, s.res.StatusCode)
+		}
+		open = append(open, s)
+	}
+	s := openStream(t, srv, boss)
+	if s.res.StatusCode != http.StatusTooManyRequests || s.res.Header.Get("Retry-After") == "" {
+		t.Errorf("one too many: %d", s.res.StatusCode)
+	}
+	open[0].res.Body.Close()
+	for range 100 {
+		if s := openStream(t, srv, boss); s.res.StatusCode == 200 {
+			b.Close()
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Error("a closed stream does not make room")
+}
+
+func TestEventStreamEndsWithItsSession(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.beat = 20 * time.Millisecond
+	boss := b.setUp()
+	srv := httptest.NewServer(b)
+	defer srv.Close()
+	s := openStream(t, srv, boss)
+	if s.next(nil) != "status" || s.next(nil) != "status" {
+		t.Error("no sign of life")
+	}
+	boss.must(http.StatusNoContent, "DELETE", "/session", nil, nil)
+	for range 100 {
+		if s.next(nil) == "" {
+			return
+		}
+	}
+	t.Error("the stream outlives the session")
+}
+
+// A reader that does not keep up loses the stream, not events silently.
+func TestSlowReaderLosesTheStream(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	boss := b.setUp()
+	sub := b.bus.Subscribe(1)
+	defer sub.Close()
+	_ = boss
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w := &stuck{header: http.Header{}, first: make(chan struct{}), release: make(chan struct{})}
+		go func() {
+			<-w.first
+			for i := range streamBuffer * 3 {
+				b.bus.Publish(events.RegistrationChanged{AOR: telephony.AOR{User: fmt.Sprint(i), Domain: "pbx.example"}})
+			}
+			close(w.release)
+		}()
+		b.ServeHTTP(w, boss.request("GET", "/events", nil))
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Error("the stream goes on with events missing")
+	}
+}
+
+// stuck is a response whose first flush blocks until it is released.
+type stuck struct {
+	header         http.Header
+	first, release chan struct{}
+	flushed        bool
+}
+
+func (s *stuck) Header() http.Header         { return s.header }
+func (s *stuck) WriteHeader(int)             {}
+func (s *stuck) Write(b []byte) (int, error) { return len(b), nil }
+func (s *stuck) Flush() {
+	if !s.flushed {
+		s.flushed = true
+		close(s.first)
+		<-s.release
+	}
+}
+func (s *stuck) SetWriteDeadline(time.Time) error { return nil }
