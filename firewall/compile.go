@@ -305,11 +305,12 @@ func inChain(p Policy) Chain {
 	}
 	c.Rules = []Rule{
 		{Loopback{}, Accept{}},
-		{Established{}, Accept{}},
-		// Errors about untracked flows look invalid to connection tracking, so
-		// ICMP comes first.
+		// ICMP comes before connection tracking's verdict: errors about
+		// untracked flows look invalid to it, and the second echo request of a
+		// flood looks established.
 		{Protocol{"icmp"}, Jump{chainICMP}},
 		{Protocol{"ipv6-icmp"}, Jump{chainICMP6}},
+		{Established{}, Accept{}},
 		{Invalid{}, Count{countInvalid}, Drop{}},
 	}
 	c.Rules = append(c.Rules, dhcpRules()...)
@@ -353,14 +354,17 @@ func serviceRules(s ports.Service) []Rule {
 
 // icmpChain admits echo and the errors that path MTU discovery and sockets
 // need (RFC 1191, RFC 1122 section 3.2.2). Each has a budget of its own, so
-// that a flood of one does not silence the others.
+// that a flood of one does not silence the others. What is left over, such as
+// the replies to our own echoes, is for connection tracking to judge.
 func icmpChain() Chain {
 	var rules []Rule
-	for _, name := range []string{"destination-unreachable", "time-exceeded", "parameter-problem", "echo-request"} {
+	for _, name := range []string{"destination-unreachable", "time-exceeded", "parameter-problem", echo} {
 		rules = append(rules, icmpRule(V4, name))
 	}
-	return Chain{Name: chainICMP, Rules: append(rules, Rule{Count{countICMP}, Drop{}})}
+	return Chain{Name: chainICMP, Rules: append(rules, Rule{ICMPType{V4, echo}, Count{countICMP}, Drop{}})}
 }
+
+const echo = "echo-request"
 
 // icmp6Chain admits what IPv6 cannot live without (RFC 4890 section 4.4).
 func icmp6Chain() Chain {
@@ -368,11 +372,12 @@ func icmp6Chain() Chain {
 	for _, name := range []string{"nd-neighbor-solicit", "nd-neighbor-advert", "nd-router-advert"} {
 		rules = append(rules, Rule{HopLimit255{}, ICMPType{V6, name}, Accept{}})
 	}
-	for _, name := range []string{"destination-unreachable", "packet-too-big", "time-exceeded", "parameter-problem", "echo-request"} {
+	for _, name := range []string{"destination-unreachable", "packet-too-big", "time-exceeded", "parameter-problem", echo} {
 		rules = append(rules, icmpRule(V6, name))
 	}
-	rules = append(rules, Rule{LinkLocalSource{}, ICMPType{V6, "mld-listener-query"}, icmpLimit(), Accept{}})
-	return Chain{Name: chainICMP6, Rules: append(rules, Rule{Count{countICMP}, Drop{}})}
+	return Chain{Name: chainICMP6, Rules: append(rules,
+		Rule{LinkLocalSource{}, ICMPType{V6, "mld-listener-query"}, icmpLimit(), Accept{}},
+		Rule{ICMPType{V6, echo}, Count{countICMP}, Drop{}})}
 }
 
 func icmpRule(f Family, name string) Rule { return Rule{ICMPType{f, name}, icmpLimit(), Accept{}} }

@@ -110,8 +110,10 @@ func (k *Kernel) apply(c *nftables.Conn, r Ruleset, fresh bool) error {
 			c.AddObj(&nftables.NamedObj{Table: t, Name: name, Type: nftables.ObjTypeCounter, Obj: &expr.Counter{}})
 		}
 	}
-	for _, s := range r.Sets {
-		if err := c.AddSet(kernelSet(t, s), nil); err != nil {
+	for i, s := range r.Sets {
+		set := kernelSet(t, s)
+		set.ID = uint32(i + 1) // the library would take one from a global
+		if err := c.AddSet(set, nil); err != nil {
 			return fmt.Errorf("declaring set %s: %w", s.Name, err)
 		}
 	}

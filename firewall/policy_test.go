@@ -21,7 +21,7 @@ func TestPolicyRefusals(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		spoil func(*Policy)
-		want   string
+		want  string
 	}{
 		"mode":            {func(p *Policy) { p.Mode = "off" }, "mode"},
 		"unknown service": {service(func(s *ports.Service) { s.ID = "x; flush ruleset" }), "not in the port table"},

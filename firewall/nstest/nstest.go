@@ -3,12 +3,12 @@
 package nstest
 
 import (
+	"crypto/rand"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/vishvananda/netns"
@@ -32,16 +32,13 @@ type NS struct {
 	fd   netns.NsHandle
 }
 
-//nolint:gochecknoglobals // namespace names are global to the machine.
-var serial atomic.Int64
-
 // New makes an empty namespace with lo up. It skips the test without root.
 func New(t testing.TB) *NS {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("network namespaces need root")
 	}
-	n := &NS{Name: fmt.Sprintf("rf%dn%d", os.Getpid(), serial.Add(1)), t: t}
+	n := &NS{Name: fmt.Sprintf("rf%d%s", os.Getpid(), strings.ToLower(rand.Text()[:8])), t: t}
 	run(t, "ip", "netns", "add", n.Name)
 	t.Cleanup(func() {
 		_ = n.fd.Close()
