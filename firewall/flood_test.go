@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"ringfence/firewall/nstest"
-	"ringfence/internal/ports"
 	"ringfence/internal/telephony"
 )
 
