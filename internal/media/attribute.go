@@ -49,6 +49,7 @@ func (a attribute) relayed() bool {
 		"rtcp", "rtcp-mux", "rtcp-mux-only", "rtcp-xr", // RFC 3605, 5761, 8858
 		"group", "mid", "bundle-only", "msid", "msid-semantic", "ssrc", "ssrc-group", "rid", "simulcast",
 		"tcap", "acap", "pcfg", "acfg", "csup", "creq", // RFC 5939 may lead to another transport
+		"sqn", "cdsc", "cpar", "cparmin", "cparmax", // RFC 3407, of media not in use
 		"alt", "altc", "source-filter", "nortpproxy", "direction", "cname", "tool":
 		return false
 	}

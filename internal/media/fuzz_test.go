@@ -1,0 +1,129 @@
+package media
+
+import (
+	"errors"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pion/sdp/v3"
+)
+
+// paperLeg is a leg without sockets.
+func paperLeg(e *Engine, port uint16, withVideo bool) *Leg {
+	c := &Call{engine: e, log: slog.New(slog.DiscardHandler)}
+	l := &Leg{call: c, session: newSession(), params: LegParams{Local: loopback, Advertised: netip.MustParseAddr("192.0.2.250")}}
+	l.streams[audio].Store(&stream{kind: audio, pair: &pair{port: port}})
+	if withVideo {
+		l.streams[video].Store(&stream{kind: video, pair: &pair{port: port + 2}})
+	}
+	return l
+}
+
+func addSeeds(f *testing.F) {
+	files, err := filepath.Glob("testdata/sdp/*.txt")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no seeds: %v", err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(data), "-- offer --\n")
+		offer, rest, _ := strings.Cut(rest, "-- answer --\n")
+		answer, _, _ := strings.Cut(rest, "-- offered --\n")
+		f.Add([]byte(offer), []byte(answer))
+	}
+	f.Add([]byte("v=0\nm=audio 1 RTP/AVP 0\nc=IN IP4 0.0.0.0\na=inactive"), []byte("v=0\r\nm=audio 65535 RTP/AVP 0\r\na=rtcp:0"))
+}
+
+// FuzzExchange runs an offer/answer exchange, and a re-offer the other way,
+// with anything in place of what the peers say.
+func FuzzExchange(f *testing.F) {
+	addSeeds(f)
+	e := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	f.Cleanup(e.Close)
+	f.Fuzz(func(t *testing.T, first, second []byte) {
+		a, b := paperLeg(e, 10000, true), paperLeg(e, 10010, len(first)%2 == 0)
+		if err := a.SetRemote(first); err != nil {
+			if !errors.Is(err, ErrNotAcceptable) {
+				t.Fatalf("unexpected error %v", err)
+			}
+			if a.HasRemote() {
+				t.Fatal("a refused description was kept")
+			}
+			return
+		}
+		check := func(body []byte, err error) {
+			t.Helper()
+			if err != nil {
+				if !errors.Is(err, ErrNotAcceptable) {
+					t.Fatalf("unexpected error %v", err)
+				}
+				return
+			}
+			checkOurs(t, body)
+		}
+		check(b.Offer(a))
+		if err := b.SetRemote(second); err == nil {
+			body, err := a.Answer(b)
+			check(body, err)
+			if got, want := strings.Count(string(body), "\nm="), len(a.remote.media); err == nil && got != want {
+				t.Fatalf("answer has %d m= lines, the offer %d", got, want)
+			}
+			check(a.Offer(b))
+			a.Rollback()
+			if a.SetRemote(second) == nil {
+				check(a.Answer(nil))
+				check(a.Answer(b))
+			}
+			a.Rollback()
+		}
+		check(a.Offer(nil))
+	})
+}
+
+// checkOurs holds for whatever a peer said.
+func checkOurs(t *testing.T, body []byte) {
+	t.Helper()
+	if len(body) > 2*maxDescription {
+		t.Fatalf("%d bytes", len(body))
+	}
+	d, err := parseDescription(body)
+	if err != nil || d.stream(audio) == nil || d.stream(audio).connection != netip.MustParseAddr("192.0.2.250") {
+		t.Fatalf("our own description is refused: %v\n%s", err, body)
+	}
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(body), "\r\n"), "\r\n") {
+		if len(line) < 3 || line[1] != '=' || !printable(line) {
+			t.Fatalf("line %q in\n%s", line, body)
+		}
+		if strings.HasPrefix(line, "a=crypto") || strings.HasPrefix(line, "a=candidate") || strings.HasPrefix(line, "a=fingerprint") {
+			t.Fatalf("transport is told to the other side:\n%s", body)
+		}
+	}
+	var other sdp.SessionDescription
+	if err := other.Unmarshal(body); err != nil && !strings.Contains(string(body), " 0 ") {
+		t.Fatalf("another parser refuses our description: %v\n%s", err, body)
+	}
+}
+
+// FuzzPacket feeds the relay path with anything.
+func FuzzPacket(f *testing.F) {
+	f.Add((&peer{}).packet(0), []byte{0x80, 201, 0, 1, 0, 0, 0, 0})
+	f.Add([]byte{0x90, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0xbe, 0xde, 0, 1, 1, 2, 3, 4}, []byte{0xb0})
+	from := netip.MustParseAddrPort("192.0.2.1:4000")
+	f.Fuzz(func(t *testing.T, rtp, rtcp []byte) {
+		s := &stream{}
+		s.describe(&mediaLine{connection: from.Addr(), port: from.Port(), payloads: ownPayloads(), direction: direction{true, true}}, from.Addr(), "")
+		s.receiveRTP(rtp, from)
+		s.receiveRTCP(rtcp, from)
+		s.receiveRTP(rtp, netip.MustParseAddrPort("192.0.2.2:4000"))
+		if s.rtp.source.IsValid() && s.rtp.source != from {
+			t.Fatalf("latched to %s", s.rtp.source)
+		}
+	})
+}
