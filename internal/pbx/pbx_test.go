@@ -50,8 +50,8 @@ func connect(t *testing.T, a, b *siptest.Phone, number string) (out, in *siptest
 
 type record struct {
 	Caller, Callee struct{ Number string }
-	Reason         string
-	StatusCode     int `json:"status_code"`
+	Reason         string `json:"end_reason"`
+	StatusCode     int    `json:"status_code"`
 }
 
 // records waits for n call records, newest first.

@@ -209,6 +209,25 @@ func (b *Baresip) Wait(ctx context.Context, types ...string) (Event, error) {
 	}
 }
 
+// Registered waits until the account is registered. The event may have passed
+// before the control port could be reached, so the program is asked.
+func (b *Baresip) Registered(ctx context.Context) error {
+	for {
+		text, err := b.Do("reginfo", "")
+		if err != nil {
+			return err
+		}
+		if strings.Contains(text, "OK") {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for baresip's registration: %w; it says %s; its log:\n%s", ctx.Err(), text, b.Log())
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
 // Heard lists the recordings of what came in, oldest first. They are whole
 // after the call or after Close.
 func (b *Baresip) Heard() ([]string, error) {

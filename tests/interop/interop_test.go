@@ -56,7 +56,7 @@ func (b *bench) baresip(t *testing.T, number string, slot, tone int, more string
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	if _, err := p.Wait(ctx, "REGISTER_OK"); err != nil {
+	if err := p.Registered(ctx); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -65,9 +65,9 @@ func (b *bench) baresip(t *testing.T, number string, slot, tone int, more string
 type record struct {
 	Caller   party  `json:"caller"`
 	Callee   party  `json:"callee"`
-	Reason   string `json:"reason"`
+	Reason   string `json:"end_reason"`
 	Status   int    `json:"status_code"`
-	Answered string `json:"answered"`
+	Answered string `json:"answered_at"`
 }
 
 type party struct {

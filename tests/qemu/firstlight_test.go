@@ -128,8 +128,8 @@ func checkRecords(t *testing.T, vm *VM) {
 	var list struct {
 		Items []struct {
 			Caller, Callee struct{ Number string }
-			Reason         string
-			StatusCode     int `json:"status_code"`
+			Reason         string `json:"end_reason"`
+			StatusCode     int    `json:"status_code"`
 		}
 	}
 	for deadline := time.Now().Add(15 * time.Second); len(list.Items) < 2 && time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
@@ -163,7 +163,7 @@ func (vm *VM) baresip(t *testing.T, number, addr string, slot, tone int, more st
 	t.Cleanup(p.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if _, err := p.Wait(ctx, "REGISTER_OK"); err != nil {
+	if err := p.Registered(ctx); err != nil {
 		t.Fatal(err)
 	}
 	return p
