@@ -34,6 +34,7 @@ const (
 	recent     = 4  // lines kept at the foot of a display
 	pause      = 300 * time.Millisecond
 	logWidth   = 79
+	stale      = time.Minute // after which a log may be told the same again
 )
 
 // Console draws on terminals, each from a goroutine of its own: one that does
@@ -110,6 +111,7 @@ type writer struct {
 	drawn   bool
 	foot    []string
 	machine string
+	printed map[string]time.Time // what a log was told, and when
 }
 
 func (w *writer) poke() {
@@ -151,24 +153,44 @@ func (w *writer) draw() {
 	w.shown, w.drawn = next, true
 }
 
-// drawLog appends what is new. Terminals want CR LF; recorders take it too.
+// drawLog appends what is new. The terminal makes CR LF of each LF.
 func (w *writer) drawLog(next Screen, lines []string) {
 	var b strings.Builder
 	for _, l := range lines {
-		b.WriteString(l + "\r\n")
+		b.WriteString(l + "\n")
 	}
-	if !w.drawn && next.Product != "" || w.drawn && !next.equal(w.shown, Status.sameButCounts) {
-		b.WriteString("\r\n")
-		for _, l := range Render(next, logWidth) {
-			b.WriteString(l + "\r\n")
+	if !w.drawn || !next.equal(w.shown, Status.sameButCounts) {
+		s := next.forLog()
+		text := strings.Join(Render(s, logWidth), "\n")
+		s.Status.Registered, s.Status.Calls = 0, 0
+		if next.Product != "" && w.fresh(strings.Join(Render(s, logWidth), "\n")) {
+			b.WriteString("\n" + text + "\n\n")
 		}
-		b.WriteString("\r\n")
 	}
 	if m := next.Status.Machine(); m != "" && m != w.machine {
-		b.WriteString(m + "\r\n")
+		b.WriteString(m + "\n")
 		w.machine = m
 	}
 	w.write(b.String())
+}
+
+// fresh reports whether a text was not printed lately: a service that fails
+// again and again makes the screen go to and fro.
+func (w *writer) fresh(text string) bool {
+	now := time.Now()
+	for t, at := range w.printed {
+		if now.Sub(at) > stale {
+			delete(w.printed, t)
+		}
+	}
+	if _, ok := w.printed[text]; ok {
+		return false
+	}
+	if w.printed == nil || len(w.printed) > 16 {
+		w.printed = make(map[string]time.Time)
+	}
+	w.printed[text] = now
+	return true
 }
 
 // drawDisplay draws all of the screen from its corner, without clearing first,

@@ -244,7 +244,7 @@ func TestDrawsOnlyChanges(t *testing.T) {
 		s.Status = Status{State: Running, URLs: []string{"https://a/"}, Fingerprint: "f", Extensions: 2}
 		c.Show(s)
 		settle()
-		if got := log.take(); strings.Count(got, "ringfence: running url=https://a/ fingerprint=f extensions=2\r\n") != 1 {
+		if got := log.take(); strings.Count(got, "ringfence: running url=https://a/ fingerprint=f extensions=2\n") != 1 {
 			t.Errorf("log got %q", got)
 		}
 		display.take()
@@ -257,9 +257,20 @@ func TestDrawsOnlyChanges(t *testing.T) {
 		if got := display.take(); !strings.Contains(got, "calls 1") {
 			t.Errorf("display got %q", got)
 		}
+		busy := s
+		busy.Services = []string{"pbxd: waiting"}
+		c.Show(busy)
+		settle()
+		busy.Services = nil
+		c.Show(busy)
+		settle()
+		if got := log.take(); got != "" {
+			t.Errorf("log got %q for a restart", got)
+		}
+		display.take()
 		c.Line("pbxd: boo\x1b[2J")
 		settle()
-		if got := log.take(); got != "pbxd: boo [2J\r\n" {
+		if got := log.take(); got != "pbxd: boo [2J\n" {
 			t.Errorf("log got %q", got)
 		}
 		if got := display.take(); !strings.Contains(got, "pbxd: boo [2J") {
@@ -292,7 +303,7 @@ func TestStuckTerminalHoldsNobodyUp(t *testing.T) {
 			t.Errorf("the caller waited %s", took)
 		}
 		settle()
-		if got := good.take(); !strings.Contains(got, "line 0\r\n") || !strings.Contains(got, "more lines left out") || len(got) > 10000 {
+		if got := good.take(); !strings.Contains(got, "line 0\n") || !strings.Contains(got, "more lines left out") || len(got) > 10000 {
 			t.Errorf("%d bytes: %.200q", len(got), got)
 		}
 		c.Close(time.Second)

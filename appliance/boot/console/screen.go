@@ -31,6 +31,12 @@ func (s Screen) equal(o Screen, same func(Status, Status) bool) bool {
 		slices.Equal(s.Services, o.Services) && slices.Equal(s.Notices, o.Notices) && same(s.Status, o.Status)
 }
 
+// forLog leaves out what changes all the time: the lines before say it.
+func (s Screen) forLog() Screen {
+	s.Services = nil
+	return s
+}
+
 // fingerprintGroup is how many hexadecimal digits stand together.
 const fingerprintGroup = 4
 

@@ -1,0 +1,6 @@
+// Command pbxd stands in for the service of that name.
+package main
+
+import "ringfence/appliance/boot/testdata/fake"
+
+func main() { fake.Main("pbxd") }
