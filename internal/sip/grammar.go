@@ -2,7 +2,6 @@ package sip
 
 import (
 	"errors"
-	"net/netip"
 	"strconv"
 	"strings"
 
@@ -254,78 +253,6 @@ func displayTokens(s string) bool {
 	return true
 }
 
-// ParseURI reads a URI and checks what the library lets pass: scheme, host,
-// port range, and bytes that may not stand unescaped.
-func ParseURI(s string) (URI, error) {
-	var u URI
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c == 0x7f || c == '<' || c == '>' || c == '"' {
-			return u, errURI
-		}
-	}
-	if err := sipgo.ParseUri(s, &u); err != nil || u.Wildcard || u.HierarhicalSlashes {
-		return URI{}, errURI
-	}
-	return u, checkURI(&u)
-}
-
-func checkURI(u *URI) error {
-	if u.Scheme == "" || u.Scheme[0] < 'a' || u.Scheme[0] > 'z' {
-		return errURI
-	}
-	for i := range len(u.Scheme) {
-		c := u.Scheme[i]
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '+' && c != '-' && c != '.' {
-			return errURI
-		}
-	}
-	if !isSIP(u) {
-		return nil
-	}
-	if !validHost(u.Host) || u.Port < 0 || u.Port > 65535 {
-		return errURI
-	}
-	return nil
-}
-
-func isSIP(u *URI) bool { return u.Scheme == "sip" || u.Scheme == "sips" }
-
-// validHost accepts host names, IPv4 addresses and IPv6 references.
-func validHost(h string) bool {
-	if h == "" || len(h) > 255 {
-		return false
-	}
-	if h[0] == '[' {
-		_, ok := ParseHost(h)
-		return ok
-	}
-	for i := range len(h) {
-		c := h[i]
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '.', c == '_':
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-// ParseHost returns the address of a host part that is one, with or without
-// brackets. Three colons in a row, which RFC 3261's grammar gives before an
-// embedded IPv4 address, count as two (RFC 5118 section 4.10).
-func ParseHost(h string) (netip.Addr, bool) {
-	if h != "" && h[0] == '[' {
-		if h[len(h)-1] != ']' || strings.IndexByte(h, '%') >= 0 {
-			return netip.Addr{}, false
-		}
-		h = strings.Replace(h[1:len(h)-1], ":::", "::", 1)
-		a, err := netip.ParseAddr(h)
-		return a.Unmap(), err == nil && a.Is6()
-	}
-	a, err := netip.ParseAddr(h)
-	return a, err == nil
-}
-
 // parseVia reads one via-parm, with the blanks RFC 3261 allows around every
 // separator.
 func parseVia(s string) (Via, error) {
@@ -388,57 +315,3 @@ func parseCSeq(s string) (CSeq, error) {
 	}
 	return CSeq{Seq: uint32(seq), Method: method}, nil
 }
-
-// URIKey returns a text that is equal for URIs which RFC 3261 section 19.1.4
-// calls equal, as far as that can be said of each alone: scheme and host in
-// lower case, escapes of ordinary characters resolved, and the parameters that
-// always count. Unknown parameters and headers do not.
-func URIKey(u URI) string {
-	b := make([]byte, 0, 96)
-	b = append(append(b, u.Scheme...), ':')
-	if !isSIP(&u) {
-		return string(append(b, u.Raw()...))
-	}
-	if u.User != "" {
-		b = append(append(b, unescape(u.User)...), ':')
-		b = append(append(b, unescape(u.Password)...), '@')
-	}
-	b = append(b, strings.ToLower(u.Host)...)
-	if u.Port > 0 {
-		b = strconv.AppendInt(append(b, ':'), int64(u.Port), 10)
-	}
-	for _, name := range [...]string{"maddr", "method", "transport", "ttl", "user"} {
-		if v, ok := param(u.UriParams, name); ok {
-			b = append(append(append(b, ';'), name...), '=')
-			b = append(b, strings.ToLower(v)...)
-		}
-	}
-	return string(b)
-}
-
-func unescape(s string) string {
-	if strings.IndexByte(s, '%') < 0 {
-		return s
-	}
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) {
-			if v, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
-				b = append(b, byte(v))
-				i += 2
-				continue
-			}
-		}
-		b = append(b, s[i])
-	}
-	return string(b)
-}
-
-// Param looks up a parameter by its name in any case; quotes are removed.
-func (n NameAddr) Param(name string) (string, bool) {
-	v, ok := param(n.Params, name)
-	return unquote(v), ok
-}
-
-// AOR returns user and lower-case host of a SIP URI.
-func AOR(u URI) (user, domain string) { return unescape(u.User), strings.ToLower(u.Host) }

@@ -80,8 +80,18 @@ func parseBadStart(p *sipgo.Parser, raw []byte, f Flow) (parsed, error) {
 		return parsed{}, errNotSIP
 	}
 	r := &Request{Method: string(method)}
-	r.fill(msg.(*sipgo.Request).Headers(), nil, f)
-	return parsed{req: r, version: "SIP/2.0", fault: "Malformed Request-Line"}, nil
+	m := msg.(*sipgo.Request)
+	fault := r.fill(m.Headers(), m.Body(), f)
+	parts := strings.Split(string(line), " ")
+	if len(parts) != 3 {
+		return parsed{req: r, version: "SIP/2.0", fault: "Malformed Request-Line"}, nil
+	}
+	// The library refuses URIs of some schemes that are fine, only not ours.
+	var err error
+	if r.URI, err = ParseURI(parts[1]); err != nil {
+		fault = "Malformed Request-URI"
+	}
+	return parsed{req: r, version: parts[2], fault: fault}, nil
 }
 
 // fill takes headers over and reads the ones every message needs. It returns
