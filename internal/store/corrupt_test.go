@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +183,15 @@ func verdict(t *testing.T, dir, content, what string) (detected bool) {
 	return true
 }
 
+// flips is how many more flips each page gets; make drills sets it higher.
+func flips(t *testing.T) int {
+	n, err := strconv.Atoi(cmp.Or(os.Getenv("RINGFENCE_FLIPS"), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 func TestFlippedByteInEveryPage(t *testing.T) {
 	t.Parallel()
 	dir, content := fixture(t)
@@ -196,7 +207,10 @@ func TestFlippedByteInEveryPage(t *testing.T) {
 		offsets = append(offsets, i)
 	}
 	for at := 0; at < len(good); at += page {
-		offsets = append(offsets, at+rnd.IntN(8), at+8+rnd.IntN(100), at+rnd.IntN(page), at+page-1-rnd.IntN(200))
+		offsets = append(offsets, at+rnd.IntN(8), at+page-1-rnd.IntN(200))
+		for range flips(t) {
+			offsets = append(offsets, at+rnd.IntN(page))
+		}
 	}
 	detected := 0
 	for _, at := range offsets {

@@ -363,7 +363,8 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	s.stop()
 	s.done.Wait()
-	s.writing <- struct{}{} // the last writer has finished; no other may begin
+	s.writing <- struct{}{} // the last writer has finished; who waits finds it closed
+	defer func() { <-s.writing }()
 	return s.release()
 }
 
