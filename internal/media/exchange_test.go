@@ -151,8 +151,10 @@ func TestVersions(t *testing.T) {
 	must(t, err)
 	expect(hold, "2")
 	// b's peer answers 488: both sides stay as they were.
-	b.Rollback()
 	a.Rollback()
+	if a.SilentSince().IsZero() || b.SilentSince().IsZero() {
+		t.Error("after a refused hold nobody is expected to speak")
+	}
 	back, err := b.Offer(a)
 	must(t, err)
 	expect(back, "3")

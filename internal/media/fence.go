@@ -108,14 +108,15 @@ func (d *doorman) run(ctx context.Context) {
 	defer close(d.done)
 	timer := time.NewTimer(d.refresh)
 	defer timer.Stop()
+	bounded := context.WithoutCancel(ctx) // by FenceWait: the last requests are not cut short
 	for {
 		select {
 		case <-ctx.Done():
-			d.serve(context.WithoutCancel(ctx))
-			d.closeAll(context.WithoutCancel(ctx))
+			d.serve(bounded)
+			d.closeAll(bounded)
 			return
 		case <-d.wake:
-			d.serve(ctx)
+			d.serve(bounded)
 		case <-timer.C:
 			timer.Reset(d.renew(ctx))
 		}

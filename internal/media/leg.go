@@ -31,6 +31,7 @@ type Leg struct {
 	wishes   [kinds]direction
 	told     grants // by our last offer or answer
 	toldThen grants // by the one before an offer that is under way
+	asked    *Leg   // whose peer was offered what this leg's peer said last
 }
 
 // grant is what we told a peer about a stream.
@@ -97,7 +98,7 @@ func (l *Leg) take(d *description, sdp []byte) {
 	case l.exchange == stable:
 		l.exchange, l.before = answering, l.remote
 	}
-	l.remote, l.raw = d, bytes.Clone(sdp)
+	l.remote, l.raw, l.asked = d, bytes.Clone(sdp), nil
 	l.wishes = [kinds]direction{}
 	for k := range kinds {
 		m, told := d.stream(k), l.told[k]
@@ -123,10 +124,24 @@ func (l *Leg) apply() {
 
 // Rollback forgets the exchange under way, which failed: the session stays as
 // it was (RFC 3264 section 8). It undoes SetRemote of an offer that was not
-// answered, or Offer.
+// answered, together with the Offer to the other leg that was made of it, or
+// this leg's own Offer.
 func (l *Leg) Rollback() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	asked := l.asked
+	l.asked = nil
+	l.rollback()
+	l.mu.Unlock()
+	if asked != nil && asked != l {
+		asked.mu.Lock()
+		defer asked.mu.Unlock()
+		if asked.exchange == offered {
+			asked.rollback()
+		}
+	}
+}
+
+func (l *Leg) rollback() {
 	switch {
 	case l.closed:
 	case l.exchange == answering && l.before != nil:
@@ -161,10 +176,14 @@ func (l *Leg) HasRemote() bool {
 	return l.remote != nil
 }
 
-// described returns what the peer said last and what it wants.
-func (l *Leg) described() (*description, [kinds]direction) {
+// described returns what the peer said last and what it wants. to is the leg
+// whose peer is going to be offered that, or nil.
+func (l *Leg) described(to *Leg) (*description, [kinds]direction) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if to != nil {
+		l.asked = to
+	}
 	return l.remote, l.wishes
 }
 

@@ -10,7 +10,7 @@ func (l *Leg) Offer(from *Leg) ([]byte, error) {
 	if from == nil {
 		source[audio] = ownLine(ownPayloads(), direction{true, true})
 	} else {
-		remote, wishes := from.described()
+		remote, wishes := from.described(l)
 		if remote == nil {
 			return nil, fmt.Errorf("building offer: %w", ErrNoDescription)
 		}
@@ -82,7 +82,7 @@ func leaveOut(s slot) ourLine { return ourLine{slot: s} }
 func (l *Leg) Answer(from *Leg) ([]byte, error) {
 	var source *description
 	if from != nil {
-		if source, _ = from.described(); source == nil {
+		if source, _ = from.described(nil); source == nil {
 			return nil, fmt.Errorf("building answer: %w", ErrNoDescription)
 		}
 	}

@@ -164,6 +164,9 @@ func (s *stream) announce(g *grant) {
 		s.ours, s.granted = g.payloads, g.direction
 	}
 	s.table = newPayloadTable(s.theirs, s.ours)
+	if s.heard.IsZero() {
+		s.expecting = time.Time{} // 200 after 183: a peer speaks when it has answered
+	}
 	s.expect()
 }
 

@@ -1,0 +1,174 @@
+package media
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"ringfence/internal/ports"
+)
+
+func TestVideoIsRelayed(t *testing.T) {
+	t.Parallel()
+	e := testEngine(t, 23200, 23219, nil)
+	a, b := newPeer(t, loopback, 0xa), newPeer(t, loopback, 0xb)
+	av, bv := newPeer(t, loopback, 0xa5), newPeer(t, loopback, 0xb5)
+	both := func(p, v *peer) []byte {
+		return p.sdp(fmt.Sprintf("m=video %d RTP/AVPF 96\r\na=rtpmap:96 VP8/90000\r\na=rtcp-fb:96 nack pli", v.addr().Port()))
+	}
+	c := e.NewCall("video")
+	la, lb := newLeg(t, c, loopback), newLeg(t, c, loopback)
+	c.Bridge(la, lb) // before video exists
+	must(t, la.SetRemote(both(a, av)))
+	offer, err := lb.Offer(la)
+	must(t, err)
+	must(t, lb.SetRemote(both(b, bv)))
+	answer, err := la.Answer(lb)
+	must(t, err)
+	videoPort := func(body []byte) netip.AddrPort {
+		d, err := parseDescription(body)
+		must(t, err)
+		return d.stream(video).rtpAddr()
+	}
+	toA, toB := videoPort(answer), videoPort(offer)
+	send := func(p *peer, to netip.AddrPort) {
+		for range 5 {
+			_, err := p.rtp.WriteToUDPAddrPort(p.packet(96), to)
+			must(t, err)
+		}
+	}
+	send(av, toA)
+	send(bv, toB)
+	bv.report(toB) // picture loss and the like
+	a.send(la.RTP(), 5)
+	eventually(t, "pictures go both ways", func() bool { return bv.heard(0xa5) == 5 && av.heard(0xb5) == 5 && av.reports() == 1 })
+	eventually(t, "speech stays speech", func() bool { return b.heard(0xa) == 5 })
+	if len(bv.got) != 1 || len(b.got) != 1 || len(a.got) != 0 {
+		t.Errorf("streams are mixed up: %v %v %v", bv.got, b.got, a.got)
+	}
+	if q := la.Quality(); q.Packets != 5 || q.Codec != "PCMU" {
+		t.Errorf("quality of the audio: %+v", q)
+	}
+}
+
+// A peer may put its reports elsewhere (RFC 3605), at its own address only.
+func TestReportsGoWhereThePeerWants(t *testing.T) {
+	t.Parallel()
+	e := testEngine(t, 23220, 23239, nil)
+	a, b := newPeer(t, loopback, 0xa), newPeer(t, loopback, 0xb)
+	br := newBridge(t, e, a, b)
+	elsewhere := newPeer(t, loopback, 0xe)
+	port := elsewhere.rtcp.LocalAddr().(*net.UDPAddr).Port
+	must(t, br.a.SetRemote(a.sdp(fmt.Sprintf("a=rtcp:%d IN IP4 203.0.113.9", port))))
+	b.report(br.b.RTP())
+	eventually(t, "the report arrives", func() bool { return elsewhere.reports() == 1 })
+	if a.reports() != 0 {
+		t.Error("the report went to the old port")
+	}
+}
+
+func TestMarking(t *testing.T) {
+	t.Parallel()
+	e := testEngine(t, 23240, 23259, nil)
+	c := e.NewCall("dscp")
+	l := newLeg(t, c, loopback)
+	must(t, l.SetRemote(sdpAt(netip.MustParseAddrPort("127.0.0.9:9000"), "m=video 9002 RTP/AVP 34")))
+	other := newLeg(t, c, loopback)
+	_, err := other.Offer(l)
+	must(t, err)
+	for k, want := range map[kind]int{audio: 0xb8, video: 0x88} {
+		p := other.streams[k].Load().pair
+		for name, conn := range map[string]*net.UDPConn{"RTP": p.rtp, "RTCP": p.rtcp} {
+			raw, err := conn.SyscallConn()
+			must(t, err)
+			must(t, raw.Control(func(fd uintptr) {
+				got, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_IP, syscall.IP_TOS)
+				if err != nil || got != want {
+					t.Errorf("%s %s: traffic class %#x, want %#x: %v", k, name, got, want, err)
+				}
+			}))
+		}
+	}
+}
+
+func TestLossAndJitterAreMeasured(t *testing.T) {
+	t.Parallel()
+	e := testEngine(t, 23260, 23279, nil)
+	a, b := newPeer(t, loopback, 0xa), newPeer(t, loopback, 0xb)
+	br := newBridge(t, e, a, b)
+	a.send(br.a.RTP(), 10)
+	a.seq += 7
+	a.send(br.a.RTP(), 10)
+	eventually(t, "b hears a", func() bool { return b.heard(0xa) == 20 })
+	if q := br.a.Quality(); q.LostRTP != 7 || q.Packets != 20 || q.JitterMs <= 0 || q.JitterMs > 200 {
+		t.Errorf("%+v", q)
+	}
+	if q := br.b.Quality(); q.Packets != 0 || q.LostRTP != 0 || q.Codec != "" {
+		t.Errorf("silent leg: %+v", q)
+	}
+}
+
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	e := testEngine(t, 23280, 23299, nil)
+	a, b := newPeer(t, loopback, 0xa), newPeer(t, loopback, 0xb)
+	c := e.NewCall("silence")
+	la, lb := newLeg(t, c, loopback), newLeg(t, c, loopback)
+	must(t, la.SetRemote(a.sdp()))
+	_, err := lb.Offer(la)
+	must(t, err)
+	if !la.SilentSince().IsZero() || !lb.SilentSince().IsZero() {
+		t.Error("before the answer somebody is expected to speak")
+	}
+	must(t, lb.SetRemote(b.sdp()))
+	_, err = la.Answer(lb)
+	must(t, err)
+	early := la.SilentSince()
+	time.Sleep(20 * time.Millisecond)
+	_, err = la.Answer(lb) // 200 after 183
+	must(t, err)
+	answered := la.SilentSince()
+	if early.IsZero() || !answered.After(early) {
+		t.Errorf("silent since %s, after the answer since %s", early, answered)
+	}
+	a.send(la.RTP(), 1)
+	eventually(t, "a was heard", func() bool { return la.SilentSince().After(answered) })
+	heard := la.SilentSince()
+	a.report(la.RTP())
+	eventually(t, "reports are signs of life", func() bool { return la.SilentSince().After(heard) })
+	must(t, la.SetRemote(a.sdp("a=inactive")))
+	if !la.SilentSince().IsZero() {
+		t.Error("a holder is expected to speak")
+	}
+}
+
+// New ranges serve new calls; old calls keep their ports.
+func TestSetPools(t *testing.T) {
+	t.Parallel()
+	e := testEngine(t, 23300, 23303, nil)
+	c := e.NewCall("pools")
+	old := newLeg(t, c, loopback)
+	e.SetPools(map[ports.Side]ports.Service{ports.Core: {First: 23304, Last: 23307}})
+	if p := newLeg(t, c, loopback).RTP().Port(); p < 23304 {
+		t.Errorf("new leg at port %d", p)
+	}
+	if p := old.RTP().Port(); p > 23303 {
+		t.Errorf("old leg at port %d", p)
+	}
+	for _, l := range []*Leg{old} {
+		if err := l.SetRemote(sdpAt(l.RTP())); err == nil || !strings.Contains(err.Error(), "our own port") {
+			t.Errorf("a port of the old range is not known as ours: %v", err)
+		}
+	}
+	c.Close()
+	e.Close()
+	if n := e.NewCall("late"); n == nil {
+		t.Error("no call")
+	} else if _, err := n.NewLeg(t.Context(), LegParams{Side: ports.Core, Local: loopback}); err == nil {
+		t.Error("a leg after Close")
+	}
+}
