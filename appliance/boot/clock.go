@@ -2,9 +2,11 @@ package boot
 
 import (
 	"crypto/rand"
+	"fmt"
 	"os"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"ringfence/internal/version"
 )
@@ -37,9 +39,26 @@ func (p Paths) noteClock() error {
 	return os.Chtimes(p.Keeper(ClockFile), now, now)
 }
 
-func setClock(t time.Time) error {
-	tv := syscall.NsecToTimeval(t.UnixNano())
-	return syscall.Settimeofday(&tv)
+// SetClock sets the system's time, and the battery's clock where there is one.
+func SetClock(t time.Time) error {
+	tv := unix.NsecToTimeval(t.UnixNano())
+	if err := unix.Settimeofday(&tv); err != nil {
+		return fmt.Errorf("setting the time: %w", err)
+	}
+	f, err := os.OpenFile("/dev/rtc0", os.O_WRONLY, 0)
+	if err != nil {
+		return nil // many virtual machines have none
+	}
+	defer f.Close()
+	u := t.UTC()
+	rtc := unix.RTCTime{
+		Sec: int32(u.Second()), Min: int32(u.Minute()), Hour: int32(u.Hour()),
+		Mday: int32(u.Day()), Mon: int32(u.Month()) - 1, Year: int32(u.Year()) - 1900,
+	}
+	if err := unix.IoctlSetRTCTime(int(f.Fd()), &rtc); err != nil {
+		return fmt.Errorf("setting the hardware clock: %w", err)
+	}
+	return nil
 }
 
 const randomSeed = "random-seed"

@@ -108,6 +108,12 @@ func makeFolder(f folder, chown func(string, int, int) error) error {
 	return os.Chmod(f.path, f.mode)
 }
 
+// WriteFile replaces a file so that it is the old or the new one after a power
+// cut.
+func WriteFile(path string, data []byte, mode fs.FileMode) error {
+	return replaceFile(path, data, mode, -1, -1)
+}
+
 // replaceFile writes a file so that it is the old or the new one after a power
 // cut, with the given owner and mode from the beginning.
 func replaceFile(path string, data []byte, mode fs.FileMode, uid, gid int) error {

@@ -102,7 +102,7 @@ func (m *machine) prepare(ctx context.Context) {
 	check("Folders", makeFolders(m.paths.folders(), os.Lchown))
 	check("Log", m.journal.OpenFile(m.paths.Perm("log")))
 	check("Random seed", m.paths.stirRandom())
-	if moved, err := m.paths.fixClock(setClock); moved {
+	if moved, err := m.paths.fixClock(SetClock); moved {
 		m.logger.Warn("the clock was behind and was moved to the last known time", "err", err)
 	}
 	check("DNS settings", m.resolver())
