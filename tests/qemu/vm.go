@@ -77,6 +77,21 @@ func Disk(raw string) Option { return func(o *options) { o.raw = raw } }
 // UserData adds lines to the ringfence section of the seed.
 func UserData(lines string) Option { return func(o *options) { o.userData = lines } }
 
+// LogWrites keeps a log of every write and flush of the disk in a file, for
+// package powercut. It goes with Disk.
+func LogWrites(log string) Option {
+	return func(o *options) {
+		o.disk = func(raw string) []string {
+			return []string{
+				"-blockdev", "driver=file,node-name=base,filename=" + raw,
+				"-blockdev", "driver=file,node-name=log,filename=" + log,
+				"-blockdev", "driver=blklogwrites,node-name=logged,file=base,log=log,log-sector-size=512",
+				"-device", "virtio-blk-pci,drive=logged",
+			}
+		}
+	}
+}
+
 // Before runs when network and disk are ready and the guest is not started.
 func Before(fn func(*VM)) Option { return func(o *options) { o.before = fn } }
 
@@ -136,9 +151,9 @@ func (vm *VM) seed() error {
 // start starts QEMU; again after Kill or Reboot, on the same disk.
 func (vm *VM) start() error {
 	raw, accel := Image(vm.t)
-	disk := qemu.Disk{Path: vm.options.raw, Format: "raw", Bus: vm.options.bus}
-	if disk.Path == "" {
-		disk = qemu.Disk{Path: filepath.Join(vm.dir, "disk.qcow2"), Format: "qcow2", Bus: vm.options.bus}
+	disk := qemu.Disk{Path: vm.DiskPath(), Format: "raw", Bus: vm.options.bus}
+	if vm.options.raw == "" {
+		disk.Format = "qcow2"
 		if _, err := os.Stat(disk.Path); err != nil {
 			out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", "-b", raw, "-F", "raw", disk.Path).CombinedOutput()
 			if err != nil {
@@ -164,10 +179,29 @@ func (vm *VM) start() error {
 	return nil
 }
 
+// PowerOff presses the power button and waits until the guest is off.
+func (vm *VM) PowerOff() {
+	vm.t.Helper()
+	if _, err := vm.QMP("system_powerdown", nil); err != nil {
+		vm.t.Fatal(err)
+	}
+	select {
+	case <-vm.Ended():
+	case <-time.After(time.Minute):
+		vm.t.Fatal("the guest is on a minute after its power button was pressed")
+	}
+}
+
 // PowerCycle kills QEMU and boots the same disk again.
 func (vm *VM) PowerCycle() {
 	vm.t.Helper()
 	vm.Kill()
+	vm.PowerOn()
+}
+
+// PowerOn boots the disk again after Kill or PowerOff.
+func (vm *VM) PowerOn() {
+	vm.t.Helper()
 	if err := vm.start(); err != nil {
 		vm.t.Fatal(err)
 	}
@@ -195,18 +229,37 @@ func (vm *VM) WaitReady(mark int) {
 	portal, _ := ports.Lookup(ports.Table(), ports.Portal)
 	vm.URL = "https://" + net.JoinHostPort(guest4, portal.Ports())
 	if vm.API == nil {
-		vm.API = apiclient.New(vm.URL, vm.Fingerprint, vm.NS.DialContext)
+		vm.API = vm.Client()
 		vm.API.Token = vm.Token
 	}
 }
 
-// Setup walks the wizard through the API.
+// DiskPath is the file the guest writes to.
+func (vm *VM) DiskPath() string {
+	if vm.options.raw != "" {
+		return vm.options.raw
+	}
+	return filepath.Join(vm.dir, "disk.qcow2")
+}
+
+// Client is an API client without a session.
+func (vm *VM) Client() *apiclient.Client {
+	return apiclient.New(vm.URL, vm.Fingerprint, vm.NS.DialContext)
+}
+
+// Setup walks the wizard through the API with the default answers.
 func (vm *VM) Setup() {
+	vm.t.Helper()
+	vm.SetupAs(apiclient.DefaultSetup())
+}
+
+// SetupAs is Setup with answers of the test's own.
+func (vm *VM) SetupAs(answers apiclient.Setup) {
 	vm.t.Helper()
 	ctx, cancel := context.WithTimeout(vm.t.Context(), time.Minute)
 	defer cancel()
 	var err error
-	if vm.Extensions, err = vm.API.RunSetup(ctx, apiclient.DefaultSetup()); err != nil {
+	if vm.Extensions, err = vm.API.RunSetup(ctx, answers); err != nil {
 		vm.t.Fatal(err)
 	}
 	// The listeners open after the wizard's last step has answered.
