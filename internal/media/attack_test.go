@@ -246,6 +246,10 @@ func TestLatePacketsOfTheOldCallStayOut(t *testing.T) {
 	eventually(t, "b hears a", func() bool { return b.heard(0xa) == 1 })
 	br.call.Close()
 	a.send(old, 5)
+	time.Sleep(10 * time.Millisecond) // of the 50 ms that the port rests
+	if q := br.a.Quality(); q.Packets != 1 || q.Dropped != 0 {
+		t.Errorf("a resting port measures packets: %+v", q)
+	}
 	eventually(t, "ports have rested", func() bool { return e.Stats().Free[ports.Core] == 2 })
 	c, d := newPeer(t, loopback, 0xc), newPeer(t, loopback, 0xd)
 	again := newBridge(t, e, c, d)
