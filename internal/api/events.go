@@ -22,7 +22,7 @@ const (
 )
 
 func (s *Server) registerEvents() {
-	o := operation{id: "stream-events", method: http.MethodGet, path: "/events", tag: "live", summary: "What happens, as server-sent events; the first is the status. The stream ends when the session does, or when the reader is too slow: connect again and read the lists anew", access: admin, errors: []int{http.StatusTooManyRequests}}
+	o := operation{id: "stream-events", method: http.MethodGet, path: "/events", tag: "live", summary: "What happens, as server-sent events; the first is the status. The stream ends when the session does, or when the reader is too slow: connect again and read the lists anew", access: admin, stream: true, errors: []int{http.StatusTooManyRequests}}
 	s.declare(o)
 	op := o.document()
 	op.Middlewares = huma.Middlewares{s.boundStreams}
@@ -33,6 +33,30 @@ func (s *Server) registerEvents() {
 		"status":       Status{},
 	}, s.streamEvents)
 }
+
+// endless lifts the listener's time limits from an answer that never ends.
+func endless(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := http.NewResponseController(w)
+		_ = c.SetReadDeadline(time.Time{})
+		_ = c.SetWriteDeadline(time.Time{})
+		next.ServeHTTP(&steady{w, c}, r)
+	})
+}
+
+// steady takes a write's deadline back once the write is out: HTTP/2 resets a
+// stream whose deadline passes, though nothing is being written.
+type steady struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (s *steady) Flush() {
+	_ = s.control.Flush()
+	_ = s.control.SetWriteDeadline(time.Time{})
+}
+
+func (s *steady) SetWriteDeadline(t time.Time) error { return s.control.SetWriteDeadline(t) }
 
 // boundStreams keeps streams, which never end by themselves, to a number.
 func (s *Server) boundStreams(ctx huma.Context, next func(huma.Context)) {

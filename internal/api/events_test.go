@@ -16,9 +16,10 @@ import (
 
 // stream is an open event stream.
 type stream struct {
-	t     *testing.T
-	lines chan string
-	res   *http.Response
+	t        *testing.T
+	lines    chan string
+	res      *http.Response
+	patience time.Duration
 }
 
 func openStream(t *testing.T, srv *httptest.Server, c *client) *stream {
@@ -33,7 +34,7 @@ func openStream(t *testing.T, srv *httptest.Server, c *client) *stream {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = res.Body.Close() })
-	s := &stream{t: t, lines: make(chan string, 64), res: res}
+	s := &stream{t: t, lines: make(chan string, 64), res: res, patience: 5 * time.Second}
 	go func() {
 		defer close(s.lines)
 		in := bufio.NewScanner(res.Body)
@@ -65,7 +66,7 @@ func (s *stream) next(data any) string {
 				}
 				return name
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(s.patience):
 			s.t.Fatal("no event came")
 		}
 	}
@@ -209,3 +210,39 @@ func (s *stuck) Flush() {
 	}
 }
 func (s *stuck) SetWriteDeadline(time.Time) error { return nil }
+
+// Streams outlive the listener's time limits, on HTTP/1.1 and HTTP/2, also
+// when nothing happens for longer than a write may take.
+func TestEventStreamsOutliveTimeLimits(t *testing.T) {
+	t.Parallel()
+	for _, h2 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("h2=%v", h2), func(t *testing.T) {
+			t.Parallel()
+			b := newBox(t)
+			b.beat = 6 * time.Second // longer than one write may take
+			boss := b.setUp()
+			srv := httptest.NewUnstartedServer(b)
+			srv.EnableHTTP2 = h2
+			srv.Config.ReadTimeout, srv.Config.WriteTimeout = time.Second, time.Second
+			srv.StartTLS()
+			defer srv.Close()
+			s := openStream(t, srv, boss)
+			if (s.res.ProtoMajor == 2) != h2 {
+				t.Fatal(s.res.Proto)
+			}
+			s.patience = 10 * time.Second
+			for i := range 3 {
+				if got := s.next(nil); got != "status" {
+					t.Fatalf("event %d: %q", i, got)
+				}
+			}
+			b.Close()
+			for range 3 {
+				if s.next(nil) == "" {
+					return
+				}
+			}
+			t.Error("the stream outlives the server")
+		})
+	}
+}

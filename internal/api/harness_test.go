@@ -206,7 +206,10 @@ func (c *client) request(method, path string, in any) *http.Request {
 func (c *client) do(method, path string, in, out any) *answer {
 	c.b.t.Helper()
 	a := &answer{ResponseRecorder: httptest.NewRecorder()}
-	c.b.ServeHTTP(a, c.request(method, path, in))
+	// An event stream that a test opens by mistake must not hang it.
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	c.b.ServeHTTP(a, c.request(method, path, in).WithContext(ctx))
 	for _, k := range a.Result().Cookies() {
 		if k.Name == CookieName {
 			c.cookie = k.Value

@@ -35,6 +35,7 @@ type operation struct {
 	status           int   // of success; 0 is 200, or 204 without a body
 	errors           []int // besides those every route has
 	bodyLimit        int64 // 0 is maxBody
+	stream           bool  // answers without end
 	// fields say where a refused field stands in the request, if not at
 	// "body." and its name.
 	fields map[string]string
@@ -45,6 +46,7 @@ type operation struct {
 type router struct {
 	mux    *http.ServeMux
 	access map[string]access // by pattern, declared before the route is added
+	stream map[string]bool   // patterns that answer without end
 	added  []string          // patterns that really are served
 	gate   func(access, http.Handler) http.Handler
 	// problem writes the problems that concern no operation.
@@ -52,14 +54,18 @@ type router struct {
 }
 
 func newRouter(gate func(access, http.Handler) http.Handler, problem func(http.ResponseWriter, *http.Request, int, string)) *router {
-	return &router{mux: http.NewServeMux(), access: map[string]access{}, gate: gate, problem: problem}
+	return &router{mux: http.NewServeMux(), access: map[string]access{}, stream: map[string]bool{}, gate: gate, problem: problem}
 }
 
 // HandleFunc is how the library adds a route. A pattern whose access was not
 // declared stays denied.
 func (ro *router) HandleFunc(pattern string, f func(http.ResponseWriter, *http.Request)) {
 	ro.added = append(ro.added, pattern)
-	ro.mux.Handle(pattern, ro.gate(ro.access[pattern], http.HandlerFunc(f)))
+	var h http.Handler = http.HandlerFunc(f)
+	if ro.stream[pattern] {
+		h = endless(h)
+	}
+	ro.mux.Handle(pattern, ro.gate(ro.access[pattern], h))
 }
 
 // ServeHTTP answers unknown paths and methods as problems, everything else by
@@ -103,6 +109,7 @@ func (s *Server) declare(o operation) {
 		panic(fmt.Sprintf("route %s is declared twice", pattern))
 	}
 	s.routes.access[pattern] = o.access
+	s.routes.stream[pattern] = o.stream
 }
 
 // document is the operation as the OpenAPI document shows it.

@@ -210,3 +210,24 @@ func (b *box) fuzzOne(t *testing.T, c *client, method, path, in string) {
 		t.Fatalf("%s %s %q: %d %s", method, path, in, a.Code, a.Body)
 	}
 }
+
+// Whatever the query, lists answer 200 or a refusal.
+func FuzzQueries(f *testing.F) {
+	for _, s := range []string{"", "limit=1", "before=1.c1", "before=%00", "extension=101&extension=102", "sort=number&after=101", "limit=1;before=2", "=", "%zz", "before=9223372036854775808.x"} {
+		f.Add(s)
+	}
+	b := newBox(f)
+	boss := b.setUp()
+	f.Fuzz(func(t *testing.T, query string) {
+		b.t = t
+		for _, path := range []string{"/extensions", "/cdrs", "/audit"} {
+			r := boss.request("GET", path, nil)
+			r.URL.RawQuery = query
+			w := httptest.NewRecorder()
+			b.ServeHTTP(w, r)
+			if w.Code != http.StatusOK && (w.Code < 400 || w.Code > 499) {
+				t.Fatalf("%s?%q: %d %s", path, query, w.Code, w.Body)
+			}
+		}
+	})
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ringfence/internal/opsock"
+	"ringfence/internal/ports"
+)
+
+// fakePBX serves canned answers on a socket.
+func fakePBX(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := opsock.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := opsock.Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var out any
+		switch r.Method + " " + r.URL.Path {
+		case "GET " + opsock.PathStatus:
+			out = opsock.Status{Version: "1.2.3", Calls: 7, UptimeSeconds: 61, Applied: []opsock.Applied{{Subsystem: "sip", Rev: 4, Error: "port in use"}}}
+		case "GET " + opsock.PathPorts:
+			out = []opsock.Port{{ID: "sip-udp", Proto: "udp", Ports: "5060", State: "open", Packets: 9}}
+		case "GET " + opsock.PathSetupToken:
+			out = opsock.Token{Token: "old"}
+		case "POST " + opsock.PathSetupToken:
+			out = opsock.Token{Token: "new"}
+		case "POST " + opsock.PathResetAdmin:
+			var in opsock.ResetAdmin
+			_ = json.NewDecoder(r.Body).Decode(&in)
+			if in.Name == "nobody" {
+				w.WriteHeader(http.StatusConflict)
+				out = opsock.Error{Message: "no such administrator"}
+				break
+			}
+			out = opsock.NewPassword{Name: in.Name, Password: "pw"}
+		}
+		_ = json.NewEncoder(w).Encode(out)
+	}))
+	done := make(chan struct{})
+	go func() { defer close(done); _ = srv.Serve(ln) }()
+	t.Cleanup(func() { _ = srv.Close(); <-done })
+	return path
+}
+
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	socket := fakePBX(t)
+	for _, c := range []struct {
+		args  string
+		wants []string
+		fails string
+	}{
+		{"", []string{"Usage"}, ""},
+		{"help", []string{"reset-admin"}, ""},
+		{"status", []string{"1.2.3", "NOT ACTIVE", "setup-token", "1m1s", "port in use"}, ""},
+		{"ports", []string{"sip-udp", "5060/udp", "open", "9"}, ""},
+		{"ports -format json", []string{`"ports": "5060"`}, ""},
+		{"ports --format md", []string{ports.Markdown()}, ""},
+		{"ports -format xml", nil, "unknown format"},
+		{"setup-token", []string{"old\n"}, ""},
+		{"setup-token -new", []string{"new\n"}, ""},
+		{"reset-admin Boss", []string{"boss", "pw"}, ""},
+		{"reset-admin nobody", nil, "no such administrator"},
+		{"reset-admin a b", nil, "unexpected argument"},
+		{"version x", nil, "unexpected argument"},
+		{"version", []string{"dev"}, ""},
+		{"frobnicate", nil, "unknown command"},
+	} {
+		var out strings.Builder
+		err := run(t.Context(), append([]string{"-socket", socket}, strings.Fields(c.args)...), &out)
+		if (err != nil) != (c.fails != "") || err != nil && !strings.Contains(err.Error(), c.fails) {
+			t.Errorf("%s: %v", c.args, err)
+		}
+		for _, want := range c.wants {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s: %q is not in\n%s", c.args, want, out.String())
+			}
+		}
+	}
+	if err := run(t.Context(), []string{"-socket", socket + "x", "status"}, &strings.Builder{}); err == nil || !strings.Contains(err.Error(), "talking to pbxd") {
+		t.Errorf("%v", err)
+	}
+}
