@@ -56,7 +56,7 @@ export async function flows(browser) {
     await w.settle();
     await w.shot('flow-extension');
     await w.check();
-    await drawer.getByLabel('Name').fill('Machine shop');
+    await drawer.getByRole('textbox', { name: 'Name' }).fill('Machine shop');
     await drawer.getByRole('button', { name: 'Save' }).click();
     await page.getByText('Saved').waitFor();
     await drawer.getByRole('button', { name: 'New SIP password' }).click();
@@ -181,16 +181,16 @@ export async function flows(browser) {
     await page.getByLabel('Current password').fill('Wrong-Harbour7');
     await page.getByLabel('New password', { exact: true }).fill('Tr8!kpwz-new');
     await page.getByLabel('New password again').fill('Tr8!kpwz-new');
-    w.expected.push(/422/);
+    w.expected.push(/403/);
     await page.getByRole('button', { name: 'Change password' }).click();
-    await page.getByText('Is not the current password').waitFor();
+    await page.getByText('The current password is wrong').waitFor();
     await page.getByLabel('Current password').fill(admin.password);
     await page.getByRole('button', { name: 'Change password' }).click();
     await page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor();
   });
 
   await flow(browser, 'a server that fails says so, and what to do', async (w, { mock }) => {
-    w.expected.push(/500|ERR_INCOMPLETE/);
+    w.expected.push(/500|ERR_INCOMPLETE|Problem: The server failed/);
     mock.failWith = 500;
     await w.page.goto('/');
     await w.page.getByText('The server failed').first().waitFor({ timeout: 20_000 });

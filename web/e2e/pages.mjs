@@ -7,7 +7,7 @@ import { test } from './harness.mjs';
 /** @typedef {[name: string, path: string, then?: (page: import('playwright-core').Page) => Promise<void>]} Stop */
 
 /** @type {Stop[]} */
-const stops = [
+export const stops = [
   ['dashboard', '/'],
   ['extensions', '/extensions'],
   ['extension-new', '/extensions?create=true', (page) => page.getByRole('dialog').waitFor()],
@@ -32,10 +32,16 @@ export async function signIn(w, { user, password }) {
   w.expected.pop();
 }
 
-/** @param {Browser} browser @param {Server} server @param {string} tag */
-export async function everyPage(browser, server, tag) {
+/** @type {readonly (readonly [name: string, size: { width: number, height: number }])[]} */
+const everyDevice = [['desktop', desktop], ['phone', phone]];
+
+/**
+ * @param {Browser} browser @param {Server} server @param {string} tag
+ * @param {{ only?: readonly string[], devices?: typeof everyDevice }} [o] fewer pages, fewer devices
+ */
+export async function everyPage(browser, server, tag, { only, devices = everyDevice } = {}) {
   for (const scheme of /** @type {const} */ (['light', 'dark'])) {
-    for (const [device, size] of /** @type {const} */ ([['desktop', desktop], ['phone', phone]])) {
+    for (const [device, size] of devices) {
       const w = await Watched.open(browser, { url: server.url, scheme, size });
       const name = (/** @type {string} */ stop) => `${tag} ${stop} ${scheme} ${device}`;
       const finish = async (/** @type {string} */ stop) => {
@@ -54,6 +60,7 @@ export async function everyPage(browser, server, tag) {
         await w.check();
       });
       for (const [stop, path, then] of stops) {
+        if (only && !only.includes(stop)) continue;
         await test(name(stop), async () => {
           await w.goto(path);
           await then?.(w.page);

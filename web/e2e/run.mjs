@@ -7,7 +7,7 @@
 // RINGFENCE_SHOTS is where screenshots go, ONLY=text runs the tests named so.
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { launch } from './browser.mjs';
+import { desktop, launch, phone } from './browser.mjs';
 import { flows } from './flows.mjs';
 import { counts } from './harness.mjs';
 import { admin, startMock } from './mock/server.mjs';
@@ -41,9 +41,15 @@ try {
     const fresh = await startMock('fresh');
     await wizard(browser, fresh, 'mock');
     await fresh.close();
-    for (const scenario of /** @type {const} */ (['busy', 'empty', 'unfenced'])) {
+    /** @type {[scenario: import('./mock/server.mjs').Scenario, options?: Parameters<typeof everyPage>[3]][]} */
+    const rounds = [
+      ['busy'],
+      ['empty', { only: ['dashboard', 'extensions', 'registrations', 'calls', 'cdrs', 'audit'], devices: [['desktop', desktop]] }],
+      ['unfenced', { only: ['dashboard', 'ports'], devices: [['phone', phone]] }],
+    ];
+    for (const [scenario, options] of rounds) {
       const mock = await startMock(scenario);
-      await everyPage(browser, { url: mock.url, user: admin.name, password: admin.password }, scenario);
+      await everyPage(browser, { url: mock.url, user: admin.name, password: admin.password }, scenario, options);
       await mock.close();
     }
     await flows(browser);

@@ -1,5 +1,7 @@
 // What a small office looks like, relative to now and equal in every run.
 
+import { deflateSync } from 'node:zlib';
+
 /** @typedef {import('../../src/shared/schema.js').components['schemas']} S */
 
 /** A small generator with a seed, so that screenshots can be compared. */
@@ -109,8 +111,8 @@ export function ports() {
 /** @param {number} now @returns {S['AuditEntry'][]} */
 export function audit(now) {
   const actions = [
-    ['put_extension', 'extension 104'], ['create_extension', 'extension 112'], ['login', 'ada'], ['set_sip_password', 'extension 103'],
-    ['delete_extension', 'extension 199'], ['put_settings', 'settings'], ['create_user', 'ada'], ['create_tenant', 'Analytical Engines'],
+    ['extension.put', '104'], ['extension.create', '112'], ['session.login', 'ada'], ['extension.sip_password', '103'],
+    ['extension.delete', '199'], ['settings.put', ''], ['extension.sip_password_read', '101'], ['update', ''],
   ];
   return Array.from({ length: 60 }, (_, i) => {
     const [action = '', object = ''] = actions[i % actions.length] ?? [];
@@ -118,6 +120,54 @@ export function audit(now) {
   });
 }
 
-/** A QR-like picture: 29x29 modules in an uncompressed PNG would be long; this is one of 8x8. */
-export const qrPNG =
-  'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAIAQAAAADsdIMmAAAAFUlEQVR4nGP4f4DhPwPDfwaG/wwMABvkA/2rUz5zAAAAAElFTkSuQmCC';
+/** A picture that looks like a QR code of version 4; it says nothing. */
+export function qrPNG() {
+  const size = 33;
+  const quiet = 4;
+  const side = size + 2 * quiet;
+  const r = random(5);
+  const finder = (/** @type {number} */ x, /** @type {number} */ y) => {
+    for (const [fx, fy] of [[0, 0], [size - 7, 0], [0, size - 7]]) {
+      const dx = x - (fx ?? 0);
+      const dy = y - (fy ?? 0);
+      if (dx < -1 || dx > 7 || dy < -1 || dy > 7) continue;
+      const ring = Math.max(Math.abs(dx - 3), Math.abs(dy - 3));
+      return ring === 3 || ring < 2;
+    }
+    return undefined;
+  };
+  const rows = Buffer.alloc(side * (side + 1), 255);
+  for (let y = 0; y < side; y++) {
+    rows[y * (side + 1)] = 0;
+    for (let x = 0; x < side; x++) {
+      const inside = x >= quiet && y >= quiet && x < side - quiet && y < side - quiet;
+      if (inside && (finder(x - quiet, y - quiet) ?? r() < 0.5)) rows[y * (side + 1) + 1 + x] = 0;
+    }
+  }
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(side, 0);
+  header.writeUInt32BE(side, 4);
+  header[8] = 8;
+  const png = Buffer.concat([Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]), chunk('IHDR', header), chunk('IDAT', deflateSync(rows)), chunk('IEND', Buffer.alloc(0))]);
+  return `data:image/png;base64,${png.toString('base64')}`;
+}
+
+/** @param {string} type @param {Buffer} body */
+function chunk(type, body) {
+  const text = Buffer.concat([Buffer.from(type), body]);
+  const out = Buffer.alloc(text.length + 8);
+  out.writeUInt32BE(body.length, 0);
+  text.copy(out, 4);
+  out.writeUInt32BE(checksum(text), text.length + 4);
+  return out;
+}
+
+/** CRC-32 as PNG has it. @param {Buffer} bytes */
+function checksum(bytes) {
+  let c = 0xffffffff;
+  for (const b of bytes) {
+    c ^= b;
+    for (let k = 0; k < 8; k++) c = c & 1 ? (c >>> 1) ^ 0xedb88320 : c >>> 1;
+  }
+  return (c ^ 0xffffffff) >>> 0;
+}

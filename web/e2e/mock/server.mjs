@@ -196,7 +196,7 @@ class Mock {
   /** @param {Response} res @param {string} method @param {string} path @param {any} body */
   own(res, method, path, body) {
     if (path === '/session/password') {
-      if (body.current !== this.password) return problem(res, 422, 'validation failed', { 'body.current': 'is not the current password' });
+      if (body.current !== this.password) return problem(res, 403, 'the current password is wrong', { 'body.current': 'the current password is wrong' });
       this.password = body.new;
       this.mustChange = false;
       res.setHeader('Set-Cookie', this.startSession());
@@ -276,7 +276,7 @@ class Mock {
     if (tail === 'sip-password') return json(res, 200, this.account(number));
     if (tail === 'provisioning') {
       const path = randomBytes(16).toString('hex').slice(0, 26);
-      return json(res, 200, { url: `https://192.168.10.2:8887/provision/${method === 'POST' ? path : '3kq7wzv5mt2hd6xgr4nsy8pb1c'}/linphone.xml`, qr_png: data.qrPNG });
+      return json(res, 200, { url: `https://192.168.10.2:8887/provision/${method === 'POST' ? path : '3kq7wzv5mt2hd6xgr4nsy8pb1c'}/linphone.xml`, qr_png: data.qrPNG() });
     }
     if (method === 'DELETE') {
       this.extensions = this.extensions.filter((e) => e !== found);

@@ -63,6 +63,7 @@ export function Palette() {
       filter={(query, actions) => choose(query, actions as SpotlightActionGroupData[])}
       nothingFound={shell.jumpNothing}
       scrollable
+      attributes={{ content: { 'aria-label': shell.jump } }}
       maxHeight={420}
       searchProps={{ leftSection: <IconSearch size={18} />, placeholder: shell.jumpHint, 'aria-label': shell.jump }}
     />

@@ -1,5 +1,5 @@
 import { Button } from '@mantine/core';
-import { IconDownload, IconPrinter } from '@tabler/icons-react';
+import { IconDownload, IconPlus, IconPrinter } from '@tabler/icons-react';
 import type { ReactNode } from 'react';
 import type { SIPCredentials } from '../shared/api';
 import { csv, download } from '../shared/csv';
@@ -43,7 +43,15 @@ export function saveAccounts(accounts: readonly SIPCredentials[]): void {
   download('extensions.csv', 'text/csv', csv(heading, rows));
 }
 
-export function KeepButtons({ accounts, onKept, onPrint }: { accounts: readonly SIPCredentials[]; onKept: () => void; onPrint: () => void }) {
+interface KeepProps {
+  accounts: readonly SIPCredentials[];
+  onKept: () => void;
+  onPrint?: () => void;
+  onMore?: () => void;
+}
+
+/** Ways to keep the passwords, and to make more. */
+export function KeepButtons({ accounts, onKept, onPrint, onMore }: KeepProps) {
   return (
     <div className="no-print" style={{ display: 'flex', gap: 8, marginTop: 12 }}>
       <Button
@@ -57,9 +65,16 @@ export function KeepButtons({ accounts, onKept, onPrint }: { accounts: readonly 
       >
         {texts.csv}
       </Button>
-      <Button variant="default" size="xs" leftSection={<IconPrinter size={15} />} onClick={onPrint}>
-        {texts.print}
-      </Button>
+      {onPrint && (
+        <Button variant="default" size="xs" leftSection={<IconPrinter size={15} />} onClick={onPrint}>
+          {texts.print}
+        </Button>
+      )}
+      {onMore && (
+        <Button variant="default" size="xs" leftSection={<IconPlus size={15} />} onClick={onMore}>
+          {texts.createMore}
+        </Button>
+      )}
     </div>
   );
 }

@@ -60,7 +60,7 @@ export function Administrator({ setup, onNext, onBack }: StepProps) {
     setVisible(true);
   };
   return (
-    <form onSubmit={form.onSubmit((v) => save.mutate(v))}>
+    <form noValidate onSubmit={form.onSubmit((v) => save.mutate(v))}>
       <h1>{texts.adminTitle}</h1>
       <p className={css.lead}>{texts.adminText}</p>
       <Stack gap="md">
@@ -73,12 +73,12 @@ export function Administrator({ setup, onNext, onBack }: StepProps) {
         )}
         {problem && Object.keys(problem.fields).length === 0 && <ProblemNotice problem={problem} />}
         <div className={css.fields}>
-          <TextInput className={css.whole} label={texts.name} description={texts.nameHint} autoComplete="username" autoCapitalize="none" spellCheck={false} required withAsterisk={false} {...form.getInputProps('name')} />
+          <TextInput className={css.whole} label={texts.name} description={texts.nameHint} autoComplete="username" autoCapitalize="none" spellCheck={false} {...form.getInputProps('name')} />
           <TextInput label={texts.firstName} placeholder={texts.optional} autoComplete="given-name" {...form.getInputProps('first_name')} />
           <TextInput label={texts.lastName} placeholder={texts.optional} autoComplete="family-name" {...form.getInputProps('last_name')} />
           <TextInput className={css.whole} label={texts.email} placeholder={texts.optional} type="email" autoComplete="email" {...form.getInputProps('email')} />
-          <PasswordInput label={texts.password} autoComplete="new-password" required withAsterisk={false} visible={visible} onVisibilityChange={setVisible} aria-describedby="admin-password-rules" {...form.getInputProps('password')} />
-          <PasswordInput label={texts.repeat} autoComplete="new-password" required withAsterisk={false} visible={visible} onVisibilityChange={setVisible} {...form.getInputProps('repeat')} />
+          <PasswordInput label={texts.password} autoComplete="new-password" visible={visible} onVisibilityChange={setVisible} aria-describedby="admin-password-rules" {...form.getInputProps('password')} />
+          <PasswordInput label={texts.repeat} autoComplete="new-password" visible={visible} onVisibilityChange={setVisible} {...form.getInputProps('repeat')} />
         </div>
         <div style={{ display: 'flex', gap: 8 }}>
           <Button variant="default" size="xs" leftSection={<IconWand size={15} />} onClick={suggest}>

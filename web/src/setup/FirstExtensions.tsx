@@ -88,7 +88,6 @@ function Ask({ setup, onBack, onNext, onMade }: StepProps & { onMade: (fresh: re
             value={count}
             onChange={setCount}
             description={ready ? texts.countPreview(first, stepFrom(first, n - 1)) : ' '}
-            inputWrapperOrder={['label', 'input', 'description', 'error']}
           />
         ) : (
           <>
@@ -122,12 +121,13 @@ function Made(props: { accounts: readonly SIPCredentials[]; onNext: () => void; 
   return (
     <>
       <h1>{texts.extTitle}</h1>
+      <p className={css.lead}>{texts.madeText(props.accounts.length)}</p>
       <Notice tone="ok" title={texts.onceTitle}>
         {texts.onceText}
       </Notice>
       <Accounts accounts={props.accounts} />
-      <KeepButtons accounts={props.accounts} onKept={() => {}} onPrint={() => window.print()} />
-      <Buttons onBack={props.onMore} onNext={props.onNext} />
+      <KeepButtons accounts={props.accounts} onKept={() => {}} onMore={props.onMore} />
+      <Buttons onBack={props.onBack} onNext={props.onNext} />
     </>
   );
 }

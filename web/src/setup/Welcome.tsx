@@ -6,7 +6,6 @@ import type { StepProps } from './Wizard';
 import css from './Wizard.module.css';
 
 export function Welcome({ setup, onNext }: StepProps) {
-  const pairs = fingerprint(setup.fingerprint).split(':');
   return (
     <>
       <h1>{texts.welcomeTitle}</h1>
@@ -15,8 +14,8 @@ export function Welcome({ setup, onNext }: StepProps) {
         <h2>{texts.fingerprintTitle}</h2>
         <p>{texts.fingerprintText}</p>
         <div className={css.fingerprint} role="group" aria-label={texts.fingerprint} data-testid="fingerprint">
-          {pairs.map((pair, i) => (
-            <span key={i}>{pair}</span>
+          {fingerprint(setup.fingerprint).map((group, i) => (
+            <span key={i}>{group}</span>
           ))}
         </div>
       </div>

@@ -33,7 +33,7 @@ it.each([
   [512_000, '512 kB'],
 ])('shows %d bytes as %s', (n, want) => expect(bytes(n)).toBe(want));
 
-it('writes fingerprints in pairs whatever the source looked like', () => {
-  expect(fingerprint('ab12cd')).toBe('AB:12:CD');
-  expect(fingerprint('AB:12:cd')).toBe('AB:12:CD');
+it('writes fingerprints in groups of four whatever the source looked like', () => {
+  expect(fingerprint('ab12cdef')).toEqual(['AB12', 'CDEF']);
+  expect(fingerprint('AB:12:cd:ef')).toEqual(['AB12', 'CDEF']);
 });

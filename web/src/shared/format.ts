@@ -55,8 +55,8 @@ export function bytes(n: number): string {
   return `${value >= 100 || unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
-/** A SHA-256 fingerprint in hex as pairs joined by colons, upper case, as consoles and browsers show it. */
-export function fingerprint(hex: string): string {
+/** A fingerprint in upper-case groups of four digits, as the console shows it. */
+export function fingerprint(hex: string): string[] {
   const clean = hex.replace(/[^0-9a-fA-F]/g, '').toUpperCase();
-  return clean.match(/../g)?.join(':') ?? '';
+  return clean.match(/.{1,4}/g) ?? [];
 }

@@ -107,14 +107,20 @@ export class Live {
       name,
       setTimeout(() => {
         this.#pending.delete(name);
+        // Asking again would drop the older page that is just being fetched.
+        if (this.#pagesOn(key)) return this.#stale(key);
         void this.#queries.invalidateQueries({ queryKey: key });
       }, throttleMs),
     );
   }
 
+  #pagesOn(key: readonly string[]): boolean {
+    return this.#queries.isFetching({ queryKey: key, predicate: (q) => q.state.fetchMeta?.fetchMore !== undefined }) > 0;
+  }
+
   #startPolling(): void {
     this.#poll ??= setInterval(() => {
-      if (!document.hidden) pollKeys.forEach((key) => void this.#queries.invalidateQueries({ queryKey: key }));
+      if (!document.hidden) pollKeys.forEach((key) => this.#stale(key));
     }, pollMs);
   }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { acceptable, judge, type RuleID } from './password';
 
-const ada = ['ada', 'Ada', 'Lovelace', 'ada@lovelace.example', '101'];
+const ada = ['ada', 'Ada', 'Lovelace', 'countess@post.example', '101', 'byron.example'];
 
 describe('password rules', () => {
   const cases: [rule: RuleID, breaks: string, keeps: string][] = [
@@ -12,6 +12,7 @@ describe('password rules', () => {
     ['digit', 'Trumpet!', 'Trumpet8'],
     ['upper', 'trumpet8', 'Trumpet8'],
     ['upper', 'trumpet8', 'trumpet-8'],
+    ['upper', 'trumpetü8', 'trumpet~8'],
     ['sequence', 'Kq1234zp', 'Kq1235zp'],
     ['sequence', 'Kq7890zp', 'Kq7892zp'],
     ['sequence', 'Kq1098zp', 'Kq1092zp'],
@@ -24,6 +25,8 @@ describe('password rules', () => {
     ['account', 'x9!LoveLaceQ', 'x9!LoveMaceQ'],
     ['account', 'Kq101zp!', 'Kq107zp!'],
     ['account', 'Adamant8!', 'Amadent8!'],
+    ['account', 'xCountess9!', 'xExample9!q'],
+    ['account', 'byronKing7!', 'byrxnKing7!'],
   ];
   it.each(cases)('%s refuses %s and accepts %s', (rule, breaks, keeps) => {
     const verdict = (password: string) => judge(password, ada).find((v) => v.rule === rule)?.ok;

@@ -23,7 +23,7 @@ export function judge(password: string, account: readonly string[]): Verdict[] {
     { rule: 'length', ok: [...password].length >= minLength && [...password].length <= maxLength },
     { rule: 'letter', ok: /[A-Za-z]/.test(password) },
     { rule: 'digit', ok: /[0-9]/.test(password) },
-    { rule: 'upper', ok: /[A-Z]/.test(password) || /[^A-Za-z0-9]/.test(password) },
+    { rule: 'upper', ok: /[A-Z]/.test(password) || /[!-/:-@[-`{-~ ]/.test(password) },
     { rule: 'sequence', ok: password !== '' && !hasSequence(password) },
     { rule: 'repeat', ok: password !== '' && !hasRepeat(password) },
     { rule: 'account', ok: password !== '' && !hasAccountWord(password, account) },
@@ -65,7 +65,20 @@ function hasRepeat(password: string): boolean {
 
 function hasAccountWord(password: string, account: readonly string[]): boolean {
   const text = password.toLowerCase();
-  return account
-    .flatMap((entry) => entry.toLowerCase().split(/[^\p{L}\p{N}]+/u))
-    .some((word) => word.length >= tokenLength && text.includes(word));
+  return account.flatMap(words).some((word) => [...word].length >= tokenLength && text.includes(word));
+}
+
+/**
+ * What is looked for of one entry: the whole, each part, the parts run
+ * together. Of an e-mail address only what stands before the @ counts, of a
+ * domain everything but its last label.
+ */
+function words(entry: string): string[] {
+  let text = entry.trim().toLowerCase();
+  const at = text.indexOf('@');
+  const dot = text.lastIndexOf('.');
+  if (at >= 0 && at < text.length - 1) text = text.slice(0, at);
+  else if (dot > 0 && /^[a-z0-9.-]+$/.test(text)) text = text.slice(0, dot);
+  const parts = text.split(/[^\p{L}\p{N}\p{M}]+/u).filter(Boolean);
+  return [...parts, text, parts.join('')];
 }

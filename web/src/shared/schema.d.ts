@@ -79,7 +79,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What happens, as server-sent events; the first is the status */
+        /** What happens, as server-sent events; the first is the status. The stream ends when the session does, or when the reader is too slow: connect again and read the lists anew */
         get: operations["stream-events"];
         put?: never;
         post?: never;
@@ -1095,7 +1095,7 @@ export interface operations {
     "list-extensions": {
         parameters: {
             query?: {
-                /** @description next of the page before; empty for the first. */
+                /** @description next of the page before; empty for the first. By number only. */
                 after?: string;
                 limit?: number;
                 sort?: "number" | "display_name";
@@ -1294,7 +1294,10 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                /** @description Extension number. */
+                number: string;
+            };
             cookie?: never;
         };
         requestBody: {

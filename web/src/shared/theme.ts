@@ -1,11 +1,15 @@
 import {
+  Button,
   createTheme,
   Drawer,
+  InputWrapper,
   Modal,
+  Notification,
   Tooltip,
   type CSSVariablesResolver,
   type MantineColorsTuple,
 } from '@mantine/core';
+import { common } from '../texts/common';
 
 /** The one accent. Shade 7 carries white text at 7:1. */
 const iris: MantineColorsTuple = [
@@ -41,7 +45,10 @@ export const theme = createTheme({
   cursorType: 'pointer',
   focusRing: 'auto',
   components: {
+    Button: Button.extend({ defaultProps: { fw: 550 } }),
+    InputWrapper: InputWrapper.extend({ defaultProps: { inputWrapperOrder: ['label', 'input', 'description', 'error'] } }),
     Tooltip: Tooltip.extend({ defaultProps: { withArrow: true, openDelay: 250, events: { hover: true, focus: true, touch: true } } }),
+    Notification: Notification.extend({ defaultProps: { closeButtonProps: { 'aria-label': common.close } } }),
     Modal: Modal.extend({ defaultProps: { centered: true, overlayProps: { backgroundOpacity: 0.45 } } }),
     Drawer: Drawer.extend({ defaultProps: { position: 'right', overlayProps: { backgroundOpacity: 0.3 } } }),
   },
@@ -57,6 +64,7 @@ export const cssVariables: CSSVariablesResolver = () => ({
     '--mantine-color-placeholder': '#6a6f7d',
     '--mantine-color-anchor': '#4549b8',
     '--mantine-color-error': '#b42332',
+    '--mantine-color-default-border': '#cfd2da',
     '--rf-canvas': '#f6f6f8',
     '--rf-surface': '#ffffff',
     '--rf-raised': '#fafafb',

@@ -17,7 +17,6 @@ export const dashboard = {
   chartLabel: (calls: number, answered: number) => `Calls per hour over the last 24 hours: ${calls} calls, ${answered} answered`,
   chartAnswered: 'Answered',
   chartMissed: 'Not answered',
-  chartEmpty: 'Each finished call appears here within its hour.',
   box: 'This box',
   filter: 'Packet filter',
   filterActive: 'Active',

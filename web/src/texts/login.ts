@@ -3,6 +3,8 @@ export const login = {
   name: 'User name',
   password: 'Password',
   submit: 'Sign in',
+  nameMissing: 'Enter your user name',
+  passwordMissing: 'Enter your password',
   wrong: 'Name or password is wrong',
   wrongHint: 'Check both; capital letters count. After several wrong tries this address is blocked for a while.',
   blocked: 'Too many wrong tries',

@@ -61,6 +61,7 @@ export const setup = {
   lineOutside: (first: string, last: string) => `the number is not between ${first} and ${last}`,
   lineTwice: (n: string) => `${n} stands twice`,
   lineTooMany: (n: number) => `at most ${n} at once`,
+  madeText: (n: number) => (n === 1 ? '1 extension is ready for its phone.' : `${n} extensions are ready for their phones.`),
   create: 'Create extensions',
   createMore: 'Create more',
   existing: 'Extensions were created before this page was reloaded',

@@ -76,15 +76,13 @@ function Form({ taken, onMade, onCancel }: { taken: readonly Extension[] | undef
   const problem = create.error && asProblem(create.error);
   const placed = problem !== null && (problem.status === 409 || Object.keys(problem.fields).length > 0);
   return (
-    <form onSubmit={form.onSubmit((v) => create.mutate(v))}>
+    <form noValidate onSubmit={form.onSubmit((v) => create.mutate(v))}>
       <Stack gap="md">
         {problem && !placed && <ProblemNotice problem={problem} />}
         <TextInput
           label={texts.number}
           description={texts.numberHint(first, last)}
           inputMode="numeric"
-          required
-          withAsterisk={false}
           data-autofocus
           {...form.getInputProps('number')}
         />

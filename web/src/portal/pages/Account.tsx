@@ -60,6 +60,7 @@ function PasswordPanel({ session }: { session: Session }) {
   const form = useForm({
     initialValues: { current: '', next: '', repeat: '' },
     validate: {
+      current: (v) => (v === '' ? texts.currentMissing : null),
       next: (v) => (acceptable(v, words) ? null : ' '),
       repeat: (v, all) => (v === all.next ? null : texts.differs),
     },
@@ -82,15 +83,15 @@ function PasswordPanel({ session }: { session: Session }) {
   const placed = problem !== null && Object.keys(problem.fields).length > 0;
   return (
     <Panel title={texts.password}>
-      <form onSubmit={form.onSubmit((v) => change.mutate(v))}>
+      <form noValidate onSubmit={form.onSubmit((v) => change.mutate(v))}>
         <Stack gap="md">
           {problem && !placed && <ProblemNotice problem={problem} />}
           {/* Lets password keepers know whose password this is. */}
           <input type="text" name="username" autoComplete="username" value={session.user.name} readOnly hidden />
-          <PasswordInput label={texts.current} autoComplete="current-password" required withAsterisk={false} {...form.getInputProps('current')} />
-          <PasswordInput label={texts.next} autoComplete="new-password" required withAsterisk={false} aria-describedby="new-password-rules" {...form.getInputProps('next')} />
+          <PasswordInput label={texts.current} autoComplete="current-password" {...form.getInputProps('current')} />
+          <PasswordInput label={texts.next} autoComplete="new-password" aria-describedby="new-password-rules" {...form.getInputProps('next')} />
           <PasswordRules id="new-password-rules" password={form.values.next} account={words} />
-          <PasswordInput label={texts.repeat} autoComplete="new-password" required withAsterisk={false} {...form.getInputProps('repeat')} />
+          <PasswordInput label={texts.repeat} autoComplete="new-password" {...form.getInputProps('repeat')} />
           <div>
             <Button type="submit" loading={change.isPending}>
               {texts.submit}

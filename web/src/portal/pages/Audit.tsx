@@ -15,10 +15,10 @@ import css from './pages.module.css';
 const columns: readonly Column<AuditEntry>[] = [
   { id: 'time', header: texts.time, value: (a) => a.at, cell: (a) => <When at={a.at} /> },
   { id: 'actor', header: texts.actor, value: (a) => a.actor, cell: (a) => <span style={{ fontWeight: 550 }}>{a.actor}</span> },
-  { id: 'action', header: texts.action, value: (a) => a.action.replaceAll('_', ' ') },
+  { id: 'action', header: texts.action, value: (a) => texts.actions[a.action] ?? a.action.replace(/[._]/g, ' ') },
   { id: 'object', header: texts.object, value: (a) => a.object },
   { id: 'address', header: texts.address, value: (a) => a.address, cell: (a) => <span className="mono">{a.address || common.none}</span> },
-  { id: 'kind', header: texts.kind, value: (a) => a.kind, hidden: true },
+  { id: 'kind', header: texts.kind, value: (a) => texts.kinds[a.kind] ?? a.kind, hidden: true },
   { id: 'revision', header: texts.revision, end: true, value: (a) => a.rev },
 ];
 

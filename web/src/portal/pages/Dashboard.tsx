@@ -1,31 +1,31 @@
 import { Button } from '@mantine/core';
-import { IconDeviceLandlinePhone, IconPhoneCall, IconUsers } from '@tabler/icons-react';
+import { IconDeviceLandlinePhone, IconHistory, IconPhoneCall, IconUsers } from '@tabler/icons-react';
 import { useQuery, useSuspenseQuery } from '@tanstack/react-query';
 import { Link, useNavigate } from '@tanstack/react-router';
 import { useMemo, type ReactNode } from 'react';
-import type { CallRecord, Status } from '../../shared/api';
+import type { CallRecord, Extension, Registration, Status } from '../../shared/api';
 import { count, span } from '../../shared/format';
 import { asProblem } from '../../shared/problems';
 import { callsQuery, extensionsQuery, recentRecordsQuery, registrationsQuery, sessionQuery, statusQuery } from '../../shared/queries';
 import { useNow } from '../../shared/time';
-import { DataTable } from '../../shared/ui/DataTable';
+import { DataTable, type Column } from '../../shared/ui/DataTable';
 import { Empty } from '../../shared/ui/Empty';
 import { Facts } from '../../shared/ui/Facts';
 import { Notice } from '../../shared/ui/Notice';
 import { Page, Panel } from '../../shared/ui/Page';
 import { Bars } from '../../shared/ui/Plot';
 import { State } from '../../shared/ui/State';
-import { calls as callTexts } from '../../texts/calls';
+import { Ago } from '../../shared/ui/Ticking';
+import { records as recordTexts } from '../../texts/calls';
 import { dashboard as texts } from '../../texts/dashboard';
+import { registrations as registrationTexts } from '../../texts/extensions';
 import { callColumns, recordColumns } from '../columns';
 import { perHour, today } from '../statistics';
-import { registrationColumns } from './Registrations';
 import css from './pages.module.css';
 
 export function Dashboard() {
   const status = useQuery(statusQuery).data;
-  const records = useQuery(recentRecordsQuery);
-  const recent = records.data?.items;
+  const recent = useQuery(recentRecordsQuery).data?.items;
   return (
     <Page title={texts.title}>
       <Warnings status={status} />
@@ -34,29 +34,36 @@ export function Dashboard() {
         <div className={css.stack}>
           <LiveCalls />
           <Chart records={recent} />
+          <Recent />
         </div>
         <div className={css.stack}>
           <Box status={status} />
           <Phones />
         </div>
       </div>
-      <Panel title={texts.recent} action={<Link to="/cdrs">{texts.allRecords}</Link>} flush>
-        <DataTable
-          plain
-          name="recent-calls"
-          noun="records"
-          columns={recordColumns}
-          rows={recent?.slice(0, 8)}
-          rowKey={(r) => r.id}
-          problem={records.error && asProblem(records.error)}
-          empty={
-            <Empty icon={<IconPhoneCall size={22} />} title={callTexts.none}>
-              {texts.chartEmpty}
-            </Empty>
-          }
-        />
-      </Panel>
     </Page>
+  );
+}
+
+function Recent() {
+  const records = useQuery(recentRecordsQuery);
+  return (
+    <Panel title={texts.recent} action={<Link to="/cdrs">{texts.allRecords}</Link>} flush>
+      <DataTable
+        plain
+        name="recent-calls"
+        noun="records"
+        columns={recordColumns}
+        rows={records.data?.items.slice(0, 8)}
+        rowKey={(r) => r.id}
+        problem={records.error && asProblem(records.error)}
+        empty={
+          <Empty icon={<IconHistory size={22} />} title={recordTexts.none}>
+            {recordTexts.noneText}
+          </Empty>
+        }
+      />
+    </Panel>
   );
 }
 
@@ -197,12 +204,37 @@ function Box({ status }: { status: Status | undefined }) {
   );
 }
 
+/** Narrow: who and with what, below each other; since when. */
+function phoneColumns(extensions: readonly Extension[]): Column<Registration>[] {
+  const names = new Map(extensions.map((e) => [e.number, e.display_name]));
+  return [
+    {
+      id: 'number',
+      header: registrationTexts.phone,
+      grow: true,
+      value: (r) => r.number,
+      cell: (r) => (
+        <div className={css.two}>
+          <div>
+            <span className={css.partyNumber}>{r.number}</span> {names.get(r.number)}
+          </div>
+          <div className={css.partyName} title={r.user_agent}>
+            {r.user_agent || registrationTexts.unnamed}
+          </div>
+        </div>
+      ),
+    },
+    { id: 'since', header: registrationTexts.since, end: true, value: (r) => r.registered_at, cell: (r) => <Ago at={r.registered_at} /> },
+  ];
+}
+
 function Phones() {
   const navigate = useNavigate();
   const query = useQuery(registrationsQuery);
   const extensions = useQuery(extensionsQuery).data?.items;
   const first = extensions?.find((e) => e.registrations === 0);
-  const columns = useMemo(() => registrationColumns(extensions ?? []).filter((c) => ['number', 'phone'].includes(c.id)), [extensions]);
+  const newest = useMemo(() => query.data?.items.toSorted((a, b) => b.registered_at.localeCompare(a.registered_at)), [query.data]);
+  const columns = useMemo(() => phoneColumns(extensions ?? []), [extensions]);
   return (
     <Panel title={texts.phones} action={<Link to="/registrations">{texts.allRegistrations}</Link>} flush>
       <DataTable
@@ -210,7 +242,7 @@ function Phones() {
         name="phones"
         noun="registrations"
         columns={columns}
-        rows={query.data?.items.slice(0, 7)}
+        rows={newest?.slice(0, 10)}
         rowKey={(r) => `${r.number} ${r.contact}`}
         problem={query.error && asProblem(query.error)}
         empty={

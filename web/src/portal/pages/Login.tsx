@@ -16,7 +16,11 @@ export function Login() {
   const queries = useQueryClient();
   const navigate = useNavigate();
   const { next, reason } = useSearch({ from: '/login' });
-  const form = useForm({ mode: 'uncontrolled', initialValues: { name: '', password: '' } });
+  const form = useForm({
+    mode: 'uncontrolled',
+    initialValues: { name: '', password: '' },
+    validate: { name: (v) => (v.trim() === '' ? texts.nameMissing : null), password: (v) => (v === '' ? texts.passwordMissing : null) },
+  });
   const login = useMutation({
     mutationFn: (body: { name: string; password: string }) =>
       take(client.POST('/api/v1/login', { body: { ...body, name: body.name.trim().toLowerCase() } })),
@@ -35,12 +39,12 @@ export function Login() {
     <main className={css.page}>
       <div className={css.box}>
         <Brand size={32} />
-        <form className={css.card} onSubmit={form.onSubmit((values) => login.mutate(values))}>
+        <form noValidate className={css.card} onSubmit={form.onSubmit((values) => login.mutate(values))}>
           <h1>{texts.title}</h1>
           <Stack gap="md">
             {login.isError ? <Refused thrown={login.error} /> : reason === 'expired' && <Notice tone="info" title={texts.signedOut} />}
-            <TextInput label={texts.name} name="username" autoComplete="username" autoCapitalize="none" spellCheck={false} required withAsterisk={false} autoFocus key={form.key('name')} {...form.getInputProps('name')} />
-            <PasswordInput label={texts.password} name="password" autoComplete="current-password" required withAsterisk={false} key={form.key('password')} {...form.getInputProps('password')} />
+            <TextInput label={texts.name} name="username" autoComplete="username" autoCapitalize="none" spellCheck={false} autoFocus key={form.key('name')} {...form.getInputProps('name')} />
+            <PasswordInput label={texts.password} name="password" autoComplete="current-password" key={form.key('password')} {...form.getInputProps('password')} />
             <Button type="submit" loading={login.isPending} fullWidth mt={4}>
               {texts.submit}
             </Button>

@@ -1,4 +1,4 @@
-import { ActionIcon, Button, Checkbox, CloseButton, Menu, Skeleton, TextInput, Tooltip } from '@mantine/core';
+import { ActionIcon, Button, CloseButton, Menu, Skeleton, TextInput, Tooltip } from '@mantine/core';
 import { useDebouncedValue, useLocalStorage } from '@mantine/hooks';
 import { IconArrowDown, IconArrowUp, IconColumns3, IconDownload, IconSearch } from '@tabler/icons-react';
 import {
@@ -327,15 +327,9 @@ function ColumnMenu<Row>(props: {
         {columns.slice(1).map((c) => {
           const on = visibility[c.id] !== false;
           return (
-            <Menu.Item
-              key={c.id}
-              role="menuitemcheckbox"
-              aria-checked={on}
-              leftSection={<Checkbox.Indicator checked={on} size="xs" aria-hidden />}
-              onClick={() => onChange({ ...visibility, [c.id]: !on })}
-            >
+            <Menu.CheckboxItem key={c.id} checked={on} onChange={(checked) => onChange({ ...visibility, [c.id]: checked })}>
               {c.header}
-            </Menu.Item>
+            </Menu.CheckboxItem>
           );
         })}
       </Menu.Dropdown>
