@@ -85,15 +85,15 @@ func (c *call) lookUp() (telephony.Extension, *sip.Reply, telephony.EndReason) {
 	return e, nil, ""
 }
 
-// phone is where one binding of the callee can be reached.
-type phone struct {
+// device is where one binding of the callee can be reached.
+type device struct {
 	flow   sip.Flow
 	target string
 }
 
 // phones lists the callee's bindings, without the very phone that calls.
-func (c *call) phones(callee telephony.Extension) []phone {
-	var out []phone
+func (c *call) phones(callee telephony.Extension) []device {
+	var out []device
 	for _, b := range c.s.c.Location.Bindings(callee.AOR(c.tenant.Domain)) {
 		f, err := c.s.c.Endpoint.Flow(b.Flow)
 		if err != nil || callee.Number == c.record.Caller.Number && f.Remote == c.caller.leg.Flow().Remote {
@@ -104,7 +104,7 @@ func (c *call) phones(callee telephony.Extension) []phone {
 			continue
 		}
 		u.Headers = nil // RFC 3261 section 19.1.5: not in a Request-URI
-		out = append(out, phone{f, u.String()})
+		out = append(out, device{f, u.String()})
 	}
 	return out
 }
@@ -144,7 +144,7 @@ func (c *call) refuseMedia(err error) {
 }
 
 // ring sends the INVITE to one phone.
-func (c *call) ring(callee telephony.Extension, p phone) error {
+func (c *call) ring(callee telephony.Extension, p device) error {
 	m, err := c.newLeg(p.flow)
 	if err != nil {
 		return err
