@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ringfence/firewall/nstest"
+	"ringfence/internal/ports"
 	"ringfence/internal/telephony"
 )
 
@@ -315,19 +316,20 @@ func TestSwapUnderTraffic(t *testing.T) {
 	b.Block = prefixes("198.51.100.0/24", "2001:db8::/32")
 	k := load(t, host, a)
 	must(t, k.change([]element{portElement(45000, 10*time.Minute, false)}))
-	allowed := []*sink{listenUDP(t, host, nstest.Host4, 5060), listenUDP(t, host, nstest.Host4, 45000)}
+	listenUDP(t, host, nstest.Host4, 5060)
+	listenUDP(t, host, nstest.Host4, 45000)
 	forbidden := []*sink{listenUDP(t, host, nstest.Host4, 7000), listenUDP(t, host, nstest.Host4, 45001)}
-	passed, leaked := make(chan int, 2), make(chan int, 2)
-	sum := func(s *sink, to chan<- int) {
-		n := 0
-		for _, c := range s.count() {
-			n += c
-		}
-		to <- n
-	}
-	for i := range allowed {
-		go sum(allowed[i], passed)
-		go sum(forbidden[i], leaked)
+	leaked := make(chan int, len(forbidden))
+	for _, s := range forbidden {
+		go func() {
+			n := 0
+			for buf := make([]byte, 64); ; n++ {
+				if _, _, err := s.ReadFromUDPAddrPort(buf); err != nil {
+					leaked <- n
+					return
+				}
+			}
+		}()
 	}
 	stop, sent := make(chan struct{}), make(chan int)
 	go func() {
@@ -363,11 +365,19 @@ func TestSwapUnderTraffic(t *testing.T) {
 	}
 	close(stop)
 	n := <-sent
-	if got := <-passed + <-passed; got != 2*n || n == 0 {
-		t.Errorf("%d swaps: %d of %d allowed datagrams arrived", swaps, got, 2*n)
+	// The rows count what they let through; a socket might lose some of it on a
+	// busy machine.
+	counters, err := k.counters()
+	must(t, err)
+	passed := counters[portCounter+string(ports.SIPUDP)].Packets + counters[portCounter+string(ports.RTPCore)].Packets
+	if passed != uint64(2*n) || n == 0 {
+		t.Errorf("%d swaps: %d of %d allowed datagrams passed", swaps, passed, 2*n)
 	}
-	if got := <-leaked + <-leaked; got != 0 {
-		t.Errorf("%d swaps: %d of %d forbidden datagrams arrived", swaps, got, 2*n)
+	for _, s := range forbidden {
+		_ = s.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		if got := <-leaked; got != 0 {
+			t.Errorf("%d swaps: %d of %d forbidden datagrams arrived", swaps, got, n)
+		}
 	}
 	t.Logf("%d swaps, %d allowed and %d forbidden datagrams", swaps, 2*n, 2*n)
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ringfence/firewall/nstest"
 	"ringfence/internal/ports"
 	"ringfence/internal/telephony"
@@ -153,7 +155,12 @@ func listenUDP(t testing.TB, n *nstest.NS, addr string, port uint16) *sink {
 	n.Do(func() { conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at)) })
 	must(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetReadBuffer(8 << 20)
+	raw, err := conn.SyscallConn()
+	must(t, err)
+	must(t, raw.Control(func(fd uintptr) { // beyond what net.core.rmem_max allows
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
+	}))
+	must(t, err)
 	return &sink{conn, at}
 }
 

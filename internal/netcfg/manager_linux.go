@@ -1,0 +1,165 @@
+package netcfg
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Options are what a Manager needs.
+type Options struct {
+	// ResolvConf is the file for name servers; empty writes none.
+	ResolvConf string
+	Sysctls    Sysctls
+	Logger     *slog.Logger
+}
+
+// Manager gives the host the network that its configuration asks for, and
+// keeps it: DHCP leases are renewed, interfaces that appear later are
+// configured too. It touches Ethernet interfaces that match only.
+type Manager struct {
+	o   Options
+	log *slog.Logger
+
+	running sync.WaitGroup // DHCP clients
+
+	mu     sync.Mutex // taken before a port's
+	closed bool
+	config Config
+	ports  map[int]*port // by interface index
+}
+
+// NewManager returns a manager that does nothing before Configure.
+func NewManager(o Options) *Manager {
+	return &Manager{o: o, log: o.Logger, ports: map[int]*port{}}
+}
+
+// Configure makes c the configuration. It returns when links are up and static
+// settings in place; leases follow. The error joins what did not work; the
+// rest is in effect all the same.
+func (m *Manager) Configure(c Config) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.config = c
+	return m.reconcile()
+}
+
+// Refresh looks for interfaces that came, went, or gained carrier. Call it
+// when Watch reports a change.
+func (m *Manager) Refresh() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.reconcile(); err != nil {
+		m.log.Error("configuring interfaces", "err", err)
+	}
+}
+
+// Close stops renewing leases. Links, addresses and routes stay.
+func (m *Manager) Close() error {
+	m.mu.Lock()
+	m.closed = true
+	for index, p := range m.ports {
+		p.stop()
+		delete(m.ports, index)
+	}
+	m.mu.Unlock()
+	m.running.Wait()
+	return nil
+}
+
+// States describes the interfaces, with their leases.
+func (m *Manager) States() ([]State, error) {
+	list, err := List()
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	ports := make(map[string]*port, len(m.ports))
+	for _, p := range m.ports {
+		ports[p.name] = p
+	}
+	m.mu.Unlock()
+	for i := range list {
+		if p := ports[list[i].Name]; p != nil {
+			p.describe(&list[i])
+		}
+	}
+	return list, nil
+}
+
+// reconcile brings the ports in line with configuration and hardware. The
+// caller holds mu.
+func (m *Manager) reconcile() error {
+	if m.closed {
+		return nil
+	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		return fmt.Errorf("listing interfaces: %w", err)
+	}
+	var failed []error
+	seen := map[int]bool{}
+	for _, l := range links {
+		a := l.Attrs()
+		entry, ok := m.config.find(a.Name, a.HardwareAddr.String())
+		if !ok || !isEthernet(l) {
+			continue
+		}
+		seen[a.Index] = true
+		p := m.ports[a.Index]
+		if p != nil && p.same(a.Name, m.config.Hostname, entry) {
+			p.noteCarrier(hasCarrier(l))
+			continue
+		}
+		if p != nil {
+			p.stop()
+		}
+		p = newPort(m, l, entry)
+		m.ports[a.Index] = p
+		if err := p.start(l); err != nil {
+			failed = append(failed, fmt.Errorf("interface %s: %w", a.Name, err))
+		}
+	}
+	for index, p := range m.ports {
+		if !seen[index] {
+			p.stop()
+			delete(m.ports, index)
+		}
+	}
+	m.writeResolvConf()
+	return errors.Join(failed...)
+}
+
+// resolversChanged is for ports whose lease changed.
+func (m *Manager) resolversChanged() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closed {
+		m.writeResolvConf()
+	}
+}
+
+func (m *Manager) writeResolvConf() {
+	if m.o.ResolvConf == "" {
+		return
+	}
+	indexes := make([]int, 0, len(m.ports))
+	for i := range m.ports {
+		indexes = append(indexes, i)
+	}
+	slices.Sort(indexes)
+	var list []resolver
+	for _, i := range indexes {
+		list = append(list, m.ports[i].resolver())
+	}
+	if err := writeResolv(m.o.ResolvConf, resolvConf(list)); err != nil {
+		m.log.Error("telling the resolver its servers", "err", err)
+	}
+}
