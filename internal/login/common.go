@@ -118,21 +118,30 @@ func isCommonWord(folded string) bool {
 	return false
 }
 
-// undressed are the readings of a password as a word.
+// undressed are the readings of a password as a word: what stands at either
+// end may be decoration (admin2026!) or letters (4dm1n, w3lc0m3).
 func undressed(folded string) []string {
 	notLetter := func(r rune) bool { return !isLetter(r) }
-	trimmed := strings.TrimFunc(folded, notLetter)
-	out := []string{lettersOnly(trimmed)}
-	for _, one := range [...]string{"l", "i"} {
-		plain := strings.NewReplacer("0", "o", "1", one, "3", "e", "4", "a", "5", "s", "7", "t", "8", "b", "9", "g",
-			"@", "a", "$", "s", "!", one, "|", "l", "+", "t").Replace
-		out = append(out, lettersOnly(plain(trimmed)))
-		// A figure at either end may be decoration or a letter: P455w0rd, 4dm1n.
-		head := strings.TrimLeftFunc(folded, notLetter)
-		tail := strings.TrimRightFunc(folded, notLetter)
-		out = append(out, lettersOnly(plain(head)), lettersOnly(plain(tail)), lettersOnly(plain(folded)))
+	sign := func(r rune) bool { return !isLetter(r) && !isDigit(r) }
+	never := func(rune) bool { return false }
+	var out []string
+	for _, head := range [...]func(rune) bool{never, sign, notLetter} {
+		for _, tail := range [...]func(rune) bool{never, sign, notLetter} {
+			core := strings.TrimRightFunc(strings.TrimLeftFunc(folded, head), tail)
+			out = append(out, lettersOnly(core))
+			for _, one := range [...]string{"l", "i"} {
+				out = append(out, lettersOnly(plain(core, one)))
+			}
+		}
 	}
 	return out
+}
+
+// plain turns figures and signs back into the letters they stand for; one is
+// what 1 and ! stand for.
+func plain(s, one string) string {
+	return strings.NewReplacer("0", "o", "1", one, "3", "e", "4", "a", "5", "s", "7", "t", "8", "b", "9", "g",
+		"@", "a", "$", "s", "!", one, "|", "l", "+", "t").Replace(s)
 }
 
 func lettersOnly(s string) string {

@@ -13,19 +13,29 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Cost of argon2id: 19 MiB, two passes, one lane; about 30 ms on the machines
-// aimed at.
 const (
-	argonMemory  = 19 * 1024 // KiB
-	argonTime    = 2
-	argonLanes   = 1
-	argonSalt    = 16
-	argonKey     = 32
-	maxHashing   = 4  // at once: 76 MiB
-	maxWaiting   = 64 // beyond those; more are told to come again
-	maxPassword  = 1024
-	maxCostScale = 16 // a stored hash may cost this much more than ours, no more
+	saltBytes   = 16
+	keyBytes    = 32
+	maxHashing  = 4  // at once: 76 MiB
+	maxWaiting  = 64 // beyond those; more are told to come again
+	maxPassword = 1024
 )
+
+// cost of argon2id.
+type cost struct {
+	memory, time uint32 // KiB, passes
+	lanes        uint8
+}
+
+// usualCost takes about 30 ms on the machines aimed at.
+func usualCost() cost { return cost{memory: 19 * 1024, time: 2, lanes: 1} }
+
+// bearable says whether a stored hash costs no more than we are ready to pay.
+func (c cost) bearable() bool {
+	const factor = 16
+	u := usualCost()
+	return c.memory >= 8 && c.memory <= u.memory*factor && c.time >= 1 && c.time <= u.time*factor && c.lanes >= 1 && c.lanes <= factor
+}
 
 // ErrBusy says that too many passwords are being checked already.
 var ErrBusy = errors.New("too many log-ins at once")
@@ -35,15 +45,16 @@ var ErrBusy = errors.New("too many log-ins at once")
 type hasher struct {
 	running chan struct{}
 	waiting chan struct{}
+	cost    cost
 	dummy   string // a hash nobody has the password of
 }
 
-func newHasher() *hasher {
-	h := &hasher{running: make(chan struct{}, maxHashing), waiting: make(chan struct{}, maxHashing+maxWaiting)}
-	salt, key := make([]byte, argonSalt), make([]byte, argonKey)
+func newHasher(c cost) *hasher {
+	h := &hasher{running: make(chan struct{}, maxHashing), waiting: make(chan struct{}, maxHashing+maxWaiting), cost: c}
+	salt, key := make([]byte, saltBytes), make([]byte, keyBytes)
 	rand.Read(salt)
 	rand.Read(key)
-	h.dummy = encode(salt, key)
+	h.dummy = encode(c, salt, key)
 	return h
 }
 
@@ -73,9 +84,9 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 		return "", fmt.Errorf("hashing a password: %w", err)
 	}
 	defer h.leave()
-	salt := make([]byte, argonSalt)
+	salt := make([]byte, saltBytes)
 	rand.Read(salt)
-	return encode(salt, argon2.IDKey(normal(password), salt, argonTime, argonMemory, argonLanes, argonKey)), nil
+	return encode(h.cost, salt, argon2.IDKey(normal(password), salt, h.cost.time, h.cost.memory, h.cost.lanes, keyBytes)), nil
 }
 
 // verify compares a password with an encoded hash. An empty hash costs the
@@ -101,15 +112,14 @@ func (h *hasher) verify(ctx context.Context, encoded, password string) (bool, er
 func normal(password string) []byte { return norm.NFC.Bytes([]byte(password)) }
 
 type argonHash struct {
-	memory, time uint32
-	lanes        uint8
-	salt, key    []byte
+	cost
+	salt, key []byte
 }
 
 // encode writes the usual text form of an argon2id hash.
-func encode(salt, key []byte) string {
+func encode(c cost, salt, key []byte) string {
 	b64 := base64.RawStdEncoding.EncodeToString
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonLanes, b64(salt), b64(key))
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, c.memory, c.time, c.lanes, b64(salt), b64(key))
 }
 
 var errHash = errors.New("stored hash is malformed")
@@ -123,10 +133,7 @@ func decode(encoded string) (p argonHash, err error) {
 	if _, err := fmt.Sscanf(parts[2], "v=%d", &version); err != nil || version != argon2.Version {
 		return p, errHash
 	}
-	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &p.memory, &p.time, &p.lanes); err != nil {
-		return p, errHash
-	}
-	if p.memory < 8 || p.memory > argonMemory*maxCostScale || p.time < 1 || p.time > argonTime*maxCostScale || p.lanes < 1 || p.lanes > maxCostScale {
+	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &p.memory, &p.time, &p.lanes); err != nil || !p.bearable() {
 		return p, errHash
 	}
 	salt, err1 := base64.RawStdEncoding.DecodeString(parts[4])

@@ -48,12 +48,16 @@ type failure struct {
 type lockouts struct {
 	mu     sync.Mutex
 	table  map[lockoutKey]*tally
-	flying map[lockoutKey]int  // attempts whose password is being checked
-	dirty  map[lockoutKey]bool // to be saved
+	size   map[store.LockoutKind]int // of the table, by kind
+	flying map[lockoutKey]int        // attempts whose password is being checked
+	dirty  map[lockoutKey]bool       // to be saved
 }
 
 func newLockouts(saved []store.Lockout) *lockouts {
-	l := &lockouts{table: make(map[lockoutKey]*tally, len(saved)), flying: make(map[lockoutKey]int), dirty: make(map[lockoutKey]bool)}
+	l := &lockouts{
+		table: make(map[lockoutKey]*tally, len(saved)), size: make(map[store.LockoutKind]int),
+		flying: make(map[lockoutKey]int), dirty: make(map[lockoutKey]bool),
+	}
 	for _, v := range saved {
 		t := &tally{count: v.Failures, last: v.Failed, until: v.Until}
 		if v.Kind == store.LockoutAddress {
@@ -63,6 +67,7 @@ func newLockouts(saved []store.Lockout) *lockouts {
 			}
 		}
 		l.table[lockoutKey{v.Kind, v.Subject}] = t
+		l.size[v.Kind]++
 	}
 	return l
 }
@@ -170,25 +175,20 @@ func (l *lockouts) entry(key lockoutKey, now time.Time) *tally {
 	if t := l.table[key]; t != nil {
 		return t
 	}
-	if l.full(key.kind) {
+	if l.size[key.kind] >= maxTracked {
 		l.evict(key.kind, now)
 	}
 	t := &tally{last: now}
 	l.table[key] = t
+	l.size[key.kind]++
 	return t
 }
 
-func (l *lockouts) full(kind store.LockoutKind) bool {
-	if len(l.table) < maxTracked {
-		return false
-	}
-	n := 0
-	for k := range l.table {
-		if k.kind == kind {
-			n++
-		}
-	}
-	return n >= maxTracked
+// remove forgets a tally; l.mu is held.
+func (l *lockouts) remove(key lockoutKey) {
+	delete(l.table, key)
+	l.size[key.kind]--
+	l.dirty[key] = true
 }
 
 // evict makes room for a tenth of the table, the least important first: what
@@ -210,8 +210,7 @@ func (l *lockouts) evict(kind store.LockoutKind, now time.Time) {
 		return cmp.Or(cmp.Compare(refusing(a), refusing(b)), l.table[a].last.Compare(l.table[b].last))
 	})
 	for _, k := range keys[:maxTracked/10] {
-		delete(l.table, k)
-		l.dirty[k] = true
+		l.remove(k)
 	}
 }
 
@@ -224,8 +223,7 @@ func (l *lockouts) succeeded(addr netip.Addr, name string) {
 	account, from := accountKey(name), addressKey(addr)
 	l.land(from, account)
 	if l.table[account] != nil {
-		delete(l.table, account)
-		l.dirty[account] = true
+		l.remove(account)
 	}
 	t := l.table[from]
 	if t == nil {
@@ -246,8 +244,7 @@ func (l *lockouts) forgive(now time.Time, key lockoutKey) bool {
 	if t == nil {
 		return false
 	}
-	delete(l.table, key)
-	l.dirty[key] = true
+	l.remove(key)
 	return now.Before(t.until)
 }
 
@@ -257,8 +254,7 @@ func (l *lockouts) prune(now time.Time, block time.Duration) {
 	defer l.mu.Unlock()
 	for k, t := range l.table {
 		if now.Sub(t.last) >= block && !now.Before(t.until) {
-			delete(l.table, k)
-			l.dirty[k] = true
+			l.remove(k)
 		}
 	}
 }

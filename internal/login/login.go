@@ -68,7 +68,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting log-in: %w", err)
 	}
-	s := &Service{store: c.Store, bus: c.Bus, log: c.Logger, hasher: newHasher(), locks: newLockouts(saved)}
+	s := &Service{store: c.Store, bus: c.Bus, log: c.Logger, hasher: newHasher(usualCost()), locks: newLockouts(saved)}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = cancel
 	s.done.Go(func() { s.housekeep(run) })

@@ -3,7 +3,6 @@ package login
 import (
 	"crypto/rand"
 	"fmt"
-	"math/big"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -223,20 +222,24 @@ func GeneratePassword(n int) string {
 	p := DefaultPolicy()
 	p.Max = max(p.Max, n)
 	for {
-		b := make([]byte, n)
-		for i := range b {
-			b[i] = generated[randomBelow(len(generated))]
-		}
-		if s := string(b); CheckPassword(p, s, nil) == nil {
+		if s := randomText(n); CheckPassword(p, s, nil) == nil {
 			return s
 		}
 	}
 }
 
-func randomBelow(n int) int {
-	v, err := rand.Int(rand.Reader, big.NewInt(int64(n)))
-	if err != nil {
-		panic("login: no randomness: " + err.Error()) // crypto/rand never fails on supported systems
+// randomText draws n characters, each as likely as any other.
+func randomText(n int) string {
+	const even = 256 / len(generated) * len(generated) // bytes from here on would favour some
+	text := make([]byte, 0, n)
+	for len(text) < n {
+		b := make([]byte, n)
+		rand.Read(b)
+		for _, v := range b {
+			if int(v) < even && len(text) < n {
+				text = append(text, generated[int(v)%len(generated)])
+			}
+		}
 	}
-	return int(v.Int64())
+	return string(text)
 }
