@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	"ringfence/appliance"
 	"ringfence/appliance/qemu"
+	"ringfence/appliance/slot"
 	cloudinit "ringfence/cloud-init"
 )
 
@@ -163,11 +165,10 @@ func TestBoot(t *testing.T) {
 	})
 	m := g.start(t)
 	begin := m.Started
-	wait(t, m, `ringfence: running url=https://192.0.2.5:8887/ fingerprint=(abab)+ extensions=4\r\n`)
+	wait(t, m, `ringfence: running url=https://192.0.2.5:8887/ fingerprint=(abab)+ extensions=4\r?\n`)
 	t.Logf("running %.1f s after power-on", time.Since(begin).Seconds())
 	wait(t, m, `storage grown`)
 	wait(t, m, `seed-gone=true zombies=0`)
-	const capsFence = `CapEff=0000000000003400 `
 	for _, want := range []string{
 		`fenced: level=WARN fake uid=1002 gid=1000 Groups=1000 CapEff=0000000000003400 CapBnd=0000000000003400 NoNewPrivs=1`,
 		`sysd: level=WARN fake uid=0 gid=1000 Groups=1000 CapEff=000000000260002b CapBnd=000000000260002b NoNewPrivs=1`,
@@ -184,7 +185,7 @@ func TestBoot(t *testing.T) {
 			t.Errorf("the console does not say %q", want)
 		}
 	}
-	if root := wait(t, m, `grubenv root_a=(\S+)`)[1]; !strings.HasPrefix(root, "PARTUUID=") || strings.Contains(m.Console.String(), capsFence+"x") {
+	if root := wait(t, m, `grubenv root_a=(\S+)`)[1]; !strings.HasPrefix(root, "PARTUUID=") {
 		t.Errorf("root_a=%s", root)
 	}
 	powerDown(t, m)
@@ -196,7 +197,7 @@ func TestBoot(t *testing.T) {
 
 	g.words = ""
 	m = g.start(t)
-	wait(t, m, `ringfence: ready url=https://192.0.2.5:8887/setup token=abcdefghijklmnopqrstuvwxyz fingerprint=(abab)+\r\n`)
+	wait(t, m, `ringfence: ready url=https://192.0.2.5:8887/setup token=abcdefghijklmnopqrstuvwxyz fingerprint=(abab)+\r?\n`)
 	wait(t, m, `fake boots=2 err=<nil>`)
 	if mib := wait(t, m, `perm-mib=(\d+)`)[1]; mib < "1600" || len(mib) != 4 {
 		t.Errorf("/perm has %s MiB", mib)
@@ -225,5 +226,124 @@ func checkDisk(t *testing.T, path string) {
 	defer os.Remove(perm)
 	if out, err := exec.Command("e2fsck", "-f", "-n", perm).CombinedOutput(); err != nil {
 		t.Errorf("e2fsck: %v\n%s", err, out)
+	}
+}
+
+// TestSilentServiceOnTheCommittedSlot: nothing better to go back to, so the
+// machine stays up, says what is wrong, and goes on trying.
+func TestSilentServiceOnTheCommittedSlot(t *testing.T) {
+	r := needImage(t)
+	g := newGuest(t, r, 0)
+	g.words = "fake.pbxd=silent ringfence.health-timeout=10"
+	m := g.start(t)
+	wait(t, m, `boot is not healthy in time`)
+	mark := m.Console.Mark()
+	wait(t, m, `Not everything works\. What fails is started again and again\.`)
+	time.Sleep(15 * time.Second)
+	if text := m.Console.String()[mark:]; strings.Contains(text, "Restarting ...") || strings.Contains(text, "Linux version") {
+		t.Errorf("the machine restarted:\n%s", text)
+	}
+	powerDown(t, m)
+}
+
+// TestServiceThatEndsIsStartedAgain, whatever its status, and soon.
+func TestServiceThatEndsIsStartedAgain(t *testing.T) {
+	r := needImage(t)
+	g := newGuest(t, r, 0)
+	g.words = "fake.pbxd=ends"
+	m := g.start(t)
+	for range 3 {
+		wait(t, m, `msg="service ended, starting it again" service=pbxd exit="exit status 0"`)
+	}
+	wait(t, m, `pbxd: level=WARN fake boots=4 err=<nil>`)
+	m.Kill()
+}
+
+// TestRestartAndFactoryReset: sysd's signal restarts in order; a reset leaves
+// nothing of the services' data, and gives the machine a new identity.
+func TestRestartAndFactoryReset(t *testing.T) {
+	r := needImage(t)
+	g := newGuest(t, r, 0)
+	g.words = "fake.sysd=reset"
+	m := g.start(t)
+	first := wait(t, m, `msg="new machine" id=(\w{32})`)[1]
+	mark := m.Console.Mark()
+	waitAfter(t, m, mark, `ringfence: reboot`)
+	mark = m.Console.Mark()
+	waitAfter(t, m, mark, `msg="factory reset"`)
+	if second := waitAfter(t, m, mark, `msg="new machine" id=(\w{32})`)[1]; second == first {
+		t.Errorf("the identity %s outlived the reset", first)
+	}
+	waitAfter(t, m, mark, `pbxd: level=WARN fake boots=1 err=<nil>`)
+	m.Kill()
+}
+
+// TestTrialFallsBack goes through the boot loaders: a slot on trial whose
+// services are never ready is left for the committed one, which says so.
+func TestTrialFallsBack(t *testing.T) {
+	r := needImage(t)
+	const fakes = "ringfence/appliance/boot/testdata/"
+	silent, err := appliance.Build(t.Context(), appliance.Options{
+		Out: t.TempDir(), Init: "ringfence/cmd/init", Programs: []string{fakes + "pbxd", fakes + "fenced", fakes + "sysd"},
+		Version: "silent-2", Web: appliance.WebOptional,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fw := range []qemu.Firmware{qemu.BIOS, qemu.UEFI} {
+		t.Run(string(fw), func(t *testing.T) {
+			g := newGuest(t, r, 0)
+			g.kernel, g.fw = "", fw
+			firmware := slot.BIOS
+			if fw == qemu.UEFI {
+				firmware = slot.UEFI
+			}
+			// First a boot of its own, so that roots go by GUID and the
+			// partition table has been rewritten.
+			m := g.start(t)
+			wait(t, m, `slot committed`)
+			powerDown(t, m)
+			if err := appliance.WriteSlot(t.Context(), g.disk, appliance.SlotContent{
+				Name: slot.B, Root: silent.Root, Kernel: silent.Kernel, Version: silent.Version, Tries: slot.DefaultTries, Firmware: firmware,
+			}); err != nil {
+				t.Fatal(err)
+			}
+			m = g.start(t)
+			wait(t, m, `fake pbxd stays silent`)
+			begin := time.Now()
+			wait(t, m, `Going back to the other one`)
+			wait(t, m, `Version silent-2 in slot b did not start properly; slot a with version 0\.0\.1-test was started instead\.`)
+			t.Logf("back on the committed slot %.0f s after the silence began", time.Since(begin).Seconds())
+			wait(t, m, `boot is healthy, slot committed" slot=a`)
+			powerDown(t, m)
+			state, err := appliance.ReadState(t.Context(), g.disk, firmware)
+			if err != nil || state.Committed != slot.A || state.GivenUp(slot.A) != slot.B || !strings.HasPrefix(state.A.Root, "PARTUUID=") {
+				t.Errorf("state %+v, %v", state, err)
+			}
+		})
+	}
+}
+
+// TestFirstBootSurvivesPowerCuts pulls the plug at random moments of the first
+// boot on a larger disk; whatever is left must boot and complete.
+func TestFirstBootSurvivesPowerCuts(t *testing.T) {
+	r := needImage(t)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	for i := range 6 {
+		g := newGuest(t, r, 3<<30)
+		m := g.start(t)
+		// From the first line of init to the first line of a service.
+		wait(t, m, `init: level=INFO msg=starting`)
+		time.Sleep(time.Duration(rnd.IntN(1500)) * time.Millisecond)
+		m.Kill()
+		g.kernel = "" // and through the loader, which reads the table too
+		m = g.start(t)
+		wait(t, m, `slot committed`)
+		wait(t, m, `grubenv root_a=PARTUUID=`)
+		powerDown(t, m)
+		checkDisk(t, g.disk)
+		t.Logf("cut %d survived", i)
 	}
 }

@@ -5,6 +5,7 @@
 //	fake.NAME=ends      ends with status 0 after a second
 //	fake.NAME=hangs     is ready, then never pings
 //	fake.sysd=reboot    restarts the machine once it is ready
+//	fake.sysd=reset     asks for a factory reset first
 package fake
 
 import (
@@ -18,6 +19,8 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
+
+	"ringfence/internal/version"
 )
 
 // Run is the life of the service called name.
@@ -67,7 +70,10 @@ func behave(name string) {
 			mode = v
 		}
 	}
-	if mode == "silent" {
+	// Through a boot loader the command line is fixed: the version says it.
+	if mode == "silent" || name == "pbxd" && strings.HasPrefix(version.String(), "silent") {
+		say := fmt.Sprintf("level=WARN fake %s stays silent", name)
+		fmt.Println(say)
 		time.Sleep(time.Hour)
 	}
 	if mode == "ends" {
@@ -82,8 +88,11 @@ func behave(name string) {
 		}
 		_, _ = daemon.SdNotify(false, console)
 	}
-	if mode == "reboot" {
-		time.Sleep(5 * time.Second)
+	if mode == "reboot" || mode == "reset" {
+		time.Sleep(3 * time.Second)
+		if mode == "reset" {
+			_ = os.WriteFile("/perm/sysd/factory-reset", nil, 0o600)
+		}
 		_ = unix.Kill(1, unix.Signal(39))
 	}
 	stop := make(chan os.Signal, 1)
