@@ -27,6 +27,7 @@ type Process struct {
 	Dir   string // data folder
 	cmd   *exec.Cmd
 	args  []string
+	facts string
 	ns    *netlab.Namespace
 	log   *os.File
 	ended chan struct{}
@@ -68,13 +69,24 @@ func (b *binary) get() (string, error) {
 // every listener.
 func Start(t testing.TB, ns *netlab.Namespace, listen string, args ...string) *Process {
 	t.Helper()
+	return start(t, ns, listen, append([]string{"-dev"}, args...))
+}
+
+// StartFresh runs pbxd as the image does, never set up and without a fence.
+func StartFresh(t testing.TB, ns *netlab.Namespace, listen string, args ...string) *Process {
+	t.Helper()
+	return start(t, ns, listen, append([]string{"-run", t.TempDir()}, args...))
+}
+
+func start(t testing.TB, ns *netlab.Namespace, listen string, args []string) *Process {
+	t.Helper()
 	path, err := pbxd.get()
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	p := &Process{Dir: filepath.Join(dir, "data"), ns: ns}
-	p.args = append([]string{path, "-dev", "-listen", listen, "-data", p.Dir, "-facts", filepath.Join(dir, "facts.json")}, args...)
+	p := &Process{Dir: filepath.Join(dir, "data"), ns: ns, facts: filepath.Join(dir, "facts.json")}
+	p.args = append([]string{path, "-listen", listen, "-data", p.Dir, "-facts", p.facts}, args...)
 	if p.log, err = os.Create(filepath.Join(dir, "log")); err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +106,7 @@ func Start(t testing.TB, ns *netlab.Namespace, listen string, args ...string) *P
 // run starts the process and returns its facts once everything listens.
 func (p *Process) run(t testing.TB) pbx.Facts {
 	t.Helper()
-	file := p.args[7]
-	if err := os.Remove(file); err != nil && !os.IsNotExist(err) {
+	if err := os.Remove(p.facts); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
 	ctx := context.Background()
@@ -116,7 +127,7 @@ func (p *Process) run(t testing.TB) pbx.Facts {
 	}(p.cmd, p.ended)
 	var facts pbx.Facts
 	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		text, err := os.ReadFile(file)
+		text, err := os.ReadFile(p.facts)
 		if err == nil {
 			if err := json.Unmarshal(text, &facts); err != nil {
 				t.Fatalf("facts: %v", err)
