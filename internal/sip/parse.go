@@ -30,7 +30,9 @@ type parsed struct {
 
 // parse reads one datagram. It does not keep raw.
 func parse(p *sipgo.Parser, raw []byte, f Flow) (parsed, error) {
-	msg, err := p.ParseSIP(raw)
+	// Only the headers: with a body the library would put its own
+	// Content-Length in the place of the one that came.
+	msg, n, err := p.ParseHeaders(raw, false)
 	if msg == nil {
 		return parseBadStart(p, raw, f)
 	}
@@ -40,7 +42,7 @@ func parse(p *sipgo.Parser, raw []byte, f Flow) (parsed, error) {
 		method, _, _ := bytes.Cut(raw, []byte{' '})
 		r := &Request{Method: string(method)}
 		out = parsed{req: r, version: m.SipVersion}
-		out.fault = r.fill(m.Headers(), m.Body(), f)
+		out.fault = r.fill(m.Headers(), raw[n:], f)
 		// The library is more lenient than ParseURI.
 		line, _, _ := bytes.Cut(raw, []byte{'\r'})
 		_, target, _ := strings.Cut(string(line), " ")
@@ -55,7 +57,7 @@ func parse(p *sipgo.Parser, raw []byte, f Flow) (parsed, error) {
 	case *sipgo.Response:
 		r := &Response{Code: m.StatusCode, Reason: m.Reason}
 		out = parsed{res: r, version: m.SipVersion}
-		out.fault = r.fill(m.Headers(), m.Body(), f)
+		out.fault = r.fill(m.Headers(), raw[n:], f)
 		if r.Code < 100 || r.Code > 699 {
 			out.fault = "Malformed Status-Line"
 		}
@@ -75,13 +77,13 @@ func parseBadStart(p *sipgo.Parser, raw []byte, f Flow) (parsed, error) {
 		return parsed{}, errNotSIP
 	}
 	b := append([]byte("X sip:x SIP/2.0\r\n"), rest...)
-	msg, _ := p.ParseSIP(b)
+	msg, n, _ := p.ParseHeaders(b, false)
 	if msg == nil {
 		return parsed{}, errNotSIP
 	}
 	r := &Request{Method: string(method)}
 	m := msg.(*sipgo.Request)
-	fault := r.fill(m.Headers(), m.Body(), f)
+	fault := r.fill(m.Headers(), b[n:], f)
 	parts := strings.Split(string(line), " ")
 	if len(parts) != 3 {
 		return parsed{req: r, version: "SIP/2.0", fault: "Malformed Request-Line"}, nil
@@ -152,7 +154,7 @@ func (m *message) fill(headers []sipgo.Header, body []byte, f Flow) (fault strin
 	} else if length >= 0 {
 		body = body[:length] // RFC 3261 section 18.3: the rest is discarded
 	}
-	m.Body = body
+	m.Body = bytes.Clone(body)
 	return fault
 }
 

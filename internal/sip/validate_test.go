@@ -28,6 +28,8 @@ func TestValidation(t *testing.T) {
 		{"CSeq too big", swap("1 INFO", "2147483648 INFO").Replace(ok), "400 Malformed CSeq"},
 		{"greatest CSeq", swap("1 INFO", "2147483647 INFO").Replace(ok), "299 OK"},
 		{"short body", swap("Content-Length: 0", "Content-Length: 1").Replace(ok), "400 Incomplete Body"},
+		{"shorter body", swap("Content-Length: 5", "Content-Length: 6").Replace(invite), "400 Incomplete Body"},
+		{"longer datagram", swap("Content-Length: 5", "Content-Length: 3").Replace(invite), "299 OK"},
 		{"negative length", swap("Content-Length: 0", "Content-Length: -1").Replace(ok), "400 Malformed Content-Length"},
 		{"hops over 255", swap("Forwards: 70", "Forwards: 300").Replace(ok), "400 Malformed Max-Forwards"},
 		{"no hops left", swap("Forwards: 70", "Forwards: 0").Replace(ok), "483 Too Many Hops"},
