@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,9 @@ import (
 
 	"ringfence/internal/telephony"
 )
+
+// manyStrangers packets from elsewhere are worth an administrator's attention.
+const manyStrangers = 100
 
 // Leg is our end of the media session with one peer.
 type Leg struct {
@@ -227,7 +231,11 @@ func (l *Leg) Close() {
 	}
 	l.call.drop(l)
 	q := l.Quality()
-	l.call.log.Debug("media leg closed", "port", l.RTP().Port(), "codec", q.Codec, "packets", q.Packets, "lost", q.LostRTP, "strangers", q.Dropped)
+	level := slog.LevelDebug
+	if q.Dropped >= manyStrangers {
+		level = slog.LevelWarn // somebody scans, or a peer's media comes from where it did not say
+	}
+	l.call.log.Log(context.Background(), level, "media leg closed", "port", l.RTP().Port(), "codec", q.Codec, "packets", q.Packets, "lost", q.LostRTP, "strangers", q.Dropped)
 }
 
 // part ends the bridge of this leg. The caller holds Engine.bridges.
