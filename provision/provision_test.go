@@ -196,24 +196,26 @@ func TestEveryMissLooksTheSame(t *testing.T) {
 	}
 }
 
-// V02: medians of wrong directory and wrong file lie within 1 ms.
+// V02: medians of wrong directory and wrong file lie within 1 ms. The two are
+// measured in turn, so that whatever else the machine does meets both.
 func TestMissesTakeEquallyLong(t *testing.T) {
 	t.Parallel()
 	f := newFixture()
-	median := func(path string) time.Duration {
-		took := make([]time.Duration, 400)
-		for i := range took {
+	var took [2][]time.Duration
+	for i := range 400 {
+		for k, path := range []string{Prefix + otherPath + "/linphone.xml", Prefix + rightPath + "/other.xml"} {
 			began := time.Now()
-			f.get(http.MethodGet, path, fmt.Sprintf("10.0.%d.%d", i/200, i%200))
-			took[i] = time.Since(began)
+			f.get(http.MethodGet, path, fmt.Sprintf("10.%d.%d.%d", k, i/200, i%200))
+			took[k] = append(took[k], time.Since(began))
 		}
-		slices.Sort(took)
-		return took[len(took)/2]
 	}
-	dir, file := median(Prefix+otherPath+"/linphone.xml"), median(Prefix+rightPath+"/other.xml")
+	slices.Sort(took[0])
+	slices.Sort(took[1])
+	dir, file := took[0][200], took[1][200]
 	if d := (dir - file).Abs(); d > time.Millisecond {
 		t.Errorf("wrong directory %v, wrong file %v", dir, file)
 	}
+	t.Logf("wrong directory %v, wrong file %v", dir, file)
 }
 
 func TestGuessingIsBlockedAndReported(t *testing.T) {
