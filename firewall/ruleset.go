@@ -100,6 +100,15 @@ func (f Family) host() string {
 	return "ip6 saddr & ffff:ffff:ffff:ffff::"
 }
 
+// hostIs joins host and what it is compared with: nft(8) writes the operator
+// after a mask.
+func (f Family) hostIs() string {
+	if f == V4 {
+		return " "
+	}
+	return " == "
+}
+
 // The matches.
 type (
 	// Loopback matches packets that came in, or go out, over lo.
@@ -211,7 +220,7 @@ func (s Loopback) String() string {
 
 func (s SourceIn) String() string {
 	if s.Host {
-		return s.Family.host() + " @" + s.Set
+		return s.Family.host() + s.Family.hostIs() + "@" + s.Set
 	}
 	return s.Family.source() + " @" + s.Set
 }
@@ -236,7 +245,7 @@ func (s PortIn) String() string {
 	return fmt.Sprintf("%s %s @%s", s.Proto, side(s.Source), s.Set)
 }
 
-func (NewTCP) String() string      { return "tcp flags & (fin | syn | rst | ack) == syn" }
+func (NewTCP) String() string      { return "tcp flags syn / fin,syn,rst,ack" }
 func (Established) String() string { return "ct state established,related" }
 func (Invalid) String() string     { return "ct state invalid" }
 func (s Protocol) String() string  { return "meta l4proto " + s.Name }

@@ -20,7 +20,7 @@ const (
 	// surveyEvery is how soon a ruleset that another program flushed is back.
 	surveyEvery = time.Second
 	// inspectEvery is how soon a single changed rule is noticed.
-	inspectEvery = 15 * time.Second
+	inspectEvery = 5 * time.Second
 )
 
 // kernel is the packet filter as the server needs it; *Kernel, or a fake.
@@ -36,7 +36,8 @@ type kernel interface {
 // Network is the address side of the fence.
 type Network interface {
 	// Configure starts to give the host the configuration c; it returns when
-	// static settings are in place, without waiting for DHCP.
+	// static settings are in place, without waiting for DHCP. Its error tells
+	// what did not work of a valid configuration; the rest is in effect.
 	Configure(c netcfg.Config) error
 }
 
@@ -175,7 +176,12 @@ func (s *Server) configure(c netcfg.Config) error {
 	if err := c.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	return s.o.Network.Configure(c)
+	// A network that works in part is no reason to return to another one on our
+	// own: whoever changed it sees the interfaces' states, and confirms or not.
+	if err := s.o.Network.Configure(c); err != nil {
+		s.log.Error("configuring the network", "rev", c.Rev, "err", err)
+	}
+	return nil
 }
 
 // Serve answers clients on l until ctx ends, and keeps watch over the rules.

@@ -1,0 +1,225 @@
+// Command fenced is the fence: the only process with the right to change the
+// packet filter and the network addresses of the host.
+//
+// It loads its rules before anything else happens, keeps them as its clients
+// on the unix socket want them, and leaves them in force when it ends.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"ringfence/firewall"
+	"ringfence/internal/netcfg"
+	"ringfence/internal/ports"
+)
+
+// socketName is the fence's socket in the run folder.
+const socketName = "fenced.sock"
+
+type options struct {
+	run, state, network, resolv string
+	uids                        []uint32
+	manage                      bool
+	proc                        string
+}
+
+func main() {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	o, err := parse(os.Args[1:])
+	if err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return
+		}
+		log.Error("reading the command line", "err", err)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := run(ctx, o, log); err != nil {
+		log.Error("fence failed", "err", err)
+		os.Exit(1)
+	}
+}
+
+func parse(args []string) (options, error) {
+	o := options{proc: "/proc/sys"}
+	f := flag.NewFlagSet("fenced", flag.ContinueOnError)
+	f.StringVar(&o.run, "run", "/run/ringfence", "`folder` of the socket "+socketName)
+	f.StringVar(&o.state, "state", "/perm/fenced", "`folder` of the confirmed policy")
+	f.StringVar(&o.network, "network", "", "`file` with the network configuration to use until one was confirmed; without it DHCP everywhere")
+	f.StringVar(&o.resolv, "resolv", "", "`file` for name servers, with -manage-network (default: resolv.conf in the run folder)")
+	f.BoolVar(&o.manage, "manage-network", false, "bring interfaces up and give them addresses")
+	uids := f.String("uid", "0", "`list` of user ids that may use the socket, separated by commas")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	for _, word := range strings.Split(*uids, ",") {
+		id, err := strconv.ParseUint(strings.TrimSpace(word), 10, 32)
+		if err != nil {
+			return o, fmt.Errorf("user id %q: %w", word, err)
+		}
+		o.uids = append(o.uids, uint32(id))
+	}
+	if o.resolv == "" {
+		o.resolv = filepath.Join(o.run, "resolv.conf")
+	}
+	return o, nil
+}
+
+// run is the fence's life. The order matters: rules, then protective settings,
+// then links.
+func run(ctx context.Context, o options, log *slog.Logger) error {
+	standard := readNetwork(o, log)
+	if err := confine(o, log); err != nil {
+		return fmt.Errorf("giving up rights: %w", err)
+	}
+	kernel := firewall.NewKernel(0)
+	defer kernel.Close()
+	sysctls := netcfg.Sysctls{Root: o.proc}
+	so := firewall.Options{
+		Dir: o.state, Kernel: kernel, StandardNetwork: standard, Interfaces: netcfg.List,
+		UIDs: o.uids, Logger: log, OnPolicy: reserver(sysctls, log),
+	}
+	var manager *netcfg.Manager
+	if o.manage {
+		manager = netcfg.NewManager(netcfg.Options{ResolvConf: o.resolv, Sysctls: sysctls, Logger: log})
+		defer manager.Close()
+		so.Network, so.Interfaces = manager, manager.States
+	}
+	server, err := firewall.NewServer(so)
+	if err != nil {
+		return err
+	}
+	if err := server.Start(); err != nil {
+		return err
+	}
+	if o.manage {
+		if err := sysctls.Set(netcfg.Protective()...); err != nil {
+			log.Error("protective kernel settings", "err", err)
+		}
+		if err := server.StartNetwork(); err != nil {
+			return err
+		}
+	}
+	return serve(ctx, o, server, manager, log)
+}
+
+func readNetwork(o options, log *slog.Logger) netcfg.Config {
+	if o.network == "" {
+		return netcfg.Standard()
+	}
+	c, err := netcfg.Read(o.network)
+	if err != nil {
+		// Unreachable is the worst a host without a keyboard can be.
+		log.Error("the network configuration is unusable, using DHCP", "err", err)
+		return netcfg.Standard()
+	}
+	return c
+}
+
+// reserver keeps the kernel from giving RTP ports to outgoing sockets: their
+// answers would not be tracked, and not be let in.
+func reserver(sysctls netcfg.Sysctls, log *slog.Logger) func(firewall.Policy) {
+	var table []netcfg.Span
+	for _, s := range ports.Table() {
+		if s.Wrap == ports.RTP {
+			table = append(table, netcfg.Span{First: s.First, Last: s.Last})
+		}
+	}
+	others, err := sysctls.Reserved()
+	if err != nil {
+		log.Error("reading reserved ports", "err", err)
+	}
+	return func(p firewall.Policy) {
+		spans := append([]netcfg.Span(nil), table...)
+		for _, s := range p.Services {
+			if s.Wrap == ports.RTP {
+				spans = append(spans, netcfg.Span{First: s.First, Last: s.Last})
+			}
+		}
+		if err := sysctls.Reserve(others, spans...); err != nil {
+			log.Error("reserving RTP ports", "err", err)
+		}
+	}
+}
+
+func serve(ctx context.Context, o options, server *firewall.Server, manager *netcfg.Manager, log *slog.Logger) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	listener, err := firewall.Listen(filepath.Join(o.run, socketName))
+	if err != nil {
+		return err
+	}
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	tasks.Go(func() { netcfg.Watch(ctx, func() { refresh(server, manager, log) }) })
+	tasks.Go(func() { beat(ctx, server) })
+	notify(daemon.SdNotifyReady)
+	log.Info("fence up", "socket", listener.Addr().String())
+	err = server.Serve(ctx, listener)
+	notify(daemon.SdNotifyStopping)
+	cancel()
+	return err
+}
+
+// refresh follows a change of links, addresses or routes.
+func refresh(server *firewall.Server, manager *netcfg.Manager, log *slog.Logger) {
+	if manager != nil {
+		manager.Refresh()
+	}
+	states, err := netcfg.List()
+	if err != nil {
+		log.Error("looking at the interfaces", "err", err)
+		return
+	}
+	var h firewall.Host
+	for _, s := range states {
+		h.Addresses = append(h.Addresses, s.Addresses...)
+		h.Gateways = append(h.Gateways, s.Gateways...)
+	}
+	if err := server.SetHost(h); err != nil {
+		log.Error("following the host's addresses", "err", err)
+	}
+}
+
+// beat tells the supervisor that all is well, while it is.
+func beat(ctx context.Context, server *firewall.Server) {
+	interval, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || interval <= 0 {
+		return
+	}
+	tick := time.NewTicker(interval / 2)
+	defer tick.Stop()
+	for {
+		if err := server.Healthy(); err == nil {
+			notify(daemon.SdNotifyWatchdog)
+		} else {
+			notify("STATUS=" + strings.ReplaceAll(err.Error(), "\n", " "))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// notify tells the supervisor, if there is one that listens.
+func notify(state string) { _, _ = daemon.SdNotify(false, state) }
