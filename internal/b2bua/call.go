@@ -70,12 +70,7 @@ func newCallID(now time.Time) telephony.CallID {
 }
 
 // clip bounds what a caller dialled for lists and records.
-func clip(s string) string {
-	if len(s) > 64 {
-		return s[:64]
-	}
-	return s
-}
+func clip(s string) string { return strings.Clone(s[:min(len(s), 64)]) }
 
 func (c *call) params(contact string) dialog.Params {
 	if !plain(contact) {

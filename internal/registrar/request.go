@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"ringfence/internal/sip"
@@ -42,7 +43,7 @@ type wish struct {
 // read checks the Contacts of a REGISTER.
 func (s *Service) read(tx *sip.ServerTx, tenant telephony.TenantID, aor telephony.AOR) (*request, *sip.Reply) {
 	r := tx.Request()
-	q := &request{now: time.Now(), callID: r.CallID, cseq: r.CSeq.Seq, maxContacts: s.c.MaxContacts}
+	q := &request{now: time.Now(), callID: strings.Clone(r.CallID), cseq: r.CSeq.Seq, maxContacts: s.c.MaxContacts}
 	if len(r.CallID) > maxCallID {
 		return nil, &sip.Reply{Code: 400, Reason: "Call-ID Too Long"}
 	}
@@ -123,11 +124,9 @@ func seconds(s string) (time.Duration, bool) {
 	return time.Duration(n) * time.Second, err == nil
 }
 
+// clip copies a text that is kept, so that it does not hold the whole message.
 func clip(s string) string {
-	if len(s) > maxText {
-		return s[:maxText]
-	}
-	return s
+	return strings.Clone(s[:min(len(s), maxText)])
 }
 
 // apply is steps 6 and 7 of section 10.3: all of it or nothing.

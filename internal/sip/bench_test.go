@@ -33,11 +33,10 @@ func BenchmarkChallenge(b *testing.B) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	p := newParser()
 	raw := []byte(register(1))
 	b.ReportAllocs()
 	for b.Loop() {
-		if m, err := parse(p, raw, Flow{}); err != nil || m.fault != "" {
+		if m, err := parse(raw, Flow{}); err != nil || m.fault != "" {
 			b.Fatal(err, m.fault)
 		}
 	}

@@ -19,8 +19,6 @@ import (
 	"syscall"
 	"time"
 
-	sipgo "github.com/emiago/sipgo/sip"
-
 	"ringfence/internal/ports"
 	"ringfence/internal/telephony"
 )
@@ -117,7 +115,6 @@ type Endpoint struct {
 	stats    counters
 	trace    atomic.Pointer[func(Trace)]
 	secret   tagSecret
-	parser   *sipgo.Parser
 
 	defaultPort uint16 // SIP's registered port, where sent-by names none
 
@@ -153,7 +150,6 @@ func New(cfg Config) *Endpoint {
 		log:      cfg.Logger,
 		handlers: make(map[string]Handler),
 		secret:   newTagSecret(),
-		parser:   newParser(),
 	}
 	if row, ok := ports.Lookup(ports.Table(), ports.SIPUDP); ok {
 		e.defaultPort = row.First

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-
-	sipgo "github.com/emiago/sipgo/sip"
 )
 
 // Errors of the grammar (RFC 3261 section 25.1). They carry nothing of the
@@ -23,8 +21,8 @@ var (
 // param looks a parameter up by its name in any case.
 func param(p Params, name string) (string, bool) {
 	for i := range p {
-		if strings.EqualFold(p[i].K, name) {
-			return p[i].V, true
+		if strings.EqualFold(p[i].Name, name) {
+			return p[i].Value, true
 		}
 	}
 	return "", false
@@ -33,10 +31,10 @@ func param(p Params, name string) (string, bool) {
 func appendParams(b []byte, p Params) []byte {
 	for i := range p {
 		b = append(b, ';')
-		b = append(b, p[i].K...)
-		if p[i].V != "" {
+		b = append(b, p[i].Name...)
+		if p[i].Value != "" {
 			b = append(b, '=')
-			b = append(b, p[i].V...)
+			b = append(b, p[i].Value...)
 		}
 	}
 	return b
@@ -170,15 +168,15 @@ func parseParams(s string) (Params, error) {
 		if n == 0 {
 			return nil, errParam
 		}
-		kv := sipgo.HeaderKV{K: s[:n]}
+		one := Param{Name: s[:n]}
 		s = trim(s[n:])
 		if s != "" && s[0] == '=' {
 			var err error
-			if kv.V, s, err = paramValue(trim(s[1:])); err != nil {
+			if one.Value, s, err = paramValue(trim(s[1:])); err != nil {
 				return nil, err
 			}
 		}
-		p = append(p, kv)
+		p = append(p, one)
 	}
 	return p, nil
 }

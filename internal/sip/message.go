@@ -3,16 +3,14 @@ package sip
 import (
 	"strconv"
 	"strings"
-
-	sipgo "github.com/emiago/sipgo/sip"
 )
 
-// URI is a SIP, SIPS or foreign URI (RFC 3261 section 19.1).
-type URI = sipgo.Uri
+// Param is one parameter. A quoted value keeps its quotes, so that printing
+// gives back what was read.
+type Param struct{ Name, Value string }
 
-// Params are parameters in order. Quoted values keep their quotes, so that
-// printing gives back what was read.
-type Params = sipgo.HeaderParams
+// Params are parameters in order.
+type Params []Param
 
 // The methods this product speaks or has to recognise.
 const (
@@ -59,7 +57,7 @@ func (n NameAddr) append(b []byte) []byte {
 		b = append(b, ' ')
 	}
 	b = append(b, '<')
-	b = append(b, n.URI.String()...)
+	b = n.URI.append(b)
 	b = append(b, '>')
 	return appendParams(b, n.Params)
 }

@@ -5,22 +5,13 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-
-	sipgo "github.com/emiago/sipgo/sip"
 )
 
 // errNotSIP says that a datagram is no SIP message at all.
 var errNotSIP = errors.New("not a SIP message")
 
-// newParser returns the library's parser with no header parsers of its own:
-// it splits and unfolds, and every value stays as it was read, so that
-// responses can give it back unchanged (RFC 3261 section 8.2.6.2).
-func newParser() *sipgo.Parser {
-	return sipgo.NewParser(sipgo.WithHeadersParsers(map[string]sipgo.HeaderParser{}))
-}
-
-// parsed is one message. Exactly one of req and res is set, or neither if err
-// is. A request with a fault is there as far as it could be read.
+// parsed is one message. Exactly one of req and res is set. A request with a
+// fault is there as far as it could be read, so that it can be refused.
 type parsed struct {
 	req     *Request
 	res     *Response
@@ -28,135 +19,170 @@ type parsed struct {
 	fault   string // what is wrong with it, a constant text; empty if nothing
 }
 
-// parse reads one datagram. It does not keep raw.
-func parse(p *sipgo.Parser, raw []byte, f Flow) (parsed, error) {
-	// Only the headers: with a body the library would put its own
-	// Content-Length in the place of the one that came.
-	msg, n, err := p.ParseHeaders(raw, false)
-	if msg == nil {
-		return parseBadStart(p, raw, f)
-	}
-	var out parsed
-	switch m := msg.(type) {
-	case *sipgo.Request:
-		method, _, _ := bytes.Cut(raw, []byte{' '})
-		r := &Request{Method: string(method)}
-		out = parsed{req: r, version: m.SipVersion}
-		out.fault = r.fill(m.Headers(), raw[n:], f)
-		// The library is more lenient than ParseURI.
-		line, _, _ := bytes.Cut(raw, []byte{'\r'})
-		_, target, _ := strings.Cut(string(line), " ")
-		target, _, _ = strings.Cut(target, " ")
-		var uriErr error
-		if r.URI, uriErr = ParseURI(target); uriErr != nil && out.fault == "" {
-			out.fault = "Malformed Request-URI"
-		}
-		if !isToken(r.Method) {
-			return parsed{}, errNotSIP
-		}
-	case *sipgo.Response:
-		r := &Response{Code: m.StatusCode, Reason: m.Reason}
-		out = parsed{res: r, version: m.SipVersion}
-		out.fault = r.fill(m.Headers(), raw[n:], f)
-		if r.Code < 100 || r.Code > 699 {
-			out.fault = "Malformed Status-Line"
-		}
-	}
-	if err != nil && out.fault == "" {
-		out.fault = "Malformed Header"
-	}
-	return out, nil
-}
-
-// parseBadStart reads the headers of a request whose start line is malformed,
-// so that it can be answered with 400.
-func parseBadStart(p *sipgo.Parser, raw []byte, f Flow) (parsed, error) {
-	line, rest, ok := bytes.Cut(raw, []byte("\r\n"))
-	method, _, _ := bytes.Cut(line, []byte{' '})
-	if !ok || !bytes.Contains(line, []byte(" SIP/")) || bytes.HasPrefix(line, []byte("SIP/")) || !isToken(string(method)) {
+// parse reads one datagram. It does not keep raw; the strings of the message
+// share one copy of it, so whoever keeps one of them for long clones it.
+func parse(raw []byte, f Flow) (parsed, error) {
+	text := string(raw)
+	line, rest, ok := strings.Cut(text, "\r\n")
+	if !ok {
 		return parsed{}, errNotSIP
 	}
-	b := append([]byte("X sip:x SIP/2.0\r\n"), rest...)
-	msg, n, _ := p.ParseHeaders(b, false)
-	if msg == nil {
-		return parsed{}, errNotSIP
+	if strings.HasPrefix(line, "SIP/") {
+		return parseResponse(line, rest, f)
 	}
-	r := &Request{Method: string(method)}
-	m := msg.(*sipgo.Request)
-	fault := r.fill(m.Headers(), b[n:], f)
-	parts := strings.Split(string(line), " ")
-	if len(parts) != 3 {
-		return parsed{req: r, version: "SIP/2.0", fault: "Malformed Request-Line"}, nil
-	}
-	// The library refuses URIs of some schemes that are fine, only not ours.
-	var err error
-	if r.URI, err = ParseURI(parts[1]); err != nil {
-		fault = "Malformed Request-URI"
-	}
-	return parsed{req: r, version: parts[2], fault: fault}, nil
+	return parseRequest(line, rest, f)
 }
 
-// fill takes headers over and reads the ones every message needs. It returns
-// what is wrong, or "".
-func (m *message) fill(headers []sipgo.Header, body []byte, f Flow) (fault string) {
+func parseRequest(line, rest string, f Flow) (parsed, error) {
+	method, tail, _ := strings.Cut(line, " ")
+	if !isToken(method) {
+		return parsed{}, errNotSIP
+	}
+	r := &Request{Method: method}
+	p := parsed{req: r, version: "SIP/2.0", fault: "Malformed Request-Line"}
+	// Exactly two blanks (RFC 3261 section 7.1).
+	if uri, version, ok := strings.Cut(tail, " "); ok && uri != "" && strings.IndexByte(version, ' ') < 0 {
+		var err error
+		p.version, p.fault = version, ""
+		if r.URI, err = ParseURI(uri); err != nil {
+			p.fault = "Malformed Request-URI"
+		}
+	}
+	if fault := r.fill(rest, f); p.fault == "" {
+		p.fault = fault
+	}
+	return p, nil
+}
+
+func parseResponse(line, rest string, f Flow) (parsed, error) {
+	version, tail, _ := strings.Cut(line, " ")
+	code, reason, _ := strings.Cut(tail, " ")
+	r := &Response{Reason: reason}
+	p := parsed{res: r, version: version}
+	n, err := strconv.ParseUint(code, 10, 16)
+	p.fault = r.fill(rest, f)
+	if err != nil || n < 100 || n > 699 || !strings.EqualFold(version, "SIP/2.0") {
+		p.fault = "Malformed Status-Line"
+	}
+	r.Code = int(n)
+	return p, nil
+}
+
+// nextHeader cuts one header off, with its folded lines joined (RFC 3261
+// section 7.3.1). At the blank line and at the end of the text line is empty;
+// ok is false for a text that ends before the blank line.
+func nextHeader(s string) (line, rest string, ok bool) {
+	line, rest, ok = strings.Cut(s, "\r\n")
+	if line == "" || !ok || rest == "" || !isSpace(rest[0]) {
+		return line, rest, ok
+	}
+	b := []byte(line)
+	for rest != "" && isSpace(rest[0]) && ok {
+		line, rest, ok = strings.Cut(rest, "\r\n")
+		b = append(append(bytes.TrimRight(b, " \t"), ' '), trim(line)...)
+	}
+	return string(b), rest, ok
+}
+
+// fill reads headers and body, and checks the headers that every message needs.
+// It returns what is wrong, or "".
+func (m *message) fill(s string, f Flow) (fault string) {
 	m.Flow = f
-	m.Headers = make([]Header, len(headers))
-	note := func(err error, what string) {
-		if err != nil && fault == "" {
+	m.Headers = make([]Header, 0, strings.Count(s, "\r\n"))
+	var seen once
+	length := -1
+	for {
+		line, rest, ok := nextHeader(s)
+		s = rest
+		if line == "" || !ok {
+			if !ok && fault == "" {
+				fault = "Unfinished Header"
+			}
+			break
+		}
+		h, good := cutHeader(line)
+		if !good && fault == "" {
+			fault = "Malformed Header"
+		}
+		m.Headers = append(m.Headers, h)
+		if what := m.take(h, &seen, &length); fault == "" {
 			fault = what
 		}
 	}
-	var from, to, callID, cseq, maxForwards int
-	length := -1
-	for i, h := range headers {
-		name, value := longName(h.Name()), h.Value()
-		if strings.ContainsAny(value, "\r\n") {
-			// A lone line feed would become a header of its own when echoed.
-			value = strings.Map(noBreaks, value)
-			note(errNotToken, "Malformed Header")
-		}
-		if !isToken(name) {
-			note(errNotToken, "Malformed Header")
-			name = "X-Malformed"
-		}
-		m.Headers[i] = Header{name, value}
-		var err error
-		switch {
-		case strings.EqualFold(name, "Via"):
-			note(m.addVias(value), "Malformed Via")
-		case strings.EqualFold(name, "From"):
-			m.From, err = parseNameAddr(value)
-			note(errors.Join(err, once(&from)), "Malformed From")
-		case strings.EqualFold(name, "To"):
-			m.To, err = parseNameAddr(value)
-			note(errors.Join(err, once(&to)), "Malformed To")
-		case strings.EqualFold(name, "Call-ID"):
-			m.CallID = value
-			note(once(&callID), "Repeated Call-ID")
-		case strings.EqualFold(name, "CSeq"):
-			m.CSeq, err = parseCSeq(value)
-			note(errors.Join(err, once(&cseq)), "Malformed CSeq")
-		case strings.EqualFold(name, "Max-Forwards"):
-			_, err = strconv.ParseUint(value, 10, 8)
-			note(errors.Join(err, once(&maxForwards)), "Malformed Max-Forwards")
-		case strings.EqualFold(name, "Content-Length"):
-			var n uint64
-			n, err = strconv.ParseUint(value, 10, 31)
-			if length >= 0 {
-				err = errNotToken
-			}
-			length = int(n)
-			note(err, "Malformed Content-Length")
-		}
+	if length > len(s) && fault == "" {
+		fault = "Incomplete Body"
 	}
-	if length > len(body) {
-		note(errNotToken, "Incomplete Body")
-	} else if length >= 0 {
-		body = body[:length] // RFC 3261 section 18.3: the rest is discarded
+	if length >= 0 && length < len(s) {
+		s = s[:length] // RFC 3261 section 18.3: the rest is discarded
 	}
-	m.Body = bytes.Clone(body)
+	if s != "" {
+		m.Body = []byte(s)
+	}
 	return fault
 }
+
+// cutHeader splits a line into name and value. A malformed one is made harmless,
+// because parts of a refused request are given back: a lone CR or LF would
+// become a line of its own.
+func cutHeader(line string) (h Header, good bool) {
+	name, value, good := strings.Cut(line, ":")
+	h = Header{longName(trim(name)), trim(value)}
+	if !isToken(h.Name) {
+		h.Name, good = "X-Malformed", false
+	}
+	if strings.ContainsAny(h.Value, "\r\n") {
+		h.Value, good = strings.NewReplacer("\r", " ", "\n", " ").Replace(h.Value), false
+	}
+	return h, good
+}
+
+// take reads one of the headers that every message has. It returns what is
+// wrong with it, or "".
+func (m *message) take(h Header, seen *once, length *int) string {
+	var err error
+	var name string
+	var bit once
+	switch {
+	case strings.EqualFold(h.Name, "Via"):
+		if m.addVias(h.Value) != nil {
+			return "Malformed Via"
+		}
+		return ""
+	case strings.EqualFold(h.Name, "From"):
+		name, bit = "From", 1
+		m.From, err = parseNameAddr(h.Value)
+	case strings.EqualFold(h.Name, "To"):
+		name, bit = "To", 2
+		m.To, err = parseNameAddr(h.Value)
+	case strings.EqualFold(h.Name, "Call-ID"):
+		name, bit = "Call-ID", 4
+		m.CallID = h.Value
+	case strings.EqualFold(h.Name, "CSeq"):
+		name, bit = "CSeq", 8
+		m.CSeq, err = parseCSeq(h.Value)
+	case strings.EqualFold(h.Name, "Max-Forwards"):
+		name, bit = "Max-Forwards", 16
+		_, err = strconv.ParseUint(h.Value, 10, 8)
+	case strings.EqualFold(h.Name, "Content-Length"):
+		name, bit = "Content-Length", 32
+		var n uint64
+		n, err = strconv.ParseUint(h.Value, 10, 31)
+		*length = int(n)
+	default:
+		return ""
+	}
+	if *seen&bit != 0 {
+		return "Repeated " + name
+	}
+	*seen |= bit
+	if err != nil {
+		return "Malformed " + name
+	}
+	return ""
+}
+
+// once is a set of the headers that may stand only once.
+type once uint8
 
 func (m *message) addVias(value string) error {
 	for value != "" {
@@ -169,20 +195,6 @@ func (m *message) addVias(value string) error {
 		m.Vias = append(m.Vias, v)
 	}
 	return nil
-}
-
-func once(n *int) error {
-	if *n++; *n > 1 {
-		return errNotToken
-	}
-	return nil
-}
-
-func noBreaks(r rune) rune {
-	if r == '\r' || r == '\n' {
-		return ' '
-	}
-	return r
 }
 
 // longName gives compact header names their long form (RFC 3261 section

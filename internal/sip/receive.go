@@ -8,7 +8,7 @@ import (
 // user.
 func (e *Endpoint) handle(f Flow, raw []byte) {
 	e.traced(false, f, raw)
-	m, err := parse(e.parser, raw, f)
+	m, err := parse(raw, f)
 	switch {
 	case err != nil:
 		e.junk.note(e, f)

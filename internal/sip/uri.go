@@ -4,9 +4,47 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-
-	sipgo "github.com/emiago/sipgo/sip"
 )
+
+// URI is a SIP or SIPS URI in its parts, or one of another scheme as it is
+// (RFC 3261 section 19.1).
+type URI struct {
+	Scheme   string // lower case
+	Opaque   string // what follows the scheme, if that is not SIP's
+	User     string // escaped as it was read
+	Password string
+	Host     string // IPv6 in brackets
+	Port     int    // 0 if absent
+	Params   Params
+	Headers  Params
+}
+
+// String prints the URI.
+func (u *URI) String() string { return string(u.append(make([]byte, 0, 64))) }
+
+func (u *URI) append(b []byte) []byte {
+	b = append(append(b, u.Scheme...), ':')
+	if !isSIP(u) {
+		return append(b, u.Opaque...)
+	}
+	if u.User != "" {
+		b = append(b, u.User...)
+		if u.Password != "" {
+			b = append(append(b, ':'), u.Password...)
+		}
+		b = append(b, '@')
+	}
+	b = append(b, u.Host...)
+	if u.Port > 0 {
+		b = strconv.AppendInt(append(b, ':'), int64(u.Port), 10)
+	}
+	b = appendParams(b, u.Params)
+	for i, h := range u.Headers {
+		b = append(b, "?&"[min(i, 1)])
+		b = append(append(append(b, h.Name...), '='), h.Value...)
+	}
+	return b
+}
 
 // ParseURI reads a URI (RFC 3261 section 19.1.1). Of schemes that are not SIP's
 // only the form of the scheme is checked.
@@ -24,10 +62,7 @@ func ParseURI(s string) (URI, error) {
 	if scheme == "sip" || scheme == "sips" {
 		return parseSIPURI(scheme, rest)
 	}
-	var u URI
-	_ = sipgo.ParseUri(s, &u) // keeps the text; whatever it says, it is not for us
-	u.Scheme = scheme
-	return u, nil
+	return URI{Scheme: scheme, Opaque: rest}, nil
 }
 
 func parseSIPURI(scheme, s string) (URI, error) {
@@ -54,7 +89,7 @@ func parseSIPURI(scheme, s string) (URI, error) {
 	if !validHost(u.Host) || more && params == "" {
 		return URI{}, errURI
 	}
-	u.UriParams = splitPairs(params, ";")
+	u.Params = splitPairs(params, ";")
 	u.Headers = splitPairs(headers, "&")
 	return u, nil
 }
@@ -67,7 +102,7 @@ func splitPairs(s, sep string) Params {
 	for one := range strings.SplitSeq(s, sep) {
 		k, v, _ := strings.Cut(one, "=")
 		if k != "" {
-			p = append(p, sipgo.HeaderKV{K: k, V: v})
+			p = append(p, Param{k, v})
 		}
 	}
 	return p
@@ -129,7 +164,7 @@ func URIKey(u URI) string {
 	b := make([]byte, 0, 96)
 	b = append(append(b, u.Scheme...), ':')
 	if !isSIP(&u) {
-		return string(append(b, u.Raw()...))
+		return string(append(b, u.Opaque...))
 	}
 	if u.User != "" {
 		b = append(append(b, unescape(u.User)...), ':')
@@ -140,7 +175,7 @@ func URIKey(u URI) string {
 		b = strconv.AppendInt(append(b, ':'), int64(u.Port), 10)
 	}
 	for _, name := range [...]string{"maddr", "method", "transport", "ttl", "user"} {
-		if v, ok := param(u.UriParams, name); ok {
+		if v, ok := param(u.Params, name); ok {
 			b = append(append(append(b, ';'), name...), '=')
 			b = append(b, strings.ToLower(v)...)
 		}

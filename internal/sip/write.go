@@ -162,17 +162,17 @@ func appendVias(b []byte, r *Request) []byte {
 func received(v Via, src netip.AddrPort) Via {
 	p := make(Params, 0, len(v.Params)+2)
 	_, rport := param(v.Params, "rport")
-	for _, kv := range v.Params {
-		if !strings.EqualFold(kv.K, "received") && !strings.EqualFold(kv.K, "rport") {
-			p = append(p, kv)
+	for _, one := range v.Params {
+		if !strings.EqualFold(one.Name, "received") && !strings.EqualFold(one.Name, "rport") {
+			p = append(p, one)
 		}
 	}
 	addr, ok := ParseHost(v.Host)
 	if rport || !ok || addr != src.Addr() {
-		p.Add("received", src.Addr().WithZone("").String())
+		p = append(p, Param{"received", src.Addr().WithZone("").String()})
 	}
 	if rport {
-		p.Add("rport", strconv.Itoa(int(src.Port())))
+		p = append(p, Param{"rport", strconv.Itoa(int(src.Port()))})
 	}
 	v.Params = p
 	return v
