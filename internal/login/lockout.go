@@ -103,14 +103,17 @@ func (l *lockouts) begin(now time.Time, addr netip.Addr, name string, known bool
 	defer l.mu.Unlock()
 	from, account := addressKey(addr), accountKey(name)
 	if t := l.table[from]; t != nil {
+		t.bound(now, block)
 		if now.Before(t.until) {
 			return &BlockedError{Until: t.until, Address: true}
 		}
 		t.forget(now, block)
 		limit -= len(t.failures)
 	}
-	if t := l.table[account]; t != nil && !known && now.Before(t.until) {
-		return &BlockedError{Until: t.until}
+	if t := l.table[account]; t != nil && !known {
+		if t.bound(now, longestBackoff); now.Before(t.until) {
+			return &BlockedError{Until: t.until}
+		}
 	}
 	if l.flying[from] >= max(limit, 1) || !known && l.flying[account] >= max(limit, 1) {
 		return ErrBusy
@@ -134,6 +137,14 @@ func (l *lockouts) abandoned(addr netip.Addr, name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.land(addressKey(addr), accountKey(name))
+}
+
+// bound keeps a block that was saved before the clock went back from lasting
+// longer than any block does.
+func (t *tally) bound(now time.Time, longest time.Duration) {
+	if t.until.Sub(now) > longest {
+		t.until = now.Add(longest)
+	}
 }
 
 // forget drops failures that are too old to count.

@@ -219,6 +219,15 @@ func (s *Service) Check(password string, account ...string) error {
 // Generate makes a SIP password.
 func (s *Service) Generate() string { return GeneratePassword(24) }
 
+// SetPassword gives a user a new password on somebody else's behalf, such as an
+// administrator's. All sessions of the user end.
+func (s *Service) SetPassword(ctx context.Context, actor telephony.Actor, u telephony.User, password string, mustChange bool) error {
+	if err := s.CheckFor(u, password); err != nil {
+		return err
+	}
+	return s.replace(ctx, actor, u, password, mustChange)
+}
+
 // CheckFor applies the policy for a user: none of the own names and numbers,
 // and not the SIP password of the own extension.
 func (s *Service) CheckFor(u telephony.User, password string) error {
@@ -260,16 +269,25 @@ func (s *Service) ChangePassword(ctx context.Context, addr netip.Addr, v Session
 	if string(normal(current)) == string(normal(password)) {
 		return Session{}, refuse("is the same as before")
 	}
-	if hash, err = s.hasher.hash(ctx, password); err != nil {
-		return Session{}, err
-	}
 	actor := telephony.Actor{Kind: telephony.ActorUser, Name: u.Name, Addr: addr}
-	_, err = s.scope(u).Update(ctx, actor, func(tx *store.Tx) error {
-		return errors.Join(tx.SetUserPassword(u.ID, hash, false), tx.DeleteSessions(u.ID, nil))
-	})
-	if err != nil {
-		return Session{}, fmt.Errorf("changing a password: %w", err)
+	if err := s.replace(ctx, actor, u, password, false); err != nil {
+		return Session{}, err
 	}
 	u.MustChangePassword = false
 	return s.Start(ctx, addr, u)
+}
+
+// replace stores a new password and ends every session of the user.
+func (s *Service) replace(ctx context.Context, actor telephony.Actor, u telephony.User, password string, mustChange bool) error {
+	hash, err := s.hasher.hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	_, err = s.scope(u).Update(ctx, actor, func(tx *store.Tx) error {
+		return errors.Join(tx.SetUserPassword(u.ID, hash, mustChange), tx.DeleteSessions(u.ID, nil))
+	})
+	if err != nil {
+		return fmt.Errorf("changing a password: %w", err)
+	}
+	return nil
 }

@@ -519,6 +519,54 @@ func TestChangePassword(t *testing.T) {
 	})
 }
 
+func TestSetPassword(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		v := w.mustLogin(t, home, "jo")
+		if err := w.SetPassword(t.Context(), telephony.Actor{Name: "admin"}, w.jo, "josephine", true); err == nil {
+			t.Error("a weak password was set")
+		}
+		if err := w.SetPassword(t.Context(), telephony.Actor{Name: "admin"}, w.jo, newPassword, true); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Session(t.Context(), v.Cookie); !errors.Is(err, ErrNoSession) {
+			t.Errorf("the old session lives on: %v", err)
+		}
+		got, err := w.Login(t.Context(), home, "jo", newPassword)
+		if err != nil || !got.User.MustChangePassword {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		if got, err = w.ChangePassword(t.Context(), home, got, newPassword, goodPassword); err != nil || got.User.MustChangePassword {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+}
+
+// TestClockPutBack: blocks and sessions saved under a clock that ran ahead do
+// not last for years.
+func TestClockPutBack(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_000_000, 0)
+	l := newLockouts([]store.Lockout{{Kind: store.LockoutAddress, Subject: home.String(), Failed: now.AddDate(10, 0, 0), Until: now.AddDate(10, 0, 0)}})
+	var be *BlockedError
+	if err := l.begin(now, home, "jo", false, 5, time.Hour); !errors.As(err, &be) || !be.Until.Equal(now.Add(time.Hour)) {
+		t.Errorf("blocked: %v", err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.close(t)
+		later := time.Now().AddDate(10, 0, 0)
+		cookie := newSecret()
+		hash, _ := hashOf(cookie)
+		err := w.store.CreateSession(t.Context(), store.Session{Hash: hash, Tenant: w.jo.Tenant, User: w.jo.ID, Created: later, Seen: later, Expires: later.Add(time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Session(t.Context(), cookie); !errors.Is(err, ErrNoSession) {
+			t.Errorf("a session of the future: %v", err)
+		}
+	})
+}
+
 // TestChangePasswordIsRateLimited: a stolen session cannot be used to guess.
 func TestChangePasswordIsRateLimited(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {

@@ -32,6 +32,10 @@ type Session struct {
 // ErrNoSession says that a cookie belongs to no session, or none any more.
 var ErrNoSession = errors.New("no session")
 
+// clockSlack is how far a session may lie in the future. Beyond that the clock
+// was put back, and how long the session was idle cannot be told.
+const clockSlack = 5 * time.Minute
+
 // secretBytes is the size of cookies and CSRF tokens: 256 random bits.
 const secretBytes = 32
 
@@ -83,7 +87,7 @@ func (s *Service) Session(ctx context.Context, cookie string) (Session, error) {
 	}
 	now, settings := time.Now(), s.settings()
 	end := minTime(kept.Expires, kept.Created.Add(settings.SessionMax))
-	if !now.Before(end) || now.Sub(kept.Seen) >= settings.SessionIdle {
+	if !now.Before(end) || now.Sub(kept.Seen) >= settings.SessionIdle || kept.Seen.Sub(now) > clockSlack {
 		return Session{}, errors.Join(ErrNoSession, s.store.DeleteSession(ctx, hash))
 	}
 	// Not every request writes to the disk: an idle limit is kept to within a

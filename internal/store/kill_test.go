@@ -91,14 +91,15 @@ func TestKilledWriterLosesNothing(t *testing.T) {
 	})
 	s.Close()
 	rounds := 20
-	if testing.Short() {
+	if testing.Short() || raceDetector {
 		rounds = 5
 	}
 	rnd := rand.New(rand.NewPCG(5, 6))
 	want := make(map[string]bool) // number or call -> there
 	acked, opened := 0, 0
 	for round := range rounds {
-		lines := runAndKill(t, exe, dir, time.Duration(20+rnd.IntN(400))*time.Millisecond)
+		// Every fourth time it dies while it is opening.
+		lines := runAndKill(t, exe, dir, round%4 != 3, time.Duration(5+rnd.IntN(200))*time.Millisecond)
 		for _, line := range lines {
 			verb, what, _ := strings.Cut(line, " ")
 			switch verb {
@@ -125,7 +126,9 @@ func TestKilledWriterLosesNothing(t *testing.T) {
 	}
 }
 
-func runAndKill(t *testing.T, exe, dir string, after time.Duration) (lines []string) {
+// runAndKill kills the child some time after its start, or after it has opened
+// the store, and returns what it said.
+func runAndKill(t *testing.T, exe, dir string, opened bool, after time.Duration) (lines []string) {
 	t.Helper()
 	cmd := exec.Command(exe)
 	cmd.Env = append(os.Environ(), killedStore+"="+dir)
@@ -138,8 +141,10 @@ func runAndKill(t *testing.T, exe, dir string, after time.Duration) (lines []str
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(after, func() { cmd.Process.Kill() })
-	defer timer.Stop()
+	kill := func() { time.AfterFunc(after, func() { cmd.Process.Kill() }) }
+	if !opened {
+		kill()
+	}
 	in := bufio.NewReader(out)
 	for {
 		line, err := in.ReadString('\n')
@@ -147,6 +152,9 @@ func runAndKill(t *testing.T, exe, dir string, after time.Duration) (lines []str
 			break // a line cut short was never read by anybody
 		}
 		lines = append(lines, strings.TrimSuffix(line, "\n"))
+		if opened && len(lines) == 1 {
+			kill()
+		}
 	}
 	cmd.Wait()
 	if errText.Len() > 0 {
