@@ -4,8 +4,8 @@
 //
 // It needs no privileges, no loop devices and no mounts; equal inputs give
 // equal bytes. The parts: kernel builds the kernel, rootfs the programs and
-// the root file system, grub the BIOS loader, disk the partition table, slot
-// what the loaders decide by.
+// the root file system, grub the BIOS loader, efi the first UEFI program, disk
+// the partition table, slot what the loaders decide by.
 package appliance
 
 import (

@@ -110,7 +110,30 @@ func TestBoots(t *testing.T) {
 	}
 }
 
-// broken makes the three kinds of slots that must not stay.
+// damagedKernel is a slot whose kernel changed after it was written: the sum
+// beside it is that of the sound one.
+const damagedKernel = "kernel is damaged"
+
+// spoilSum puts the sum of the sound kernel back.
+func spoilSum(t *testing.T, disk string, r Result) {
+	t.Helper()
+	table, err := readTable(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sound, err := os.ReadFile(r.Kernel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part, _ := table.Part(2)
+	dir := t.TempDir()
+	esp := fat{tools: tools{home: dir, time: time.Unix(fallbackTime, 0)}, image: disk, offset: part.Offset()}
+	if err := esp.write(t.Context(), dir, map[string][]byte{slot.B.KernelSumPath()[1:]: slot.B.KernelSum(sound)}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// broken makes the kinds of slots that must not stay.
 func broken(t *testing.T, r Result) map[string]SlotContent {
 	t.Helper()
 	dir := t.TempDir()
@@ -126,15 +149,15 @@ func broken(t *testing.T, r Result) map[string]SlotContent {
 	for i := len(image) / 2; i < len(image)/2+1<<20; i++ {
 		image[i] ^= 0x5a
 	}
-	kernel := filepath.Join(dir, "vmlinuz")
-	if err := os.WriteFile(kernel, image, 0o644); err != nil {
+	damaged := filepath.Join(dir, "vmlinuz")
+	if err := os.WriteFile(damaged, image, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	restless := buildTest(t, t.TempDir(), "restless-1")
 	stuck := buildTest(t, t.TempDir(), "stuck-1")
 	return map[string]SlotContent{
 		"root is rubbish":    {Root: rubbish, Kernel: r.Kernel},
-		"kernel is damaged":  {Root: r.Root, Kernel: kernel},
+		damagedKernel:        {Root: r.Root, Kernel: damaged},
 		"kernel is rubbish":  {Root: r.Root, Kernel: rubbish},
 		"init ends":          {Root: stuck.Root, Kernel: r.Kernel},
 		"init never commits": {Root: restless.Root, Kernel: r.Kernel},
@@ -146,11 +169,14 @@ func TestBrokenSlotReturns(t *testing.T) {
 	r := buildTest(t, t.TempDir(), "healthy-1")
 	for name, content := range broken(t, r) {
 		for _, fw := range []qemu.Firmware{qemu.BIOS, qemu.UEFI} {
-			t.Run(fmt.Sprintf("%s, %s", name, fw), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s %s", name, fw), func(t *testing.T) {
 				disk := clone(t, r.Raw)
 				content.Name, content.Version, content.Tries = slot.B, "broken-2", 2
 				if err := WriteSlot(t.Context(), disk, content); err != nil {
 					t.Fatal(err)
+				}
+				if name == damagedKernel {
+					spoilSum(t, disk, r)
 				}
 				got := boot(t, disk, fw, qemu.Virtio, 6*time.Minute)
 				if !strings.HasSuffix(got.slots(), "a") || strings.Contains(got.text, "error:") {
@@ -167,6 +193,34 @@ func TestBrokenSlotReturns(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestCommittedKernelGoesBad damages the kernel of the committed slot while
+// the other one holds the version before.
+func TestCommittedKernelGoesBad(t *testing.T) {
+	needQEMU(t)
+	r := buildTest(t, t.TempDir(), "healthy-1")
+	for _, fw := range []qemu.Firmware{qemu.BIOS, qemu.UEFI} {
+		t.Run(string(fw), func(t *testing.T) {
+			disk := clone(t, r.Raw)
+			rubbish := filepath.Join(t.TempDir(), "rubbish")
+			if err := os.WriteFile(rubbish, []byte("no kernel any more"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			// Slot a stays as the version before, slot b is committed and bad.
+			content := SlotContent{Name: slot.B, Root: r.Root, Kernel: rubbish, Version: "bad-2"}
+			if err := WriteSlot(t.Context(), disk, content); err != nil {
+				t.Fatal(err)
+			}
+			if got := boot(t, disk, fw, qemu.Virtio, 5*time.Minute); got.slots() != "a" {
+				t.Fatalf("slots %q; console:\n%s", got.slots(), got.text)
+			}
+			state, err := ReadState(t.Context(), disk, slotFirmware(fw))
+			if err != nil || state.Committed != slot.A {
+				t.Errorf("%+v, %v", state, err)
+			}
+		})
 	}
 }
 

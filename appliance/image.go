@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"ringfence/appliance/disk"
+	"ringfence/appliance/efi"
 	"ringfence/appliance/grub"
 	"ringfence/appliance/slot"
 )
@@ -96,21 +97,28 @@ func (b *builder) writeESP(ctx context.Context, t tools, path string, table *dis
 	if err != nil {
 		return err
 	}
-	if files["EFI/BOOT/BOOTX64.EFI"], err = os.ReadFile(systemdBoot); err != nil {
+	if files[efi.GuardPath], err = efi.Guard(ctx, b.scratch); err != nil {
+		return err
+	}
+	if files[efi.SystemdBootPath], err = os.ReadFile(systemdBoot); err != nil {
 		return fmt.Errorf("reading systemd-boot (package systemd-boot-efi): %w", err)
 	}
-	if files[kernelFile(slot.A)], err = os.ReadFile(b.kernel.Path); err != nil {
+	kernel, err := os.ReadFile(b.kernel.Path)
+	if err != nil {
 		return fmt.Errorf("reading the kernel: %w", err)
 	}
-	names := append(slices.Collect(maps.Keys(files)), kernelFile(slot.B))
+	maps.Copy(files, kernelFiles(slot.A, kernel))
+	names := slices.AppendSeq(slices.Collect(maps.Keys(files)), maps.Keys(kernelFiles(slot.B, nil)))
 	if err := esp.makeFolders(ctx, names); err != nil {
 		return err
 	}
 	return esp.write(ctx, b.scratch, files)
 }
 
-// kernelFile is the name of a slot's kernel on the ESP.
-func kernelFile(n slot.Name) string { return n.KernelPath()[1:] }
+// kernelFiles are the kernel of a slot and its sum, by their names on the ESP.
+func kernelFiles(n slot.Name, kernel []byte) map[string][]byte {
+	return map[string][]byte{n.KernelPath()[1:]: kernel, n.KernelSumPath()[1:]: n.KernelSum(kernel)}
+}
 
 // writePerm makes the file system for everything that lasts. It is small and
 // prepared to grow while mounted: the first boot extends it over the disk.

@@ -44,7 +44,7 @@ type WebManifest struct {
 
 // debianPackages are the ones that put bytes into an image.
 func debianPackages() []string {
-	return []string{"dosfstools", "e2fsprogs", "grub-common", "grub-pc-bin", "mtools", "qemu-utils", "squashfs-tools", "systemd-boot-efi"}
+	return []string{"binutils", "dosfstools", "e2fsprogs", "grub-common", "grub-pc-bin", "mtools", "qemu-utils", "squashfs-tools", "systemd-boot-efi"}
 }
 
 func (m Manifest) encode() ([]byte, error) {

@@ -55,7 +55,7 @@ func WriteSlot(ctx context.Context, image string, c SlotContent) error {
 		if err != nil {
 			return fmt.Errorf("writing slot %s: %w", c.Name, err)
 		}
-		if err := esp.write(ctx, scratch, map[string][]byte{kernelFile(c.Name): kernel}); err != nil {
+		if err := esp.write(ctx, scratch, kernelFiles(c.Name, kernel)); err != nil {
 			return err
 		}
 	}

@@ -40,10 +40,13 @@ const (
 var ErrImage = errors.New("not the GRUB image that was expected")
 
 // Modules are what the core image contains: the BIOS disk, GPT and FAT, the
-// script language with its environment block, the serial line and the Linux
-// loader.
+// script language with its environment block, the serial line, SHA-256 and the
+// Linux loader.
 func Modules() []string {
-	return []string{"biosdisk", "part_gpt", "fat", "normal", "test", "loadenv", "serial", "terminal", "linux"}
+	return []string{
+		"biosdisk", "part_gpt", "fat", "normal", "test", "loadenv", "echo", "sleep", "reboot",
+		"serial", "terminal", "hashsum", "gcry_sha256", "linux", "boot",
+	}
 }
 
 // BootCode returns the boot code for the first sector: boot.img, told that the

@@ -4,7 +4,7 @@
 //
 // The disk carries two complete systems, slot "a" and slot "b": a root
 // partition each, and a kernel each on the EFI system partition (ESP) as
-// /a/vmlinuz and /b/vmlinuz. One slot is committed: it boots unless another is
+// /a/vmlinuz and /b/vmlinuz, each with its sum beside it. One slot is committed: it boots unless another is
 // on trial. A slot on trial has a number of tries left; the boot loader, not
 // the booted system, takes one away before every start of it, so that a kernel
 // that panics before init and an init that never reports health both end back
@@ -32,7 +32,8 @@
 //
 // # How the parts of the system use it
 //
-//	updater  writes root and kernel of the idle slot, then Store.Try(name, tries, image)
+//	updater  removes KernelSumPath of the idle slot, writes its root, its kernel and
+//	         KernelSum, then Store.Try(name, tries, image)
 //	loader   takes a try away and boots the slot on trial; with none left the committed one
 //	init     all services healthy: Store.Commit(running). Unhealthy: reboot; nothing to
 //	         write, the loader counts. Store.GiveUp(running) ends a trial early.

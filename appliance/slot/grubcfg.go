@@ -10,10 +10,12 @@ import (
 //
 // It takes a try away and saves that before it boots the slot on trial; when
 // saving fails it boots the committed slot, because a try that is not counted
-// could repeat for ever. An entry that cannot even be loaded falls through to
-// the other slot. Escape, hit while the firmware hands over, opens the menu,
-// on the screen as well as on the serial line; with superusers set and no
-// password given, nobody edits an entry or gets GRUB's command line.
+// could repeat for ever. A kernel is compared with its sum before it is
+// started, because a damaged one halts the machine without a panic; a kernel
+// that cannot be started ends the trial of its slot, and the other slot starts
+// instead. Escape, hit while the firmware hands over, opens the menu, on the
+// screen as well as on the serial line; with superusers set and no password
+// given, nobody edits an entry or gets GRUB's command line.
 func GrubConfig() string {
 	var b strings.Builder
 	b.WriteString(`set superusers="nobody"
@@ -25,8 +27,6 @@ fi
 set envfile=$prefix/grubenv
 load_env --file $envfile committed trial tries root_a root_b version_a version_b
 set slot=$committed
-set other=b
-if [ "$slot" = "b" ]; then set other=a; fi
 if [ -n "$trial" ]; then
 `)
 	for n := MaxTries; n >= 1; n-- {
@@ -39,24 +39,42 @@ if [ -n "$trial" ]; then
 	b.WriteString(`	fi
 	if [ -n "$left" ]; then
 		set tries=$left
-		if save_env --file $envfile tries; then
-			set slot=$trial
-			set other=$committed
-		fi
+		if save_env --file $envfile tries; then set slot=$trial; fi
 	fi
 fi
 set default=$slot
-set fallback=$other
 set timeout_style=hidden
 set timeout=0
 `)
 	for _, n := range []Name{A, B} {
+		fmt.Fprintf(&b, `function start_%[1]s {
+	if [ -z "$version_%[1]s" ]; then return 1; fi
+	set intact=yes
+	if [ -f %[4]s ]; then
+		if hashsum --hash sha256 --check %[4]s; then set intact=yes; else set intact=; fi
+	fi
+	if [ -n "$intact" ]; then
+		if linux %[2]s %[3]s; then boot; fi
+	fi
+	if [ "$trial" = "%[1]s" ]; then
+		set tries=0
+		save_env --file $envfile tries
+	fi
+	return 1
+}
+`, n, n.KernelPath(), Cmdline(n, "$root_"+string(n)), n.KernelSumPath())
+	}
+	for _, n := range []Name{A, B} {
 		fmt.Fprintf(&b, `if [ -n "$version_%[1]s" ]; then
 	menuentry "Ringfence $version_%[1]s (slot %[1]s)" --id %[1]s --unrestricted {
-		linux %[2]s %[3]s
+		start_%[1]s
+		start_%[2]s
+		echo "No kernel can be started. Trying again in a minute."
+		sleep 60
+		reboot
 	}
 fi
-`, n, n.KernelPath(), Cmdline(n, "$root_"+string(n)))
+`, n, n.Other())
 	}
 	return b.String()
 }

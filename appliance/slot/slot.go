@@ -1,6 +1,7 @@
 package slot
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -50,6 +51,17 @@ func (n Name) Other() Name {
 // KernelPath is where the loaders find the kernel of a slot, from the root of
 // the ESP.
 func (n Name) KernelPath() string { return "/" + string(n) + "/vmlinuz" }
+
+// KernelSumPath is where the sum of the kernel lies, see KernelSum.
+func (n Name) KernelSumPath() string { return n.KernelPath() + ".sha256" }
+
+// KernelSum is the content of the file at KernelSumPath for a kernel, in the
+// form that sha256sum checks. GRUB starts a kernel only if it fits; without
+// the file it starts it unchecked, so an updater that replaces a kernel removes
+// the sum first and writes the new one last.
+func (n Name) KernelSum(kernel []byte) []byte {
+	return fmt.Appendf(nil, "%x  %s\n", sha256.Sum256(kernel), n.KernelPath())
+}
 
 // RootLabel is the GPT name of the root partition of a slot.
 func (n Name) RootLabel() string { return "ringfence-root-" + string(n) }

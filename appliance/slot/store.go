@@ -90,8 +90,9 @@ func (s *Store) Try(n Name, tries int, img Image) error {
 }
 
 // Commit makes the running slot the one that boots from now on, because it is
-// healthy. A trial of the other slot that has not begun, or has failed, is
-// left as it is. Nothing is written when nothing changes.
+// healthy. A trial of the other slot that has not begun is left as it is; one
+// that has begun is given up: it runs again until its tries are used, unless
+// its kernel could not be started. Nothing is written when nothing changes.
 func (s *Store) Commit(running Name) error {
 	state, err := s.Load()
 	if err != nil {
@@ -104,7 +105,26 @@ func (s *Store) Commit(running Name) error {
 		state.Committed = running
 		state.Trial, state.Tries = "", 0
 	}
+	if state.Trial != "" {
+		begun, err := s.begun(state.Trial)
+		if err != nil {
+			return err
+		}
+		if begun {
+			state.Tries = 0
+		}
+	}
 	return s.Save(state)
+}
+
+// begun tells whether systemd-boot has started slot n at least once on its
+// trial. GRUB ends a trial itself when it cannot start the kernel.
+func (s *Store) begun(n Name) (bool, error) {
+	if s.firmware != UEFI {
+		return false, nil
+	}
+	entries, err := s.readEntries()
+	return newest(entries)[n].done > 0, err
 }
 
 // GiveUp ends the trial of slot n: the next boot goes to the committed slot.

@@ -184,6 +184,27 @@ func TestCommitOfRunningSlotKeepsWaitingTrial(t *testing.T) {
 	})
 }
 
+// systemd-boot comes back when it cannot start a kernel, and the guard has it
+// start the other slot; the trial must not begin again at every restart.
+func TestCommitAfterUnstartableTrialEndsIt(t *testing.T) {
+	t.Parallel()
+	dir := esp(t)
+	s := Open(dir, UEFI)
+	if err := s.Try(B, 5, Image{Version: "2.0"}); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, dir, UEFI, B)
+	if err := s.Commit(A); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, dir, UEFI, A, A)
+	expect(t, dir, BIOS, A, A)
+	state, err := s.Load()
+	if err != nil || state.GivenUp(A) != B {
+		t.Errorf("state %+v, %v", state, err)
+	}
+}
+
 func TestTryRefusesTheCommittedSlot(t *testing.T) {
 	t.Parallel()
 	s := Open(esp(t), BIOS)
