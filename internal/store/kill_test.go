@@ -99,7 +99,10 @@ func TestKilledWriterLosesNothing(t *testing.T) {
 	acked, opened := 0, 0
 	for round := range rounds {
 		// Every fourth time it dies while it is opening.
-		lines := runAndKill(t, exe, dir, round%4 != 3, time.Duration(5+rnd.IntN(200))*time.Millisecond)
+		lines := runAndKill(t, exe, dir, moment{
+			acks:  []int{1 + rnd.IntN(40), 1 + rnd.IntN(40), 1 + rnd.IntN(40), 0}[round%4],
+			after: time.Duration(rnd.IntN(30)) * time.Millisecond,
+		})
 		for _, line := range lines {
 			verb, what, _ := strings.Cut(line, " ")
 			switch verb {
@@ -126,9 +129,15 @@ func TestKilledWriterLosesNothing(t *testing.T) {
 	}
 }
 
-// runAndKill kills the child some time after its start, or after it has opened
-// the store, and returns what it said.
-func runAndKill(t *testing.T, exe, dir string, opened bool, after time.Duration) (lines []string) {
+// moment is when a child dies: some time after that many lines, the first of
+// which says that the store is open.
+type moment struct {
+	acks  int
+	after time.Duration
+}
+
+// runAndKill runs a child and returns what it said until it was killed.
+func runAndKill(t *testing.T, exe, dir string, at moment) (lines []string) {
 	t.Helper()
 	cmd := exec.Command(exe)
 	cmd.Env = append(os.Environ(), killedStore+"="+dir)
@@ -141,8 +150,8 @@ func runAndKill(t *testing.T, exe, dir string, opened bool, after time.Duration)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	kill := func() { time.AfterFunc(after, func() { cmd.Process.Kill() }) }
-	if !opened {
+	kill := func() { time.AfterFunc(at.after, func() { cmd.Process.Kill() }) }
+	if at.acks == 0 {
 		kill()
 	}
 	in := bufio.NewReader(out)
@@ -152,7 +161,7 @@ func runAndKill(t *testing.T, exe, dir string, opened bool, after time.Duration)
 			break // a line cut short was never read by anybody
 		}
 		lines = append(lines, strings.TrimSuffix(line, "\n"))
-		if opened && len(lines) == 1 {
+		if len(lines) == at.acks {
 			kill()
 		}
 	}

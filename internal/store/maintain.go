@@ -16,8 +16,11 @@ const (
 func (s *Store) maintain(ctx context.Context) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
-	var made, pruned time.Time
-	var rev uint64
+	var pruned time.Time
+	// A process that starts again and again must not fill the disk with copies
+	// of the same.
+	made, rev, err := newestPoint(s.paths.snapshots)
+	s.complain(ctx, "restore points not read", err)
 	for {
 		now := time.Now()
 		if s.pointDue(now, made, rev) {
@@ -43,6 +46,9 @@ func (s *Store) pointDue(now, made time.Time, rev uint64) bool {
 		return false
 	}
 	since := now.Sub(made)
+	if since < 0 { // the clock was put back
+		since = pointEvery
+	}
 	return since >= pointEvery || since >= pointAfterChange && s.Snapshot().Rev != rev
 }
 

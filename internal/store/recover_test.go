@@ -237,7 +237,26 @@ func TestRestorePointIsMadeAtStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	for range 200 {
+	waitForPoint(t, dir)
+	// A second start without a change makes none.
+	s.Close()
+	if s, err = Open(t.Context(), dir, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	at, rev, err := newestPoint(filepath.Join(dir, snapshotDir))
+	if err != nil || rev != s.Snapshot().Rev || s.pointDue(time.Now(), at, rev) {
+		t.Errorf("made at %v of revision %d, %v: another one is due", at, rev, err)
+	}
+	if !s.pointDue(at.Add(pointEvery), at, rev) || !s.pointDue(at.Add(pointAfterChange), at, rev+1) ||
+		s.pointDue(at.Add(time.Minute), at, rev+1) || !s.pointDue(at.Add(-time.Hour), at, rev) {
+		t.Error("points are due at other times than promised")
+	}
+}
+
+func waitForPoint(t *testing.T, dir string) {
+	t.Helper()
+	for range 500 {
 		if found, err := points(filepath.Join(dir, snapshotDir), pointPrefix); err != nil || len(found) == 1 {
 			return
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,8 +18,7 @@ import (
 )
 
 // A restore point is a small verified copy of the database without the call
-// records, made by itself: after each start, soon after a setting changed, and
-// once a day. Recover goes back to the newest good one.
+// records, made by itself: soon after a setting changed, and once a day. Recover goes back to the newest good one.
 
 const (
 	pointPrefix     = "point-"
@@ -38,10 +38,11 @@ func (s *Store) makePoint(ctx context.Context) (path string, err error) {
 	if err := removeAll(databaseFiles(tmp)...); err != nil {
 		return "", fmt.Errorf("making a restore point: %w", err)
 	}
+	// Taken before the copy: what is committed meanwhile asks for a new point.
+	path = filepath.Join(s.paths.snapshots, pointName(time.Now(), s.Snapshot().Rev))
 	if err := copySettings(ctx, s.paths.database, tmp); err != nil {
 		return "", fmt.Errorf("making a restore point: %w", err)
 	}
-	path = filepath.Join(s.paths.snapshots, pointPrefix+time.Now().UTC().Format(pointTime)+".db")
 	if err := s.keepPoint(ctx, tmp, path); err != nil {
 		return "", fmt.Errorf("making a restore point: %w", err)
 	}
@@ -50,6 +51,29 @@ func (s *Store) makePoint(ctx context.Context) (path string, err error) {
 		keep = keptPoints
 	}
 	return path, rotate(s.paths.snapshots, pointPrefix, keep)
+}
+
+// pointName holds when a point was made, so that names sort by age, and the
+// revision it has at least.
+func pointName(at time.Time, rev uint64) string {
+	return fmt.Sprintf("%s%s-r%d.db", pointPrefix, at.UTC().Format(pointTime), rev)
+}
+
+// newestPoint says when the newest point was made and with which revision; the
+// zero time if there is none.
+func newestPoint(dir string) (at time.Time, rev uint64, err error) {
+	all, err := points(dir, pointPrefix)
+	if err != nil || len(all) == 0 {
+		return at, 0, err
+	}
+	stamp, number, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(filepath.Base(all[0]), pointPrefix), ".db"), "-r")
+	if at, err = time.Parse(pointTime, stamp); err != nil {
+		return at, 0, fmt.Errorf("reading the name of restore point %s: %w", all[0], err)
+	}
+	if rev, err = strconv.ParseUint(number, 10, 64); err != nil {
+		return at, 0, fmt.Errorf("reading the name of restore point %s: %w", all[0], err)
+	}
+	return at, rev, nil
 }
 
 // keepPoint checks a finished copy and gives it its name.
