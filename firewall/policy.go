@@ -67,7 +67,8 @@ type Limits struct {
 	Known uint32 `json:"known"`
 	// Total and TotalConnections bound all unknown sources together (packets
 	// and new connections per second), for floods whose forged sources are
-	// more than a meter can hold.
+	// more than a meter can hold. TotalConnections times the 20 s that a half
+	// open connection is tracked stays below the size of the connection table.
 	Total            uint32 `json:"total"`
 	TotalConnections uint32 `json:"total_connections"`
 }
@@ -77,7 +78,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		L1: 500, L1Block: 30 * time.Second,
 		L2: 2000, L2Block: time.Hour,
-		Known: 20_000, Total: 50_000, TotalConnections: 5_000,
+		Known: 20_000, Total: 50_000, TotalConnections: 2_000,
 	}
 }
 

@@ -126,6 +126,9 @@ func readNetwork(o options, log *slog.Logger) netcfg.Config {
 		return netcfg.Standard()
 	}
 	c, err := netcfg.Read(o.network)
+	if errors.Is(err, os.ErrNotExist) {
+		return netcfg.Standard() // nobody wrote one at first boot
+	}
 	if err != nil {
 		// Unreachable is the worst a host without a keyboard can be.
 		log.Error("the network configuration is unusable, using DHCP", "err", err)

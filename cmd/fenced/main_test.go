@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -19,12 +18,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/insomniacslk/dhcp/dhcpv4"
-	"github.com/insomniacslk/dhcp/dhcpv4/server4"
-
 	"ringfence/firewall"
 	"ringfence/firewall/nstest"
-	"ringfence/internal/netcfg"
 	"ringfence/internal/ports"
 	"ringfence/internal/telephony"
 )
@@ -42,51 +37,6 @@ func TestMain(m *testing.M) {
 	}
 	main()
 	os.Exit(0)
-}
-
-// tryFiles gives up rights as the fence does, and reports what it can still
-// reach.
-func tryFiles(dir string) int {
-	o := options{run: filepath.Join(dir, "run"), state: filepath.Join(dir, "state"), resolv: filepath.Join(dir, "run", "resolv.conf"), proc: "/proc/sys"}
-	if err := confine(o, slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	try := func(name string, err error) { fmt.Println(name, err == nil) }
-	_, err := os.ReadFile("/etc/passwd")
-	try("read /etc/passwd", err)
-	_, err = os.ReadFile(filepath.Join(dir, "secret"))
-	try("read beside", err)
-	try("write beside", os.WriteFile(filepath.Join(dir, "new"), nil, 0o600))
-	try("write state", os.WriteFile(filepath.Join(o.state, "x"), nil, 0o600))
-	try("rename state", os.Rename(filepath.Join(o.state, "x"), filepath.Join(o.state, "y")))
-	try("write run", os.WriteFile(o.resolv, nil, 0o600))
-	f, err := os.OpenFile("/proc/sys/net/ipv4/ip_local_reserved_ports", os.O_WRONLY, 0)
-	try("open parameter", err)
-	_ = f.Close()
-	_, err = os.OpenFile("/proc/sys/kernel/hostname", os.O_WRONLY, 0)
-	try("open other parameter", err)
-	try("execute", exec.Command("/bin/true").Run())
-	return 0
-}
-
-// A fence that was taken over reaches its own folders, and no program.
-func TestConfine(t *testing.T) {
-	t.Parallel()
-	host, _ := nstest.Cable(t)
-	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "secret"), nil, 0o600))
-	cmd := host.Command(os.Args[0], dir)
-	cmd.Env = append(os.Environ(), asProgram+"=confined")
-	out, err := cmd.CombinedOutput()
-	must(t, err)
-	if strings.Contains(string(out), "not confined") {
-		t.Skip("this kernel has no Landlock")
-	}
-	want := "read /etc/passwd false\nread beside false\nwrite beside false\nwrite state true\nrename state true\nwrite run true\nopen parameter true\nopen other parameter false\nexecute false\n"
-	if string(out) != want {
-		t.Errorf("got\n%swant\n%s", out, want)
-	}
 }
 
 // fenced is the program and its surroundings.
@@ -245,7 +195,7 @@ func (f *fenced) scan() []uint16 {
 	var got []uint16
 	var err error
 	f.peer.Do(func() {
-		got, err = nstest.ScanTCP(netip.MustParseAddr(nstest.Peer4), netip.MustParseAddr(nstest.Host4), 1)
+		got, err = nstest.ScanTCP(netip.MustParseAddr(nstest.Peer4), netip.MustParseAddr(nstest.Host4))
 	})
 	must(f.t, err)
 	return got
@@ -456,198 +406,6 @@ func TestFenceRepairsAFlush(t *testing.T) {
 	})
 	if f.reaches(7000) {
 		t.Error("the hole is still there")
-	}
-}
-
-func TestFenceHoldsThreeCapabilities(t *testing.T) {
-	t.Parallel()
-	f := pair(t)
-	f.start()
-	// "ip netns exec" becomes the program by execve.
-	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", f.cmd.Process.Pid))
-	must(t, err)
-	if len(tasks) == 0 {
-		t.Fatal("the fence has no threads")
-	}
-	const net = "0000000000003400" // NET_BIND_SERVICE 10, NET_ADMIN 12, NET_RAW 13
-	for _, task := range tasks {
-		raw, err := os.ReadFile(task)
-		must(t, err)
-		for _, want := range []string{"CapPrm:\t" + net, "CapEff:\t" + net, "CapBnd:\t" + net, "CapInh:\t0000000000000000", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1"} {
-			if !strings.Contains(string(raw), want) {
-				t.Errorf("%s lacks %q:\n%s", task, want, raw)
-			}
-		}
-	}
-}
-
-// As on the image: not root, with ambient capabilities only.
-func TestFenceRunsWithoutRoot(t *testing.T) {
-	t.Parallel()
-	if _, err := exec.LookPath("setpriv"); err != nil {
-		t.Skip("setpriv is not installed")
-	}
-	host, peer := nstest.Cable(t)
-	f := prepare(t, host, peer, "-manage-network")
-	const user = 4242
-	program := filepath.Join(f.dir, "fenced")
-	raw, err := os.ReadFile(os.Args[0])
-	must(t, err)
-	must(t, os.WriteFile(program, raw, 0o755))
-	for _, d := range []string{"run", "state"} {
-		must(t, os.Mkdir(filepath.Join(f.dir, d), 0o755))
-		must(t, os.Chown(filepath.Join(f.dir, d), user, user))
-	}
-	must(t, os.Chmod(f.dir, 0o755))
-	must(t, os.Chmod(f.notify, 0o777))
-	caps := "+net_admin,+net_raw,+net_bind_service"
-	f.cmd = host.Command("setpriv", "--reuid", fmt.Sprint(user), "--regid", fmt.Sprint(user), "--clear-groups", "--inh-caps", caps, "--ambient-caps", caps,
-		program, "-run", filepath.Join(f.dir, "run"), "-state", filepath.Join(f.dir, "state"), "-uid", "0", "-manage-network")
-	f.cmd.Env = append(os.Environ(), asProgram+"=1", "NOTIFY_SOCKET="+f.notify)
-	f.cmd.Stderr = &f.log
-	must(t, f.cmd.Start())
-	f.done = make(chan error, 1)
-	go func() { f.done <- f.cmd.Wait() }()
-	f.await("READY=1")
-	c := firewall.Dial(f.socket(), firewall.ClientOptions{})
-	defer c.Close()
-	must(t, c.Apply(t.Context(), inService(t, 1), 0))
-	if out := host.Run("ip", "link", "show", "dev", nstest.HostLink); !strings.Contains(out, "UP") {
-		t.Errorf("the link is down: %s", out)
-	}
-	for name, want := range map[string]string{"net.ipv4.conf.all.accept_redirects": "0", "net.ipv4.ip_local_reserved_ports": "25000-34999,45000-64999"} {
-		if got := strings.TrimSpace(host.Run("sysctl", "-n", name)); got != want {
-			t.Errorf("%s is %q, want %q", name, got, want)
-		}
-	}
-	for _, line := range strings.Split(f.log.String(), "\n") {
-		// Some parameters belong to the machine and are read-only in a namespace.
-		if strings.Contains(line, "level=ERROR") && !strings.Contains(line, "protective kernel settings") {
-			t.Error(line)
-		}
-	}
-}
-
-// The link comes up after the rules: a flood that waits for it reaches
-// nothing. Then the lease arrives, through the rules.
-func TestFenceBringsTheLinkUpBehindTheRules(t *testing.T) {
-	t.Parallel()
-	host, peer := nstest.Cable(t)
-	f := prepare(t, host, peer, "-manage-network")
-	peer.Run("ip", "addr", "add", "10.77.0.2/24", "dev", nstest.PeerLink)
-	peer.Run("ip", "link", "set", nstest.PeerLink, "up")
-	mac := "02:00:00:00:00:01"
-	host.Run("ip", "link", "set", nstest.HostLink, "address", mac)
-	host.Run("ip", "addr", "add", nstest.Host4+"/24", "dev", nstest.HostLink) // down, but addressed
-	peer.Run("ip", "neigh", "add", nstest.Host4, "lladdr", mac, "dev", nstest.PeerLink)
-	serveDHCP(t, peer)
-
-	var arrived atomic.Int64
-	var in *net.UDPConn
-	var out *nstest.Spoofer
-	var err error
-	host.Do(func() { in, err = net.ListenUDP("udp", &net.UDPAddr{Port: 7000}) })
-	must(t, err)
-	defer in.Close()
-	go func() {
-		for buf := make([]byte, 64); ; arrived.Add(1) {
-			if _, _, err := in.ReadFromUDPAddrPort(buf); err != nil {
-				return
-			}
-		}
-	}()
-	peer.Do(func() {
-		out, err = nstest.NewSpoofer(netip.AddrPortFrom(netip.MustParseAddr(nstest.Host4), 7000), []byte("?"))
-	})
-	must(t, err)
-	stop := make(chan struct{})
-	var flood sync.WaitGroup
-	var sent atomic.Int64
-	flood.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			if out.Send(netip.MustParseAddr("10.77.0.2")) == nil {
-				sent.Add(1)
-			}
-			time.Sleep(100 * time.Microsecond)
-		}
-	})
-	c := f.start()
-	eventually(t, "the lease is there", func() bool {
-		list, err := c.Interfaces(t.Context())
-		return err == nil && slices.ContainsFunc(list, func(s netcfg.State) bool {
-			return s.Lease != nil && slices.Contains(s.Addresses, netip.MustParsePrefix("10.77.0.50/24"))
-		})
-	})
-	close(stop)
-	flood.Wait()
-	if arrived.Load() != 0 || sent.Load() == 0 {
-		t.Errorf("%d of %d datagrams reached a closed port while the fence started", arrived.Load(), sent.Load())
-	}
-	n, err := c.Counters(t.Context())
-	must(t, err)
-	if n.Drops["rest"].Packets == 0 {
-		t.Error("no flood arrived at the filter: the test proves nothing")
-	}
-	raw, err := os.ReadFile(filepath.Join(f.dir, "run", "resolv.conf"))
-	if err != nil || !strings.Contains(string(raw), "nameserver 10.77.0.53\n") {
-		t.Errorf("resolv.conf: %q, %v", raw, err)
-	}
-	if got := strings.TrimSpace(host.Run("sysctl", "-n", "net.ipv4.conf.all.rp_filter")); got != "2" {
-		t.Errorf("rp_filter is %s", got)
-	}
-	// The host's own network and gateway cannot be blocked.
-	p := inService(t, 1)
-	p.Block = []netip.Prefix{netip.MustParsePrefix("10.77.0.0/24")}
-	if err := c.Apply(t.Context(), p, 0); !errors.Is(err, firewall.ErrRefused) {
-		t.Errorf("blocking the own network: %v", err)
-	}
-}
-
-func serveDHCP(t *testing.T, n *nstest.NS) {
-	t.Helper()
-	server := net.ParseIP("10.77.0.2")
-	handler := func(conn net.PacketConn, peer net.Addr, m *dhcpv4.DHCPv4) {
-		kind := dhcpv4.MessageTypeAck
-		if m.MessageType() == dhcpv4.MessageTypeDiscover {
-			kind = dhcpv4.MessageTypeOffer
-		}
-		answer, err := dhcpv4.NewReplyFromRequest(m, dhcpv4.WithMessageType(kind), dhcpv4.WithYourIP(net.ParseIP("10.77.0.50")),
-			dhcpv4.WithOption(dhcpv4.OptServerIdentifier(server)), dhcpv4.WithNetmask(net.CIDRMask(24, 32)), dhcpv4.WithLeaseTime(600),
-			dhcpv4.WithRouter(server), dhcpv4.WithDNS(net.ParseIP("10.77.0.53")))
-		if err == nil {
-			_, _ = conn.WriteTo(answer.ToBytes(), peer)
-		}
-	}
-	var s *server4.Server
-	var err error
-	n.Do(func() {
-		s, err = server4.NewServer(nstest.PeerLink, &net.UDPAddr{Port: int(ports.DHCPv4Server)}, handler)
-	})
-	must(t, err)
-	done := make(chan struct{})
-	go func() { defer close(done); _ = s.Serve() }()
-	t.Cleanup(func() { _ = s.Close(); <-done })
-}
-
-func TestFenceRefusesToStartWithoutRules(t *testing.T) {
-	t.Parallel()
-	if _, err := exec.LookPath("setpriv"); err != nil {
-		t.Skip("setpriv is not installed")
-	}
-	host, _ := nstest.Cable(t)
-	cmd := host.Command("setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin", os.Args[0], "-run", t.TempDir(), "-state", t.TempDir(), "-manage-network")
-	cmd.Env = append(os.Environ(), asProgram+"=1")
-	out, err := cmd.CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "CAP_NET_ADMIN") {
-		t.Errorf("%v: %s", err, out)
-	}
-	if out := host.Run("ip", "link", "show", "dev", nstest.HostLink); strings.Contains(out, ",UP") {
-		t.Errorf("the link is up without rules: %s", out)
 	}
 }
 

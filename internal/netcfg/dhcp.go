@@ -197,9 +197,9 @@ func (d *dhcpClient) verify(ctx context.Context, ack *dhcpv4.DHCPv4) (*dhcpv4.DH
 // sense, or one half and seven eighths.
 func times(ack *dhcpv4.DHCPv4, lease Lease) (renewAt, rebindAt time.Time) {
 	whole := lease.Expires.Sub(lease.Obtained)
-	t1, t2 := ack.IPAddressRenewalTime(whole/2), ack.IPAddressRebindingTime(whole*7/8)
+	t1, t2 := ack.IPAddressRenewalTime(whole/2), ack.IPAddressRebindingTime(whole/8*7)
 	if t1 <= 0 || t1 >= t2 || t2 >= whole {
-		t1, t2 = whole/2, whole*7/8
+		t1, t2 = whole/2, whole/8*7
 	}
 	return lease.Obtained.Add(t1), lease.Obtained.Add(t2)
 }
