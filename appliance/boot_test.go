@@ -97,7 +97,7 @@ func TestBoots(t *testing.T) {
 	}{{qemu.BIOS, qemu.Virtio}, {qemu.BIOS, qemu.NVMe}, {qemu.UEFI, qemu.Virtio}, {qemu.UEFI, qemu.NVMe}, {qemu.BIOS, qemu.SCSI}, {qemu.BIOS, qemu.AHCI}} {
 		t.Run(fmt.Sprintf("%s %s", c.fw, c.bus), func(t *testing.T) {
 			got := boot(t, clone(t, r.Raw), c.fw, c.bus, 3*time.Minute)
-			if got.slots() != "a" || strings.Contains(got.text, "error:") {
+			if got.slots() != "a" || strings.Contains(got.text, "test-init: error:") {
 				t.Errorf("console:\n%s", got.text)
 			}
 			for _, want := range []string{"perm=/dev/", "boots=1", "Committed:a Trial: Tries:0", "ringfence.slot=a"} {
@@ -179,7 +179,7 @@ func TestBrokenSlotReturns(t *testing.T) {
 					spoilSum(t, disk, r)
 				}
 				got := boot(t, disk, fw, qemu.Virtio, 6*time.Minute)
-				if !strings.HasSuffix(got.slots(), "a") || strings.Contains(got.text, "error:") {
+				if !strings.HasSuffix(got.slots(), "a") || strings.Contains(got.text, "test-init: error:") {
 					t.Errorf("slots %q; console:\n%s", got.slots(), got.text)
 				}
 				if name == "init never commits" && got.slots() != "b b a" {
