@@ -9,22 +9,19 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"ringfence/appliance"
 	"ringfence/appliance/kernel"
-	"ringfence/appliance/qemu"
 	"ringfence/appliance/slot"
-	"ringfence/appliance/tryout"
 )
 
 const usage = `usage:
   mkimage build -o DIR [-format raw,qcow2] [-kernel own|gokrazy] [-size BYTES] [-version V] [-web required|build|optional]
   mkimage run [-o DIR] [-kernel own|gokrazy] [-keep] [-console] [-memory MIB] [-instance 0..9] [-uefi]
-  mkimage run [-uefi] [-keep] [-memory MIB] [-instance K] [-v] [the flags of build]
+  mkimage run [-uefi] [-keep] [-memory MIB] [-instance K] [-console] [the flags of build]
   mkimage kernel [-kernel own|gokrazy] [-adopt TREE]
   mkimage slot -image RAW -slot a|b -version V [-root FILE] [-image-kernel FILE] [-tries N]
   mkimage state -image RAW [-firmware bios|uefi]
@@ -113,34 +110,6 @@ func build(ctx context.Context, args []string, out io.Writer, m *meter) error {
 	}
 	fmt.Fprintf(out, "version %s, sha256 of the raw image %s\n", r.Version, r.SHA256["ringfence.raw"])
 	return nil
-}
-
-// runImage builds the image and boots it on this machine.
-func runImage(ctx context.Context, args []string, out io.Writer, m *meter) error {
-	flags := flag.NewFlagSet("mkimage run", flag.ContinueOnError)
-	o, read := buildOptions(flags, m, "raw")
-	t := tryout.Options{Out: out, Firmware: qemu.BIOS}
-	uefi := flags.Bool("uefi", false, "boot with UEFI instead of BIOS")
-	flags.BoolVar(&t.Keep, "keep", false, "go on with the disk of the last run")
-	flags.IntVar(&t.Memory, "memory", 512, "memory of the guest in `MiB`")
-	flags.IntVar(&t.Instance, "instance", 0, "`0..9`: shift the ports by 100 times this")
-	flags.BoolVar(&t.Verbose, "v", false, "show the guest's console")
-	if err := parse(flags, args); err != nil {
-		return err
-	}
-	if err := read(); err != nil {
-		return err
-	}
-	if *uefi {
-		t.Firmware = qemu.UEFI
-	}
-	r, err := appliance.Build(ctx, *o)
-	if err != nil {
-		return err
-	}
-	m.end()
-	t.Image, t.Kernel, t.Dir = r.Raw, r.Kernel, filepath.Join(o.Out, "run")
-	return tryout.Run(ctx, t)
 }
 
 func buildKernel(ctx context.Context, args []string, out io.Writer, m *meter) error {

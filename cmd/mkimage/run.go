@@ -14,8 +14,7 @@ import (
 // bootImage builds the image and boots it on this machine, for a first look.
 func bootImage(ctx context.Context, args []string, out io.Writer, m *meter) error {
 	flags := flag.NewFlagSet("mkimage run", flag.ContinueOnError)
-	o := options(flags, m)
-	flags.StringVar(&o.Out, "o", "out", "`folder` for the image")
+	o, read := buildOptions(flags, m, "raw")
 	t := tryout.Options{Out: out, Firmware: qemu.BIOS}
 	flags.BoolVar(&t.Keep, "keep", false, "go on with the disk of the last run")
 	flags.BoolVar(&t.Verbose, "console", false, "show the guest's console")
@@ -25,10 +24,12 @@ func bootImage(ctx context.Context, args []string, out io.Writer, m *meter) erro
 	if err := parse(flags, args); err != nil {
 		return err
 	}
+	if err := read(); err != nil {
+		return err
+	}
 	if *uefi {
 		t.Firmware = qemu.UEFI
 	}
-	o.Formats = []appliance.Format{appliance.Raw}
 	r, err := appliance.Build(ctx, *o)
 	if err != nil {
 		return err
