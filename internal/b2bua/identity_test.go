@@ -106,3 +106,21 @@ func TestHopsRunOut(t *testing.T) {
 		a.want("483")
 	})
 }
+
+// TestOverload: an INVITE that waited too long for a worker is refused at once,
+// before anything is spent on it.
+func TestOverload(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		s := newStack(t, nil)
+		a := s.phone("101", 5101)
+		s.ep.SetTrace(func(m sip.Trace) {
+			if !m.Sent {
+				time.Sleep(2 * time.Second)
+			}
+		})
+		a.call("102").request(sip.INVITE, "v=0 x")
+		if no := a.want("503"); header(no, "Retry-After") == "" {
+			t.Error(no)
+		}
+	})
+}

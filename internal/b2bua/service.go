@@ -42,6 +42,11 @@ type Config struct {
 	DeadMedia time.Duration // no RTP from either side ends a call; 600 s
 }
 
+// maxWait is how long a new INVITE may have waited to be looked at. On a system
+// that is further behind, calls in progress come first and new ones are told to
+// come back (RFC 3261 section 21.5.4).
+const maxWait = time.Second
+
 // closeTimeout is how long Close waits for the far ends.
 const closeTimeout = 5 * time.Second
 
@@ -101,6 +106,10 @@ const anonymous = "anonymous.invalid"
 
 // invite authenticates a new call. Nothing is kept of a caller who is not.
 func (s *Service) invite(tx *sip.ServerTx) {
+	if tx.Waited() > maxWait {
+		tx.Reply(*sip.Busy())
+		return
+	}
 	r := tx.Request()
 	snap := s.c.Snapshot()
 	user, domain := sip.AOR(r.From.URI)

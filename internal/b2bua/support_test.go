@@ -64,12 +64,18 @@ var server = netip.MustParseAddrPort("192.0.2.1:5060")
 
 func newStack(t testing.TB, change func(*Config)) *stack {
 	t.Helper()
+	return newStackWith(t, sip.Config{}, change)
+}
+
+func newStackWith(t testing.TB, sc sip.Config, change func(*Config)) *stack {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	s := &stack{t: t, phones: make(map[netip.AddrPort]chan string), records: make(chan telephony.CallRecord, 5000), media: &fakeMedia{}}
 	snap := settings()
 	snapshot := func() *telephony.Snapshot { return snap }
 	s.events = s.bus.Subscribe(10000)
-	s.ep = sip.New(sip.Config{Logger: log, Product: "Ringfence"})
+	sc.Logger, sc.Product = log, "Ringfence"
+	s.ep = sip.New(sc)
 	s.loc = location.NewMemory(location.Config{})
 	auth := sip.NewAuthenticator(sip.AuthConfig{})
 	reg := registrar.New(registrar.Config{Snapshot: snapshot, Location: s.loc, Auth: auth, Endpoint: s.ep, Logger: log})

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"testing"
+	"time"
 
 	"ringfence/internal/ports"
 )
@@ -28,7 +29,7 @@ func BenchmarkChallenge(b *testing.B) {
 	raw := []byte(register(1))
 	b.ReportAllocs()
 	for b.Loop() {
-		e.handle(f, raw)
+		e.handle(f, raw, time.Now())
 	}
 }
 

@@ -163,7 +163,7 @@ func (e *Endpoint) handleSafely(p packet) {
 				slog.Any("panic", r), slog.String("from", p.flow.Remote.String()), slog.String("stack", string(debug.Stack())))
 		}
 	}()
-	e.handle(p.flow, *p.raw)
+	e.handle(p.flow, *p.raw, p.came)
 }
 
 // keepAlive recognises what phones send to keep a NAT open: blank lines, zero

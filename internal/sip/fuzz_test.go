@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"ringfence/internal/ports"
 )
@@ -63,7 +64,7 @@ func FuzzReceive(f *testing.F) {
 			return
 		}
 		callIDOf(raw)
-		e.handle(flow, raw)
+		e.handle(flow, raw, time.Now())
 		sent := m.take()
 		if len(sent) > 1 {
 			t.Errorf("%d answers: %q", len(sent), sent)

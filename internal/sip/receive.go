@@ -1,12 +1,15 @@
 package sip
 
 import (
+	"errors"
 	"log/slog"
+	"net"
+	"time"
 )
 
 // handle runs on a worker: everything of one message up to the transaction
 // user.
-func (e *Endpoint) handle(f Flow, raw []byte) {
+func (e *Endpoint) handle(f Flow, raw []byte, came time.Time) {
 	e.traced(false, f, raw)
 	m, err := parse(raw, f)
 	switch {
@@ -17,7 +20,7 @@ func (e *Endpoint) handle(f Flow, raw []byte) {
 		e.handleResponse(&m)
 	default:
 		e.stats.requests.Add(1)
-		e.handleRequest(&m)
+		e.handleRequest(&m, came)
 	}
 }
 
@@ -39,9 +42,9 @@ func (e *Endpoint) handleResponse(m *parsed) {
 	tx.receive(r)
 }
 
-func (e *Endpoint) handleRequest(m *parsed) {
+func (e *Endpoint) handleRequest(m *parsed, came time.Time) {
 	r := m.req
-	tx := &ServerTx{e: e, req: r}
+	tx := &ServerTx{e: e, req: r, came: came}
 	if m.fault == "" && len(r.Vias) > 0 {
 		tx.key = e.txs.key(r, r.Method)
 		if e.txs.absorb(tx) {
@@ -115,6 +118,13 @@ func (e *Endpoint) send(f Flow, b []byte) error {
 	}
 	e.traced(true, f, b)
 	err := f.transport.Send(f, b)
+	if errors.Is(err, net.ErrClosed) && f.Token == "" {
+		// The listener was opened anew since; a datagram may use that.
+		if l, ok := e.listenerFor(f.Listener, f.Local); ok && l.transport != f.transport {
+			f.transport = l.transport
+			err = f.transport.Send(f, b)
+		}
+	}
 	if err != nil {
 		e.stats.sendErrors.Add(1)
 		e.log.Debug("sending a SIP message failed", slog.Any("error", err))

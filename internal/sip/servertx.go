@@ -31,9 +31,10 @@ const (
 // retransmission is handled like a new request, and nothing is kept. That is
 // right for refusals, and for what has the same effect when done twice.
 type ServerTx struct {
-	e   *Endpoint
-	req *Request
-	key txKey
+	e    *Endpoint
+	req  *Request
+	key  txKey
+	came time.Time
 
 	mu       sync.Mutex
 	state    txState
@@ -51,6 +52,9 @@ func (tx *ServerTx) Request() *Request { return tx.req }
 
 // Flow returns where the request came from.
 func (tx *ServerTx) Flow() Flow { return tx.req.Flow }
+
+// Waited is how long the request waited for a worker: a measure of overload.
+func (tx *ServerTx) Waited() time.Duration { return time.Since(tx.came) }
 
 // Endpoint returns the endpoint that received the request.
 func (tx *ServerTx) Endpoint() *Endpoint { return tx.e }

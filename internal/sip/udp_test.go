@@ -279,3 +279,34 @@ func TestTrace(t *testing.T) {
 		t.Error("still tracing")
 	}
 }
+
+// TestFlowOutlivesItsListener: a flow of a listener that was closed and opened
+// again still leads to its peer.
+func TestFlowOutlivesItsListener(t *testing.T) {
+	t.Parallel()
+	lo := netip.MustParseAddr("127.0.0.1")
+	e, on := listen(t, Config{}, lo)
+	flows := make(chan Flow, 1)
+	e.Handle("", HandlerFunc(func(tx *ServerTx) { flows <- tx.Flow() }))
+	c := dial(t, on[0].Addr)
+	fmt.Fprint(c, msg("INFO", "z9hG4bKa", "1"))
+	f := <-flows
+	row := sipPort()
+	row.First = on[0].Addr.Port()
+	if err := e.Reconcile(nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Flow(e.Stored(f)); err == nil {
+		t.Error("a flow without a listener was found")
+	}
+	if err := e.Reconcile([]Bind{{row, lo}}); err != nil {
+		t.Fatal(err)
+	}
+	e.SendRaw(f, []byte("hello"))
+	if got := c.read(); got != "hello" {
+		t.Errorf("got %q", got)
+	}
+	if g, err := e.Flow(e.Stored(f)); err != nil || g.Remote != f.Remote {
+		t.Errorf("stored flow: %+v, %v", g, err)
+	}
+}
