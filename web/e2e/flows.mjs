@@ -159,7 +159,7 @@ export async function flows(browser) {
     const { page } = w;
     w.expected.push(/401|ERR_INCOMPLETE/);
     await w.goto('/ports');
-    mock.session = 'another';
+    mock.sessions.clear();
     await page.getByText('You were signed out').waitFor({ timeout: 20_000 });
     await page.getByLabel('User name').fill(admin.name);
     await page.getByLabel('Password', { exact: true }).fill('Wrong-Harbour7');
@@ -241,10 +241,77 @@ export async function flows(browser) {
   await flow(browser, 'the colour scheme is chosen and kept', async (w) => {
     const { page } = w;
     await page.getByRole('button', { name: /Ada Lovelace/ }).click();
-    await page.getByText('Dark', { exact: true }).click();
+    await w.settle();
+    await w.shot('flow-user-menu');
+    await w.check();
+    await page.getByRole('menuitemradio', { name: 'Dark' }).click();
     await page.waitForFunction(() => document.documentElement.dataset.mantineColorScheme === 'dark');
     await page.reload();
     await w.settle();
     must((await page.evaluate(() => document.documentElement.dataset.mantineColorScheme)) === 'dark', 'the choice was forgotten');
+  });
+}
+
+/**
+ * The life of an extension on any server; it leaves nothing behind but records.
+ * @param {Browser} browser @param {import('./pages.mjs').Server} server @param {string} tag
+ */
+export async function lifeOfAnExtension(browser, server, tag) {
+  await test(`${tag} an extension is created, changed and deleted`, async () => {
+    const w = await Watched.open(browser, { url: server.url });
+    const { page } = w;
+    await signIn(w, server);
+    await w.goto('/extensions?create=true');
+    const made = page.getByRole('dialog');
+    const number = await made.getByLabel('Number').inputValue();
+    must(/^[0-9]{2,9}$/.test(number), `suggested number ${number}`);
+    await made.getByLabel('Name').fill('Night porter');
+    await made.getByRole('button', { name: 'Create extension' }).click();
+    await made.getByText('The password is shown only now').waitFor();
+    const qr = made.getByRole('img', { name: /QR code/ });
+    await qr.waitFor();
+    must((await qr.evaluate((i) => /** @type {HTMLImageElement} */ (i).naturalWidth)) > 20, 'the QR code is no picture');
+    await w.check();
+    await made.getByRole('button', { name: 'Close' }).last().click();
+
+    await page.getByRole('button', { name: number, exact: true }).click();
+    const drawer = page.getByRole('dialog').first();
+    await drawer.getByRole('textbox', { name: 'Name' }).fill('Day porter');
+    await drawer.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('Saved').waitFor();
+    await drawer.getByRole('button', { name: 'New SIP password' }).click();
+    await page.getByRole('dialog').last().getByRole('button', { name: 'New SIP password' }).click();
+    await drawer.getByText('The password is shown only now').waitFor();
+    await page.getByText(/cut off when/).waitFor({ state: 'detached' });
+    const before = await drawer.getByText('/provision/').innerText();
+    await drawer.getByRole('button', { name: 'New address' }).click();
+    await page.getByRole('dialog').last().getByRole('button', { name: 'New address' }).click();
+    await drawer.getByText(before).waitFor({ state: 'detached' });
+    await drawer.getByRole('button', { name: 'Delete extension' }).click();
+    await page.getByRole('dialog').last().getByRole('button', { name: 'Delete extension' }).click();
+    await page.getByText(`Extension ${number} was deleted`).waitFor();
+    await w.check();
+    await page.getByRole('button', { name: number, exact: true }).waitFor({ state: 'detached' });
+    await w.close();
+  });
+}
+
+/**
+ * Somebody without administration sees their own calls and account, nothing else.
+ * @param {Browser} browser @param {import('./pages.mjs').Server} user
+ */
+export async function plainUser(browser, user) {
+  await test('real a user without administration sees their own calls only', async () => {
+    const w = await Watched.open(browser, { url: user.url });
+    await signIn(w, user, 'Call records');
+    must((await w.page.getByRole('link', { name: 'Extensions' }).count()) === 0, 'the navigation offers extensions');
+    for (const path of ['/', '/extensions', '/ports', '/audit', '/calls']) {
+      await w.goto(path);
+      must(new URL(w.page.url()).pathname === '/cdrs', `${path} leads to ${w.page.url()}`);
+      await w.check();
+    }
+    await w.goto('/account');
+    await w.check();
+    await w.close();
   });
 }

@@ -19,15 +19,15 @@ export const stops = [
   ['account', '/account'],
 ];
 
-/** @param {Watched} w @param {Server} server */
-export async function signIn(w, { user, password }) {
+/** @param {Watched} w @param {Server} server @param {string} [first] the page it leads to */
+export async function signIn(w, { user, password }, first = 'Overview') {
   // The first question, who is signed in, is answered with 401.
   w.expected.push(/401/);
   await w.goto('/login');
   await w.page.getByLabel('User name').fill(user);
   await w.page.getByLabel('Password', { exact: true }).fill(password);
   await w.page.getByRole('button', { name: 'Sign in' }).click();
-  await w.page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor();
+  await w.page.getByRole('heading', { level: 1, name: first }).waitFor();
   await w.settle();
   w.expected.pop();
 }
@@ -40,34 +40,43 @@ const everyDevice = [['desktop', desktop], ['phone', phone]];
  * @param {{ only?: readonly string[], devices?: typeof everyDevice }} [o] fewer pages, fewer devices
  */
 export async function everyPage(browser, server, tag, { only, devices = everyDevice } = {}) {
-  for (const scheme of /** @type {const} */ (['light', 'dark'])) {
-    for (const [device, size] of devices) {
-      const w = await Watched.open(browser, { url: server.url, scheme, size });
-      const name = (/** @type {string} */ stop) => `${tag} ${stop} ${scheme} ${device}`;
-      const finish = async (/** @type {string} */ stop) => {
-        await w.settle();
-        await w.shot(`${tag}-${stop}-${scheme}-${device}`);
-        await w.check();
-      };
-      await test(name('login'), async () => {
-        w.expected.push(/401/);
-        await w.goto('/login');
-        await finish('login');
-        w.expected.pop();
-      });
-      await test(name('sign-in'), async () => {
-        await signIn(w, server);
-        await w.check();
-      });
-      for (const [stop, path, then] of stops) {
-        if (only && !only.includes(stop)) continue;
-        await test(name(stop), async () => {
-          await w.goto(path);
-          await then?.(w.page);
-          await finish(stop);
-        });
-      }
-      await w.close();
-    }
+  const schemes = /** @type {const} */ (['light', 'dark']);
+  // Two at a time: pages wait more than they work.
+  for (const [device, size] of devices) {
+    await Promise.all(schemes.map((scheme) => round(browser, server, { tag, scheme, device, size, only })));
   }
+}
+
+/**
+ * Every page in one scheme on one device.
+ * @param {Browser} browser @param {Server} server
+ * @param {{ tag: string, scheme: 'light' | 'dark', device: string, size: { width: number, height: number }, only: readonly string[] | undefined }} o
+ */
+async function round(browser, server, { tag, scheme, device, size, only }) {
+  const w = await Watched.open(browser, { url: server.url, scheme, size });
+  const name = (/** @type {string} */ stop) => `${tag} ${stop} ${scheme} ${device}`;
+  const finish = async (/** @type {string} */ stop) => {
+    await w.settle();
+    await w.shot(`${tag}-${stop}-${scheme}-${device}`);
+    await w.check();
+  };
+  await test(name('login'), async () => {
+    w.expected.push(/401/);
+    await w.goto('/login');
+    await finish('login');
+    w.expected.pop();
+  });
+  await test(name('sign-in'), async () => {
+    await signIn(w, server);
+    await w.check();
+  });
+  for (const [stop, path, then] of stops) {
+    if (only && !only.includes(stop)) continue;
+    await test(name(stop), async () => {
+      await w.goto(path);
+      await then?.(w.page);
+      await finish(stop);
+    });
+  }
+  await w.close();
 }

@@ -4,11 +4,11 @@
 //   RINGFENCE_URL, RINGFENCE_USER, RINGFENCE_PASSWORD    a server that is set up
 //   RINGFENCE_URL, RINGFENCE_TOKEN        one that is not: the wizard is run, for good
 //   RINGFENCE_FINGERPRINT                 what its console shows; compared with the page
-// RINGFENCE_SHOTS is where screenshots go, ONLY=text runs the tests named so.
+// RINGFENCE_SHOTS is the folder for screenshots, ONLY=text runs the tests named so.
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { desktop, launch, phone } from './browser.mjs';
-import { flows } from './flows.mjs';
+import { flows, lifeOfAnExtension, plainUser } from './flows.mjs';
 import { counts } from './harness.mjs';
 import { admin, startMock } from './mock/server.mjs';
 import { everyPage } from './pages.mjs';
@@ -23,7 +23,8 @@ function realServer() {
   const env = process.env;
   if (env.RINGFENCE_FACTS) {
     const facts = JSON.parse(readFileSync(env.RINGFENCE_FACTS, 'utf8'));
-    return { url: facts.admin.url, user: facts.admin.user, password: facts.admin.password, token: facts.admin.token };
+    const [someone] = facts.extensions ?? [];
+    return { url: facts.admin.url, user: facts.admin.user, password: facts.admin.password, token: facts.admin.token, someone };
   }
   if (env.RINGFENCE_URL) return { url: env.RINGFENCE_URL, user: env.RINGFENCE_USER, password: env.RINGFENCE_PASSWORD, token: env.RINGFENCE_TOKEN };
   return undefined;
@@ -37,6 +38,8 @@ try {
     let account = { url, user: real.user ?? '', password: real.password ?? '' };
     if (!real.password && real.token) account = await wizard(browser, { url, token: real.token, fingerprint: process.env.RINGFENCE_FINGERPRINT }, 'real');
     await everyPage(browser, account, 'real');
+    await lifeOfAnExtension(browser, account, 'real');
+    if (real.someone?.user) await plainUser(browser, { url, user: real.someone.user, password: real.someone.user_password });
   } else {
     const fresh = await startMock('fresh');
     await wizard(browser, fresh, 'mock');

@@ -30,8 +30,8 @@ export function finishDist(): Plugin {
 
 async function compress(file: string): Promise<void> {
   const text = await readFile(file);
-  // The page itself is rewritten for every answer (nonce), so a twin would be stale.
-  if (file.endsWith('index.html') || text.length < 1024) return;
+  // The page itself is rewritten for every answer (nonce): a twin would be stale.
+  if (file.endsWith('index.html')) return;
   const packed = await brotli(text, {
     params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: text.length },
   });

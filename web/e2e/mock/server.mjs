@@ -46,8 +46,8 @@ class Mock {
     this.open = scenario !== 'fresh';
     this.fenced = scenario !== 'unfenced';
     this.started = now - (empty ? 90_000 : 1_000_000_000);
-    this.session = '';
-    this.csrf = '';
+    /** @type {Map<string, string>} CSRF tokens by session */
+    this.sessions = new Map();
     this.password = admin.password;
     this.mustChange = false;
     this.eventsRefused = false;
@@ -112,9 +112,10 @@ class Mock {
     if (!this.open) return problem(res, 404);
     if (path === '/login') return this.login(res, body);
     const cookie = /__Host-ringfence-portal=([^;]+)/.exec(req.headers.cookie ?? '')?.[1];
-    if (cookie === undefined || cookie !== this.session) return problem(res, 401);
-    if (method !== 'GET' && req.headers['x-csrf-token'] !== this.csrf) return problem(res, 403, 'the CSRF token is missing or wrong');
-    if (path === '/session' || path === '/session/password') return this.own(res, method, path, body);
+    const csrf = this.sessions.get(cookie ?? '');
+    if (cookie === undefined || csrf === undefined) return problem(res, 401);
+    if (method !== 'GET' && req.headers['x-csrf-token'] !== csrf) return problem(res, 403, 'the CSRF token is missing or wrong');
+    if (path === '/session' || path === '/session/password') return this.own(res, method, path, body, cookie);
     if (this.mustChange) return problem(res, 403, 'the password must be changed first');
     return this.portal(res, method, path, url.searchParams, body);
   }
@@ -142,7 +143,7 @@ class Mock {
     }
     if (path === '/setup/finish' && method === 'POST') {
       this.open = true;
-      res.setHeader('Set-Cookie', this.startSession());
+      this.startSession(res);
       return res.writeHead(204).end();
     }
     if (path === '/setup' && method === 'GET') return json(res, 200, this.setupState());
@@ -175,39 +176,41 @@ class Mock {
       this.wrongTries++;
       return problem(res, 401);
     }
-    res.setHeader('Set-Cookie', this.startSession());
-    return json(res, 200, this.sessionState());
+    return json(res, 200, this.sessionState(this.startSession(res)));
   }
 
-  startSession() {
-    this.session = randomBytes(16).toString('hex');
-    this.csrf = randomBytes(16).toString('hex');
-    return `__Host-ringfence-portal=${this.session}; Path=/; Secure; HttpOnly; SameSite=Strict`;
+  /** @param {Response} res @returns {string} the session's CSRF token */
+  startSession(res) {
+    const session = randomBytes(16).toString('hex');
+    const csrf = randomBytes(16).toString('hex');
+    this.sessions.set(session, csrf);
+    res.setHeader('Set-Cookie', `__Host-ringfence-portal=${session}; Path=/; Secure; HttpOnly; SameSite=Strict`);
+    return csrf;
   }
 
-  /** @returns {S['Session']} */
-  sessionState() {
+  /** @param {string} csrf @returns {S['Session']} */
+  sessionState(csrf) {
     return {
-      csrf_token: this.csrf, expires_at: new Date(Date.now() + 1_800_000).toISOString(), must_change_password: this.mustChange, role: 'system_admin',
+      csrf_token: csrf, expires_at: new Date(Date.now() + 1_800_000).toISOString(), must_change_password: this.mustChange, role: 'system_admin',
       tenant: this.tenant, user: { name: this.administrator, first_name: this.administrator === 'ada' ? 'Ada' : '', last_name: this.administrator === 'ada' ? 'Lovelace' : '', email: '', extension: '' },
     };
   }
 
-  /** @param {Response} res @param {string} method @param {string} path @param {any} body */
-  own(res, method, path, body) {
+  /** @param {Response} res @param {string} method @param {string} path @param {any} body @param {string} session */
+  own(res, method, path, body, session) {
     if (path === '/session/password') {
       if (body.current !== this.password) return problem(res, 403, 'the current password is wrong', { 'body.current': 'the current password is wrong' });
       this.password = body.new;
       this.mustChange = false;
-      res.setHeader('Set-Cookie', this.startSession());
-      return json(res, 200, this.sessionState());
+      this.sessions.clear();
+      return json(res, 200, this.sessionState(this.startSession(res)));
     }
     if (method === 'DELETE') {
-      this.session = '';
+      this.sessions.delete(session);
       this.endStreams();
       return res.writeHead(204).end();
     }
-    return json(res, 200, this.sessionState());
+    return json(res, 200, this.sessionState(this.sessions.get(session) ?? ''));
   }
 
   /** @param {Response} res @param {string} method @param {string} path @param {URLSearchParams} query @param {any} body */

@@ -63,6 +63,10 @@ export function Palette() {
       filter={(query, actions) => choose(query, actions as SpotlightActionGroupData[])}
       nothingFound={shell.jumpNothing}
       scrollable
+      centered={false}
+      yOffset="14vh"
+      radius="lg"
+      overlayProps={{ blur: 0, backgroundOpacity: 0.35 }}
       attributes={{ content: { 'aria-label': shell.jump } }}
       maxHeight={420}
       searchProps={{ leftSection: <IconSearch size={18} />, placeholder: shell.jumpHint, 'aria-label': shell.jump }}

@@ -1,4 +1,4 @@
-import { Menu, SegmentedControl, UnstyledButton, useMantineColorScheme } from '@mantine/core';
+import { Menu, UnstyledButton, useMantineColorScheme, type MantineColorScheme } from '@mantine/core';
 import { IconLogout, IconSelector, IconUser } from '@tabler/icons-react';
 import { useQueryClient } from '@tanstack/react-query';
 import { Link, useNavigate } from '@tanstack/react-router';
@@ -45,16 +45,13 @@ function Appearance() {
   // Without keepTransitions the library writes a style element of its own for each change.
   const { colorScheme, setColorScheme } = useMantineColorScheme({ keepTransitions: true });
   return (
-    <SegmentedControl
-      fullWidth
-      size="xs"
-      mx={8}
-      mb={6}
-      aria-label={shell.appearance}
-      value={colorScheme}
-      onChange={(value) => setColorScheme(value as 'light' | 'dark' | 'auto')}
-      data={(['light', 'dark', 'auto'] as const).map((value) => ({ value, label: shell.scheme[value] }))}
-    />
+    <Menu.RadioGroup value={colorScheme} onChange={(value) => setColorScheme(value as MantineColorScheme)}>
+      {(['light', 'dark', 'auto'] as const).map((value) => (
+        <Menu.RadioItem key={value} value={value}>
+          {shell.scheme[value]}
+        </Menu.RadioItem>
+      ))}
+    </Menu.RadioGroup>
   );
 }
 

@@ -11,6 +11,7 @@ import type { Session } from '../shared/api';
 import { asProblem } from '../shared/problems';
 import { sessionQuery } from '../shared/queries';
 import { NotFound, Unreachable, Waiting } from './Fallbacks';
+import { localPath } from './paths';
 import { isAdmin } from './roles';
 
 interface Context {
@@ -106,11 +107,6 @@ const tree = root.addChildren([
   login,
   shell.addChildren([dashboard, extensions, registrations, calls, cdrs, ports, audit, account]),
 ]);
-
-/** Only paths of this portal may be gone to after signing in. */
-export function localPath(path: string | undefined): string | undefined {
-  return path !== undefined && /^\/(?![/\\])/.test(path) && !path.startsWith('/login') ? path : undefined;
-}
 
 /** Pages of users without administration. */
 const userPages = ['/cdrs', '/account'];

@@ -18,6 +18,7 @@ export function Welcome({ setup, onNext }: StepProps) {
             <span key={i}>{group}</span>
           ))}
         </div>
+        <p className={css.below}>{texts.fingerprintWarning}</p>
       </div>
       <div className={css.buttons}>
         <Button size="md" rightSection={<IconArrowRight size={18} />} onClick={() => onNext(setup)} data-testid="next">

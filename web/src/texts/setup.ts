@@ -12,9 +12,12 @@ export const setup = {
 
   welcomeTitle: 'Welcome',
   welcomeText: 'In about three minutes two phones can call each other. Nothing but this page is open until you finish.',
-  fingerprintTitle: 'First, compare the certificate',
+  fingerprintTitle: 'First, make sure that you talk to your box',
+  // The page alone proves nothing: who sits in between would pass it on
+  // unchanged. What counts is what the browser says of its connection.
   fingerprintText:
-    'Your browser warned you because this box made its certificate itself. The fingerprint below must be equal to the one on the console. If it differs, somebody sits between you and the box: stop here.',
+    'The box made its certificate itself, so your browser warned you. Open the certificate from the address bar (“Not secure”, then its details) and compare its SHA-256 fingerprint with the one on the box’s console. The box says its own is:',
+  fingerprintWarning: 'If your browser shows another one, somebody sits between you and the box: stop here.',
   fingerprint: 'Certificate, SHA-256',
   matches: 'They are equal, continue',
 

@@ -24,7 +24,7 @@ export const shell = {
   newExtension: 'New extension',
   newExtensionHint: 'Create a number and its SIP account',
   changePassword: 'Change your password',
-  scheme: { light: 'Light', dark: 'Dark', auto: 'Auto' },
+  scheme: { light: 'Light', dark: 'Dark', auto: 'As the system' },
   appearance: 'Appearance',
   signOut: 'Sign out',
   live: 'Live',

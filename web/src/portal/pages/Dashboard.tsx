@@ -77,11 +77,11 @@ function Warnings({ status }: { status: Status | undefined }) {
       {!status.fence.active && (
         <Notice tone="warn" title={texts.noFence}>
           {texts.noFenceText}
-          {status.fence.error !== '' && <div className="mono">{status.fence.error}</div>}
+          {status.fence.error !== '' && !status.fence.error.includes('no packet filter') && <div className="mono">{status.fence.error}</div>}
         </Notice>
       )}
       {behind.map((a) => (
-        <Notice key={a.subsystem} tone="bad" title={texts.notApplied(a.subsystem)}>
+        <Notice key={a.subsystem} tone="bad" title={texts.notApplied(texts.subsystems[a.subsystem] ?? a.subsystem)}>
           <div className="mono">{a.error}</div>
           {texts.notAppliedText}
         </Notice>
