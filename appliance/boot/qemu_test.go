@@ -311,7 +311,7 @@ func TestTrialFallsBack(t *testing.T) {
 			m = g.start(t)
 			wait(t, m, `fake pbxd stays silent`)
 			begin := time.Now()
-			wait(t, m, `Going back to the other one`)
+			wait(t, m, `this version does not start properly, going back to the other slot`)
 			wait(t, m, `Version silent-2 in slot b did not start properly; slot a with version 0\.0\.1-test was started instead\.`)
 			t.Logf("back on the committed slot %.0f s after the silence began", time.Since(begin).Seconds())
 			wait(t, m, `boot is healthy, slot committed" slot=a`)

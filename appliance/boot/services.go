@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +27,10 @@ func (p Paths) services() []supervise.Service {
 	return []supervise.Service{
 		{
 			Name: ServiceFence, Path: Programs + ServiceFence,
-			Args: []string{"-data", p.Perm("fenced"), "-run", p.Run("")}, Env: env,
+			Args: []string{
+				"-state", p.Perm("fenced"), "-run", p.Run(""), "-network", p.Run(NetworkFile), "-manage-network",
+				"-uid", fmt.Sprintf("%d,%d", UserRoot, UserPBX),
+			}, Env: env,
 			UID: UserFence, GID: GroupRingfence,
 			Ambient:  []uintptr{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_NET_BIND_SERVICE},
 			Limits:   []supervise.Limit{noFiles(1024), noCore},

@@ -229,7 +229,7 @@ func (m *machine) services(ctx context.Context) error {
 func (m *machine) settle(ctx context.Context, v Verdict) {
 	switch v {
 	case Return:
-		m.say("This version does not start properly. Going back to the other one ...")
+		m.logger.Error("this version does not start properly, going back to the other slot")
 		m.ask(Reboot)
 		return
 	case Retry:
