@@ -50,7 +50,7 @@ func TestFirstLight(t *testing.T) {
 // came up, by the order of what fenced says.
 func checkOrder(t *testing.T, console string) {
 	t.Helper()
-	rules, link := strings.Index(console, "packet filter loaded"), strings.Index(console, "interface up")
+	rules, link := strings.Index(console, "packet filter loaded"), strings.Index(console, "interface configured")
 	if rules < 0 || link < 0 || link < rules {
 		t.Errorf("packet filter at %d of the console's text, first interface at %d", rules, link)
 	}

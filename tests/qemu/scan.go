@@ -27,7 +27,7 @@ func (vm *VM) TCPScan(addr string) ([]uint16, error) {
 	}
 	ctx, cancel := context.WithTimeout(vm.t.Context(), 5*time.Minute)
 	defer cancel()
-	args := []string{"-n", "-Pn", "-sS", "-p1-65535", "-T4", "--min-rate", "3000", "--max-retries", "2", "-oG", "-"}
+	args := []string{"-n", "-Pn", "-sS", "-p1-65535", "-T4", "--min-rate", "6000", "--max-retries", "1", "-oG", "-"}
 	if netip.MustParseAddr(addr).Is6() {
 		args = append(args, "-6")
 	}
