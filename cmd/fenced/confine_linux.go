@@ -33,8 +33,8 @@ func confine(o options, log *slog.Logger) error {
 	}
 	// BestEffort: an old kernel confines less, or not at all.
 	err := landlock.V5.BestEffort().RestrictPaths(
-		landlock.RWDirs(o.state, o.run, filepath.Dir(o.resolv)),
-		landlock.RWDirs(filepath.Join(o.proc, "net")),
+		landlock.RWDirs(o.state, o.run),
+		landlock.RWDirs(filepath.Dir(o.resolv), filepath.Join(o.proc, "net")).IgnoreIfMissing(),
 		landlock.RODirs("/proc", "/sys/class/net").IgnoreIfMissing(),
 	)
 	if err != nil {
