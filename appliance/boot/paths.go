@@ -53,6 +53,8 @@ const (
 	// NetworkFile and SeedFile in Run are first-boot data for fenced and pbxd.
 	NetworkFile = "network.json"
 	SeedFile    = "seed.json"
+	// ResolverFile in Run has the name servers, from fenced for everybody.
+	ResolverFile = "resolv.conf"
 	// NotifySocket in Run is where services report.
 	NotifySocket = "notify"
 )

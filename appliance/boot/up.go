@@ -105,7 +105,7 @@ func (m *machine) prepare(ctx context.Context) {
 	if moved, err := m.paths.fixClock(SetClock); moved {
 		m.logger.Warn("the clock was behind and was moved to the last known time", "err", err)
 	}
-	check("DNS settings", m.resolver())
+	check("DNS settings", m.paths.resolver())
 	seed, problems := m.paths.readSeed(ctx, m.disk)
 	id := m.identify(seed)
 	name := m.paths.hostname(seed.Hostname, id)
@@ -129,16 +129,10 @@ func (m *machine) seedProblem(p cloudinit.Problem) {
 	m.notice("First-boot data: %s", p)
 }
 
-// resolver makes the file that fenced writes name servers to; /etc/resolv.conf
-// of the root file system points to it.
-func (m *machine) resolver() error {
-	path := filepath.Join(m.paths.Root, "tmp/resolv.conf")
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Chown(UserFence, GroupRingfence)
+// resolver leads /etc/resolv.conf, which points into /tmp in a root file system
+// made by gokrazy's tools, to what fenced writes.
+func (p Paths) resolver() error {
+	return os.Symlink(p.Run(ResolverFile), filepath.Join(p.Root, "tmp/resolv.conf"))
 }
 
 // identify makes sure of the machine's identity and arranges the disk.
