@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 
@@ -108,6 +109,13 @@ func (m *Manager) reconcile() error {
 	seen := map[int]bool{}
 	for _, l := range links {
 		a := l.Attrs()
+		if a.Flags&net.FlagLoopback != 0 && a.Flags&net.FlagUp == 0 {
+			// Nobody else sets it up on the image, and programs that find no ::1
+			// take the machine for one without IPv6.
+			if err := netlink.LinkSetUp(l); err != nil {
+				failed = append(failed, fmt.Errorf("interface %s: %w", a.Name, err))
+			}
+		}
 		entry, ok := m.config.find(a.Name, a.HardwareAddr.String())
 		if !ok || !isEthernet(l) {
 			continue
