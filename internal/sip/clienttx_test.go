@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,9 +28,23 @@ func answer(request string, code int, extra ...string) string {
 	return strings.Join(lines, "\r\n") + "\r\nContent-Length: 0\r\n\r\n"
 }
 
-type log struct{ codes []int }
+// log keeps what a transaction told its user.
+type log struct {
+	mu    sync.Mutex
+	codes []int
+}
 
-func (l *log) add(r *Response) { l.codes = append(l.codes, r.Code) }
+func (l *log) add(r *Response) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.codes = append(l.codes, r.Code)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return fmt.Sprint(l.codes)
+}
 
 func request(t *testing.T, b *bench, method string, l *log) *ClientTx {
 	t.Helper()
@@ -53,8 +68,8 @@ func TestInviteIsRepeatedAndTimesOut(t *testing.T) {
 		if got, want := fmt.Sprint(b.sentAt(start)), fmt.Sprint(ms(0, 500, 1500, 3500, 7500, 15500, 31500)); got != want {
 			t.Errorf("sent at %s, want %s", got, want)
 		}
-		if fmt.Sprint(l.codes) != "[408]" || b.Stats().Pending != 0 {
-			t.Errorf("told %v, %d pending", l.codes, b.Stats().Pending)
+		if l.String() != "[408]" || b.Stats().Pending != 0 {
+			t.Errorf("told %v, %d pending", &l, b.Stats().Pending)
 		}
 	})
 }
@@ -72,8 +87,8 @@ func TestOtherRequestIsRepeatedAndTimesOut(t *testing.T) {
 		if got := fmt.Sprint(b.sentAt(start)); got != fmt.Sprint(want) {
 			t.Errorf("sent at %s, want %s", got, want)
 		}
-		if fmt.Sprint(l.codes) != "[408]" {
-			t.Errorf("told %v", l.codes)
+		if l.String() != "[408]" {
+			t.Errorf("told %v", &l)
 		}
 	})
 }
@@ -86,8 +101,8 @@ func TestReliableRequestIsNotRepeated(t *testing.T) {
 		var l log
 		request(t, b, INVITE, &l)
 		time.Sleep(40 * time.Second)
-		if len(b.take()) != 1 || fmt.Sprint(l.codes) != "[408]" {
-			t.Errorf("told %v", l.codes)
+		if len(b.take()) != 1 || l.String() != "[408]" {
+			t.Errorf("told %v", &l)
 		}
 	})
 }
@@ -105,8 +120,8 @@ func TestRefusalIsAcknowledged(t *testing.T) {
 		b.get(answer(sent, 486))
 		synctest.Wait()
 		got := b.take()
-		if fmt.Sprint(l.codes) != "[100 486]" || len(got) != 2 {
-			t.Fatalf("told %v, sent %q", l.codes, starts(got))
+		if l.String() != "[100 486]" || len(got) != 2 {
+			t.Fatalf("told %v, sent %q", &l, starts(got))
 		}
 		for _, a := range got {
 			if !strings.HasPrefix(a, "ACK sip:102@192.0.2.9 SIP/2.0\r\n") || header(a, "Via") != header(sent, "Via") ||
@@ -143,8 +158,8 @@ func TestEvery2xxIsTold(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		b.get(answer(sent, 200)) // after timer M
 		synctest.Wait()
-		if fmt.Sprint(l.codes) != "[180 200 200 200]" || len(b.take()) != 0 {
-			t.Errorf("told %v", l.codes)
+		if l.String() != "[180 200 200 200]" || len(b.take()) != 0 {
+			t.Errorf("told %v", &l)
 		}
 	})
 }
@@ -172,8 +187,8 @@ func TestCancelWaitsForProvisional(t *testing.T) {
 		b.get(answer(got[0], 200))
 		b.get(answer(sent, 487))
 		synctest.Wait()
-		if got := b.take(); fmt.Sprint(l.codes) != "[180 487]" || len(got) != 1 || !strings.HasPrefix(got[0], "ACK ") {
-			t.Errorf("told %v, sent %q", l.codes, starts(got))
+		if got := b.take(); l.String() != "[180 487]" || len(got) != 1 || !strings.HasPrefix(got[0], "ACK ") {
+			t.Errorf("told %v, sent %q", &l, starts(got))
 		}
 	})
 }
@@ -189,13 +204,13 @@ func TestCancelledAndNeverAnswered(t *testing.T) {
 		b.get(answer(sent, 180))
 		synctest.Wait()
 		time.Sleep(100 * time.Second) // rings as long as its user wants
-		if fmt.Sprint(l.codes) != "[180]" {
-			t.Fatalf("told %v", l.codes)
+		if l.String() != "[180]" {
+			t.Fatalf("told %v", &l)
 		}
 		tx.Cancel()
 		time.Sleep(33 * time.Second)
-		if fmt.Sprint(l.codes) != "[180 408]" || b.Stats().Pending != 0 {
-			t.Errorf("told %v, %d pending", l.codes, b.Stats().Pending)
+		if l.String() != "[180 408]" || b.Stats().Pending != 0 {
+			t.Errorf("told %v, %d pending", &l, b.Stats().Pending)
 		}
 	})
 }
@@ -212,8 +227,8 @@ func TestResponsesOfOthersAreDropped(t *testing.T) {
 		b.get(strings.Replace(answer(sent, 200), "7 INVITE", "7 BYE", 1))
 		b.get(strings.Replace(answer(sent, 200), "From:", "Via: SIP/2.0/UDP x\r\nFrom:", 1))
 		synctest.Wait()
-		if len(l.codes) != 0 {
-			t.Errorf("told %v", l.codes)
+		if l.String() != "[]" {
+			t.Errorf("told %v", &l)
 		}
 	})
 }
@@ -228,8 +243,8 @@ func TestBrokenConnection(t *testing.T) {
 		b.flow.Token = "1"
 		request(t, b, BYE, &l)
 		time.Sleep(time.Second)
-		if fmt.Sprint(l.codes) != "[503]" {
-			t.Errorf("told %v", l.codes)
+		if l.String() != "[503]" {
+			t.Errorf("told %v", &l)
 		}
 		if _, err := b.Request(Flow{}, outgoing(BYE), l.add); !errors.Is(err, ErrFlowGone) {
 			t.Errorf("no flow: %v", err)

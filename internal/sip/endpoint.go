@@ -160,7 +160,7 @@ func New(cfg Config) *Endpoint {
 }
 
 // Handle sets the handler of a method; "" sets the one of all other methods.
-// Call it before Listen.
+// Call it before the first listener is opened.
 func (e *Endpoint) Handle(method string, h Handler) {
 	if method == "" {
 		e.fallback = h

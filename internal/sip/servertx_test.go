@@ -69,7 +69,7 @@ func TestRefusalIsRepeatedUntilAck(t *testing.T) {
 			t.Errorf("after the ACK: %q", starts(got))
 		}
 		time.Sleep(2 * time.Second) // timer I
-		if n := len(b.txs.shard(tx.key).server); n != 0 {
+		if n := b.kept(); n != 0 {
 			t.Errorf("%d transactions left", n)
 		}
 		if p := b.Stats().Pending; p != 0 {
@@ -89,7 +89,7 @@ func TestRefusalGivesUp(t *testing.T) {
 		time.Sleep(33 * time.Second) // timer H
 		b.take()
 		time.Sleep(time.Minute)
-		if got := b.take(); len(got) != 0 || len(b.txs.shard(tx.key).server) != 0 {
+		if got := b.take(); len(got) != 0 || b.kept() != 0 {
 			t.Errorf("still sending %q", starts(got))
 		}
 	})
@@ -131,7 +131,7 @@ func TestAcceptedAbsorbs(t *testing.T) {
 		}
 		time.Sleep(23 * time.Second) // timer L
 		synctest.Wait()
-		if len(b.txs.shard(tx.key).server) != 0 {
+		if b.kept() != 0 {
 			t.Error("transaction stays")
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ringfence/internal/ports"
@@ -88,6 +89,18 @@ func newBench(t testing.TB, c Config, reliable bool) *bench {
 	f.Remote = there
 	t.Cleanup(func() { e.Close() })
 	return &bench{e, m, f}
+}
+
+// kept counts the server transactions.
+func (b *bench) kept() (n int) {
+	synctest.Wait()
+	for i := range b.txs.shards {
+		s := &b.txs.shards[i]
+		s.mu.Lock()
+		n += len(s.server)
+		s.mu.Unlock()
+	}
+	return n
 }
 
 func (b *bench) get(raw string) { b.Receive(b.flow, []byte(raw)) }

@@ -108,8 +108,7 @@ func TestAnswerGoesToSentByPortWithoutNAT(t *testing.T) {
 
 func TestLargeMessages(t *testing.T) {
 	t.Parallel()
-	e, on := listen(t, Config{}, netip.MustParseAddr("127.0.0.1"))
-	_ = e
+	_, on := listen(t, Config{}, netip.MustParseAddr("127.0.0.1"))
 	c := dial(t, on[0].Addr)
 	long := strings.Repeat("x", 20000)
 	fmt.Fprint(c, strings.Replace(options("192.0.2.1;branch=z9hG4bK1"), "tag=1", "tag="+long, 1))
@@ -285,9 +284,14 @@ func TestTrace(t *testing.T) {
 func TestFlowOutlivesItsListener(t *testing.T) {
 	t.Parallel()
 	lo := netip.MustParseAddr("127.0.0.1")
-	e, on := listen(t, Config{}, lo)
+	e := New(Config{Logger: quiet()})
+	defer e.Close()
 	flows := make(chan Flow, 1)
 	e.Handle("", HandlerFunc(func(tx *ServerTx) { flows <- tx.Flow() }))
+	if err := e.Reconcile([]Bind{{sipPort(), lo}}); err != nil {
+		t.Fatal(err)
+	}
+	on := e.Listening()
 	c := dial(t, on[0].Addr)
 	fmt.Fprint(c, msg("INFO", "z9hG4bKa", "1"))
 	f := <-flows
