@@ -102,7 +102,7 @@ func Unhandled(method string) Reply {
 // cancel answers a CANCEL for the INVITE it matches (RFC 3261 section 9.2).
 func (e *Endpoint) cancel(tx *ServerTx) {
 	invite := e.txs.invite(tx.req)
-	if invite == nil {
+	if invite == nil || invite.req.Flow.Remote.Addr() != tx.req.Flow.Remote.Addr() {
 		tx.Reply(Reply{Code: 481})
 		return
 	}

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -166,6 +167,24 @@ func TestCancel(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestCancelOfAStranger: another address cannot cancel, even if it knows all.
+func TestCancelOfAStranger(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, h := inviteBench(t, Config{}, false)
+		defer b.Close()
+		b.get(invite("z9hG4bKa", "1"))
+		<-h.txs
+		b.take()
+		b.flow.Remote = netip.MustParseAddrPort("192.0.2.66:5062")
+		b.get(msg("CANCEL", "z9hG4bKa", "1"))
+		synctest.Wait()
+		if got := b.take(); len(got) != 1 || status(got[0]) != "481 Call/Transaction Does Not Exist" {
+			t.Errorf("answers %q", starts(got))
+		}
+	})
 }
 
 func TestMergedInvite(t *testing.T) {
