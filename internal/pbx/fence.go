@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"ringfence/firewall"
@@ -23,7 +24,8 @@ const (
 	knownFor    = 3 * time.Minute
 	knownEvery  = time.Minute
 	fenceWait   = 5 * time.Second
-	knownAtOnce = 4096
+	hostsAtOnce = 4096
+	statusFresh = 2 * time.Second
 )
 
 // fence speaks to fenced for the rest of the PBX. A nil *fence is a machine
@@ -33,7 +35,13 @@ type fence struct {
 	log    *slog.Logger
 	policy func() (firewall.Policy, error)
 	known  func() []netip.Prefix
+	banned func() []firewall.Ban
 	told   func(rev uint64, err error)
+
+	mu    sync.Mutex // guards what follows
+	asked time.Time
+	state firewall.Status
+	err   error
 }
 
 // newFence connects in the background; everything is sent again at each
@@ -42,9 +50,29 @@ func newFence(runDir string, log *slog.Logger, policy func() (firewall.Policy, e
 	f := &fence{log: log, policy: policy, told: told}
 	f.client = firewall.Dial(filepath.Join(runDir, fenceSocket), firewall.ClientOptions{
 		Logger:    log,
-		OnConnect: func(ctx context.Context, _ *firewall.Client) error { return f.apply(ctx) },
+		OnConnect: func(ctx context.Context, _ *firewall.Client) error { return f.resume(ctx) },
 	})
 	return f
+}
+
+// resume tells a fence that was just reached all it should know.
+func (f *fence) resume(ctx context.Context) error {
+	if err := f.apply(ctx); err != nil {
+		return err
+	}
+	f.refreshKnown(ctx)
+	bans := f.banned()
+	for len(bans) > 0 {
+		n := min(len(bans), hostsAtOnce)
+		ctx, cancel := context.WithTimeout(ctx, fenceWait)
+		err := f.client.Ban(ctx, bans[:n]...)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("repeating bans: %w", err)
+		}
+		bans = bans[n:]
+	}
+	return nil
 }
 
 // apply sends the policy of the present settings and reports the outcome.
@@ -110,7 +138,7 @@ func (f *fence) ban(ctx context.Context, b events.AddressBanned) {
 func (f *fence) refreshKnown(ctx context.Context) {
 	sources := f.known()
 	for len(sources) > 0 {
-		n := min(len(sources), knownAtOnce)
+		n := min(len(sources), hostsAtOnce)
 		ctx, cancel := context.WithTimeout(ctx, fenceWait)
 		err := f.client.Known(ctx, knownFor, sources[:n]...)
 		cancel()
@@ -122,18 +150,25 @@ func (f *fence) refreshKnown(ctx context.Context) {
 	}
 }
 
-// status is whether packets are filtered, and if not, why.
+// status is whether packets are filtered, and if not, why. The answer is up to
+// statusFresh old: every open dashboard asks.
 func (f *fence) status(ctx context.Context) (firewall.Status, error) {
 	if f == nil {
 		return firewall.Status{}, errNoFence
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Since(f.asked) < statusFresh {
+		return f.state, f.err
+	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	s, err := f.client.Status(ctx)
-	if err != nil {
-		return s, fmt.Errorf("asking the packet filter for its state: %w", err)
+	f.state, f.err = f.client.Status(ctx)
+	if f.err != nil {
+		f.err = fmt.Errorf("asking the packet filter for its state: %w", f.err)
 	}
-	return s, nil
+	f.asked = time.Now()
+	return f.state, f.err
 }
 
 // counters are zero without a packet filter.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"ringfence/firewall"
 	"ringfence/internal/api"
 	"ringfence/internal/b2bua"
 	"ringfence/internal/ports"
@@ -105,6 +106,15 @@ func (p *PBX) known() []netip.Prefix {
 				all = append(all, source)
 			}
 		}
+	}
+	return all
+}
+
+// banned are the sources that log-in refuses, for a fence that forgot them.
+func (p *PBX) banned() []firewall.Ban {
+	var all []firewall.Ban
+	for _, b := range p.logins.Blocked() {
+		all = append(all, firewall.Ban{Prefix: b.Source, Scope: telephony.BanWeb, Until: b.Until, Reason: "failed log-ins"})
 	}
 	return all
 }

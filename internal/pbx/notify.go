@@ -92,6 +92,9 @@ func (p *PBX) console() string {
 	}
 	c.Calls = len(p.telephone.calls.Calls(0))
 	c.Warnings = append(c.Warnings, p.warnings...)
+	if err := p.store.Health(); err != nil {
+		c.Warnings = append(c.Warnings, err.Error())
+	}
 	if e, bad := p.applied.failed(); bad {
 		c.Warnings = append(c.Warnings, e.Subsystem+": "+e.Err)
 	}

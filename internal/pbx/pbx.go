@@ -211,7 +211,7 @@ func (p *PBX) telephony(ctx context.Context) error {
 	}
 	if !p.opts.Dev {
 		p.fence = newFence(p.opts.RunDir, p.log.With("part", "fence"), p.policy, func(rev uint64, err error) { p.applied.set("packet filter", rev, err) })
-		p.fence.known = p.known
+		p.fence.known, p.fence.banned = p.known, p.banned
 	}
 	node, epoch := p.store.Node()
 	p.records = newRecords(p.log.With("part", "records"))
@@ -223,8 +223,7 @@ func (p *PBX) telephony(ctx context.Context) error {
 	return nil
 }
 
-// pools are the RTP ranges in force after set-up; they are fixed until the
-// next start.
+// pools are the RTP ranges of the present settings, as after set-up.
 func (p *PBX) pools() (map[ports.Side]ports.Service, error) {
 	s := p.store.Snapshot().Settings
 	s.SetupDone = true
@@ -331,8 +330,8 @@ func (p *PBX) reconcile(ctx context.Context) error {
 	}
 	err = p.web.Reconcile(ctx, on)
 	p.applied.set("web", s.Rev, err)
-	sipErr := p.telephone.reconcile(on)
-	p.applied.set("sip", s.Rev, sipErr)
+	pools, poolErr := p.pools()
+	p.applied.set("sip", s.Rev, errors.Join(poolErr, p.telephone.reconcile(on, pools)))
 	if p.fence != nil && p.fence.client.Connected() {
 		_ = p.fence.apply(ctx) // reported; OnConnect and the next round try again
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 
 	"ringfence/internal/b2bua"
@@ -24,6 +25,7 @@ type telephone struct {
 	media    *media.Engine
 	calls    *b2bua.Service
 	listen   netip.Addr
+	pools    map[ports.Side]ports.Service // in force
 }
 
 // telephoneConfig is what the telephone side takes from the rest.
@@ -43,7 +45,7 @@ type telephoneConfig struct {
 }
 
 func newTelephone(c telephoneConfig) *telephone {
-	t := &telephone{listen: c.listen}
+	t := &telephone{listen: c.listen, pools: c.pools}
 	t.endpoint = sip.New(sip.Config{
 		Logger: c.log.With("part", "sip"), Node: c.node, Epoch: c.epoch,
 		Addresses: c.addresses, Product: c.product,
@@ -69,8 +71,13 @@ func newTelephone(c telephoneConfig) *telephone {
 	return t
 }
 
-// reconcile opens and closes listeners.
-func (t *telephone) reconcile(on []ports.Service) error {
+// reconcile opens and closes listeners, and takes new RTP ranges for new calls.
+func (t *telephone) reconcile(on []ports.Service, pools map[ports.Side]ports.Service) error {
+	same := func(a, b ports.Service) bool { return a.First == b.First && a.Last == b.Last }
+	if !maps.EqualFunc(t.pools, pools, same) {
+		t.media.SetPools(pools)
+		t.pools = pools
+	}
 	var binds []sip.Bind
 	for _, s := range on {
 		if s.IsSignalling() {
