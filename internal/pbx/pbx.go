@@ -78,6 +78,11 @@ func (p *PBX) start(ctx context.Context) error {
 	if err := p.dataFolder(); err != nil {
 		return err
 	}
+	if !p.opts.Dev {
+		if err := p.opts.confine(); err != nil {
+			p.log.Warn("files are not confined", "err", err)
+		}
+	}
 	if err := p.openStore(ctx); err != nil {
 		return err
 	}
@@ -331,7 +336,7 @@ func (p *PBX) reconcile(ctx context.Context) error {
 	err = p.web.Reconcile(ctx, on)
 	p.applied.set("web", s.Rev, err)
 	pools, poolErr := p.pools()
-	p.applied.set("sip", s.Rev, errors.Join(poolErr, p.telephone.reconcile(on, pools)))
+	p.applied.set("sip", s.Rev, errors.Join(poolErr, p.telephone.reconcile(s, on, pools)))
 	if p.fence != nil && p.fence.client.Connected() {
 		_ = p.fence.apply(ctx) // reported; OnConnect and the next round try again
 	}

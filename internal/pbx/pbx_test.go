@@ -161,3 +161,21 @@ ringfence:
 		t.Errorf("the wizard reads\n%s\nof\n%s", again, text)
 	}
 }
+
+// An extension that is deleted is gone from the registrations at once.
+func TestDeletedExtensionLosesItsBinding(t *testing.T) {
+	t.Parallel()
+	p := pbxtest.New(t)
+	p.Phone("101", 440)
+	if n := p.Registered(); n != 1 {
+		t.Fatalf("%d registrations", n)
+	}
+	if err := p.Admin().Do(t.Context(), "DELETE", "/extensions/101", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(5 * time.Second); p.Registered() != 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the binding is still there")
+		}
+	}
+}

@@ -19,13 +19,14 @@ import (
 
 // telephone is everything that speaks SIP and RTP.
 type telephone struct {
-	endpoint *sip.Endpoint
-	auth     *sip.Authenticator
-	location *location.Memory
-	media    *media.Engine
-	calls    *b2bua.Service
-	listen   netip.Addr
-	pools    map[ports.Side]ports.Service // in force
+	endpoint  *sip.Endpoint
+	registrar *registrar.Service
+	auth      *sip.Authenticator
+	location  *location.Memory
+	media     *media.Engine
+	calls     *b2bua.Service
+	listen    netip.Addr
+	pools     map[ports.Side]ports.Service // in force
 }
 
 // telephoneConfig is what the telephone side takes from the rest.
@@ -63,16 +64,19 @@ func newTelephone(c telephoneConfig) *telephone {
 		Media: b2bua.Engine(t.media), Addresses: c.addresses, Bus: c.bus, Record: c.record,
 		Node: c.node, Logger: c.log.With("part", "calls"),
 	})
-	t.endpoint.Handle("REGISTER", registrar.New(registrar.Config{
+	t.registrar = registrar.New(registrar.Config{
 		Snapshot: c.snapshot, Location: t.location, Auth: t.auth, Endpoint: t.endpoint,
 		Logger: c.log.With("part", "registrar"),
-	}))
+	})
+	t.endpoint.Handle("REGISTER", t.registrar)
 	t.endpoint.Handle("", t.calls)
 	return t
 }
 
-// reconcile opens and closes listeners, and takes new RTP ranges for new calls.
-func (t *telephone) reconcile(on []ports.Service, pools map[ports.Side]ports.Service) error {
+// reconcile opens and closes listeners, takes new RTP ranges for new calls, and
+// forgets the registrations of extensions that are gone.
+func (t *telephone) reconcile(s *telephony.Snapshot, on []ports.Service, pools map[ports.Side]ports.Service) error {
+	t.registrar.Reconcile(s)
 	same := func(a, b ports.Service) bool { return a.First == b.First && a.Last == b.Last }
 	if !maps.EqualFunc(t.pools, pools, same) {
 		t.media.SetPools(pools)
