@@ -88,7 +88,8 @@ func Start(ctx context.Context, o Options) (*Machine, error) {
 	m := &Machine{Console: newConsole(o.Tee), cmd: command(ctx, binary, args...), qmp: o.qmp(), ended: make(chan struct{})}
 	var complaints strings.Builder
 	m.cmd.Stdout, m.cmd.Stderr = m.Console, &complaints
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// A group of its own: Ctrl-C at a terminal is for us, not for the guest.
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	m.cmd.Cancel = func() error { return m.cmd.Process.Kill() }
 	m.cmd.WaitDelay = 5 * time.Second
 	m.Started = time.Now()

@@ -4,6 +4,7 @@ package tryout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -26,6 +27,9 @@ const rtpPorts = 40
 
 // bootTimeout bounds the wait for the guest; emulation is slow.
 const bootTimeout = 5 * time.Minute
+
+// offTimeout bounds the wait for the guest to switch itself off.
+const offTimeout = 30 * time.Second
 
 // Options say what to boot.
 type Options struct {
@@ -55,7 +59,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	accel := qemu.Accelerator(ctx, o.Kernel)
-	fmt.Fprintf(o.Out, "Booting in QEMU (%s) ...\n", map[string]string{"kvm": "KVM", "tcg": "emulated; KVM does not work here"}[accel])
+	fmt.Fprintf(o.Out, "Booting in QEMU (%s) ...\n", map[string]string{"kvm": "KVM", "tcg": "emulated, up to a minute; KVM does not work here"}[accel])
 	q := qemu.Options{
 		Dir: o.Dir, Accel: accel, Firmware: o.Firmware, Memory: o.Memory, CPUs: 2,
 		Disks: disks, Net: qemu.UserNet(forwards(services)),
@@ -63,18 +67,20 @@ func Run(ctx context.Context, o Options) error {
 	if o.Verbose {
 		q.Tee = o.Out
 	}
-	m, err := qemu.Start(ctx, q)
+	// Not ctx: its end presses the power button, it does not pull the plug.
+	m, err := qemu.Start(context.WithoutCancel(ctx), q)
 	if err != nil {
 		return err
 	}
 	defer m.Kill()
-	if err := announce(ctx, m, o.Out, services); err != nil {
+	if err := announce(ctx, m, o.Out, services); errors.Is(err, errStopped) {
+		return nil // a guest that is not up yet has nothing to lose
+	} else if err != nil {
 		return err
 	}
 	select {
 	case <-ctx.Done():
-		fmt.Fprintln(o.Out, "\nSwitching off ...")
-		return shutDown(m)
+		return shutDown(m, o.Out)
 	case <-m.Ended():
 		return m.Wait()
 	}
@@ -170,33 +176,65 @@ func userData(services []ports.Service) string {
 	return b.String()
 }
 
-var readyLine = regexp.MustCompile(`(\w+)=(\S+)`)
+// pair is one "name=value" of the console's line for machines.
+var pair = regexp.MustCompile(`(\w+)=(\S+)`)
 
-func announce(ctx context.Context, m *qemu.Machine, out io.Writer, services []ports.Service) error {
-	wait, cancel := context.WithTimeout(ctx, bootTimeout)
+// waitUp waits for that line and returns its pairs; meanwhile it says that it
+// still waits.
+func waitUp(ctx context.Context, m *qemu.Machine, out io.Writer) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
-	line, err := m.Console.Wait(wait, `ringfence: ready ([^\r\n]*)[\r\n]`)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil
+	var line []string
+	var err error
+	up := make(chan struct{})
+	go func() {
+		defer close(up)
+		line, err = m.Console.Wait(ctx, `ringfence: (?:ready|running) ([^\r\n]*)[\r\n]`)
+	}()
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			fmt.Fprintf(out, "  %.0f s\n", time.Since(m.Started).Seconds())
+		case <-up:
+			if err != nil {
+				return nil, err
+			}
+			said := map[string]string{}
+			for _, kv := range pair.FindAllStringSubmatch(line[1], -1) {
+				said[kv[1]] = kv[2]
+			}
+			return said, nil
 		}
+	}
+}
+
+// errStopped says that ctx ended before the guest was up.
+var errStopped = errors.New("stopped")
+
+// announce waits for the guest and prints how to reach it.
+func announce(ctx context.Context, m *qemu.Machine, out io.Writer, services []ports.Service) error {
+	said, err := waitUp(ctx, m, out)
+	if ctx.Err() != nil {
+		return errStopped
+	}
+	if err != nil {
 		return err
 	}
-	said := map[string]string{}
-	for _, kv := range readyLine.FindAllStringSubmatch(line[1], -1) {
-		said[kv[1]] = kv[2]
-	}
 	portal, _ := ports.Lookup(services, ports.Portal)
+	sip, _ := ports.Lookup(services, ports.SIPUDP)
 	url := "https://127.0.0.1:" + portal.Ports() + "/"
 	if said["token"] != "" {
 		url += "setup#token=" + said["token"]
 	}
-	fmt.Fprintf(out, "\nRingfence is up, %.1f s after power-on.\n\n  %s\n\n", time.Since(m.Started).Seconds(), url)
-	fmt.Fprintf(out, "  certificate SHA-256  %s\n", said["fingerprint"])
+	fmt.Fprintf(out, "\nRingfence is up, %.1f s after power-on. Open\n\n  %s\n\n", time.Since(m.Started).Seconds(), url)
 	if said["token"] != "" {
 		fmt.Fprintf(out, "  one-time token       %s\n", said["token"])
 	}
-	fmt.Fprintf(out, "\nForwarded from 127.0.0.1:")
+	fmt.Fprintf(out, "  certificate SHA-256  %s\n", said["fingerprint"])
+	fmt.Fprintf(out, "  softphones           127.0.0.1:%s (UDP), user and password from the wizard\n", sip.Ports())
+	fmt.Fprintf(out, "\nThe browser warns of the certificate: it is the guest's own, compare the SHA-256.\nForwarded from 127.0.0.1:")
 	for _, s := range services {
 		fmt.Fprintf(out, " %s %s/%s", s.ID, s.Ports(), s.Proto)
 	}
@@ -204,14 +242,17 @@ func announce(ctx context.Context, m *qemu.Machine, out io.Writer, services []po
 	return nil
 }
 
-// shutDown presses the power button and waits a while before it pulls the plug.
-func shutDown(m *qemu.Machine) error {
+// shutDown presses the power button, and pulls the plug when that does not help.
+func shutDown(m *qemu.Machine, out io.Writer) error {
+	fmt.Fprintln(out, "\nSwitching off ...")
 	if _, err := m.QMP("system_powerdown", nil); err != nil {
-		return err
+		return fmt.Errorf("pressing the power button: %w", err)
 	}
 	select {
 	case <-m.Ended():
-	case <-time.After(15 * time.Second):
+		fmt.Fprintln(out, "Ringfence is off.")
+		return m.Wait()
+	case <-time.After(offTimeout):
+		return fmt.Errorf("the guest is on %s after its power button was pressed; the plug was pulled", offTimeout)
 	}
-	return nil
 }

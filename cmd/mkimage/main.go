@@ -28,6 +28,7 @@ const usage = `usage:
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second signal ends us at once
 	err := run(ctx, os.Args[1:], os.Stdout, newMeter(os.Stderr))
 	stop()
 	if err != nil {
