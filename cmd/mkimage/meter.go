@@ -2,20 +2,26 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 )
 
 // meter shows how far the work is: a bar on a terminal, a line per step and
 // tenth elsewhere.
 type meter struct {
-	out      *os.File
+	out      io.Writer
 	terminal bool
-	step     string
-	tenth    int
-	began    time.Time
-	drawn    time.Time
+
+	mu          sync.Mutex
+	step        string // empty between steps
+	done, total int
+	tenth       int
+	began       time.Time
+	drawn       time.Time
+	still       chan struct{} // ends the clock of the present step
 }
 
 func newMeter(out *os.File) *meter {
@@ -24,13 +30,19 @@ func newMeter(out *os.File) *meter {
 }
 
 func (m *meter) progress(step string, done, total int) {
-	now := time.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	total = max(1, total)
 	fresh := step != m.step
 	if fresh {
-		m.end()
-		m.step, m.tenth, m.began = step, 0, now
+		m.finish()
+		m.step, m.tenth, m.began = step, 0, time.Now()
+		if m.terminal {
+			m.still = make(chan struct{})
+			go m.clock(m.still)
+		}
 	}
+	m.done, m.total = done, total
 	if !m.terminal {
 		if tenth := 10 * done / total; fresh || (tenth > m.tenth && total > 10) {
 			m.tenth = tenth
@@ -38,13 +50,34 @@ func (m *meter) progress(step string, done, total int) {
 		}
 		return
 	}
-	if !fresh && done < total && now.Sub(m.drawn) < 100*time.Millisecond {
-		return
+	if fresh || done >= total || time.Since(m.drawn) >= 100*time.Millisecond {
+		m.draw()
 	}
-	m.drawn = now
+}
+
+// clock redraws every second, so that a step without news is seen to live.
+func (m *meter) clock(still chan struct{}) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-still:
+			return
+		case <-tick.C:
+		}
+		m.mu.Lock()
+		if m.still == still {
+			m.draw()
+		}
+		m.mu.Unlock()
+	}
+}
+
+func (m *meter) draw() {
 	const width = 30
-	full := width * done / total
-	fmt.Fprintf(m.out, "\r\x1b[K[%s%s] %s %s", strings.Repeat("#", full), strings.Repeat(".", width-full), step, now.Sub(m.began).Round(time.Second))
+	m.drawn = time.Now()
+	full := width * min(m.done, m.total) / m.total
+	fmt.Fprintf(m.out, "\r\x1b[K[%s%s] %s %s", strings.Repeat("#", full), strings.Repeat(".", width-full), m.step, m.drawn.Sub(m.began).Round(time.Second))
 }
 
 func percent(done, total int) string {
@@ -56,13 +89,24 @@ func percent(done, total int) string {
 
 // end finishes the line of the bar.
 func (m *meter) end() {
-	if m.terminal && m.step != "" {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.finish()
+}
+
+// finish is end under the lock.
+func (m *meter) finish() {
+	if m.still != nil {
+		close(m.still)
+		m.still = nil
 		fmt.Fprintln(m.out)
 	}
 	m.step = ""
 }
 
 func (m *meter) notice(text string) {
-	m.end()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.finish()
 	fmt.Fprintf(m.out, "mkimage: NOTE: %s\n", text)
 }
