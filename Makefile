@@ -23,8 +23,8 @@ test: deps web kernel ## every suite but the drills, with a budget each
 drills: deps web kernel ## the long ones: power cuts, floods, fuzzing; hours
 	go run ./tests/suites -drills
 
-bench: deps web kernel ## timed figures, beside peers, as ratios
-	go run ./bench
+bench: deps web kernel ## timed figures of what ships
+	RINGFENCE_BENCH=1 go test -count=1 -v -timeout 60m ./bench
 
 check: ## formatting, vet, architecture rules; seconds
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
@@ -47,7 +47,7 @@ web/node_modules/.package-lock.json: web/package-lock.json
 	cd web && npm ci --ignore-scripts --no-audit --no-fund && touch node_modules/.package-lock.json
 
 generate: ## rewrite generated files: docs, API document, web client
-	go test ./internal/ports ./internal/api ./firewall -run 'Current|OpenAPI|Golden' -update
+	go test ./internal/ports ./internal/api ./internal/archtest ./firewall -run 'Current|OpenAPI|Golden' -update
 	cd web && npm run gen
 
 rows: ## which requirement is proven by which test

@@ -208,21 +208,29 @@ const (
 
 // Settings are the box-wide settings.
 type Settings struct {
+	// SetupDone says that the wizard has finished; until then only the portal's
+	// port is open.
 	SetupDone bool
-	// PublicAddress is advertised in Contact and SDP towards peers outside;
-	// AdvertiseAlways uses it towards everybody (port forwarding from the
-	// machine's own host).
-	PublicAddress   netip.Addr
+	// PublicAddress is advertised in Contact and SDP towards peers outside.
+	PublicAddress netip.Addr
+	// AdvertiseAlways advertises PublicAddress to everybody (port forwarding
+	// from the machine's own host).
 	AdvertiseAlways bool
-	Ports           []ports.Override
+	// Ports are changes to rows of the port table: off, or another port or range.
+	Ports []ports.Override
 	// WebNames are host names the portal answers to besides addresses, the
-	// machine's own name and the SIP domains.
+	// machine's own name and the SIP domains; at most 16.
 	WebNames []string
-	// SessionIdle and SessionMax bound web sessions.
-	SessionIdle, SessionMax time.Duration
-	// LoginFailures failed web log-ins from one address block it for LoginBlock.
+	// SessionIdle ends a web session that was not used for so long; 1 minute to
+	// 24 hours.
+	SessionIdle time.Duration
+	// SessionMax ends a web session in any case; SessionIdle to 30 days.
+	SessionMax time.Duration
+	// LoginFailures failed web log-ins from one address within LoginBlock block
+	// that address for LoginBlock; 1 to 100.
 	LoginFailures int
-	LoginBlock    time.Duration
+	// LoginBlock is how long such a block lasts; 1 minute to 30 days.
+	LoginBlock time.Duration
 }
 
 // DefaultSettings are those of a fresh system.
