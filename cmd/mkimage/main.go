@@ -20,7 +20,7 @@ import (
 
 const usage = `usage:
   mkimage build -o DIR [-format raw,qcow2] [-kernel own|gokrazy] [-size BYTES] [-version V] [-web required|build|optional]
-  mkimage run [-uefi] [-keep] [-memory MIB] [-instance K] [-console] [the flags of build]
+  mkimage run [-image RAW] [-uefi] [-keep] [-memory MIB] [-instance K] [-console] [the flags of build]
   mkimage kernel [-kernel own|gokrazy] [-adopt TREE]
   mkimage slot -image RAW -slot a|b -version V [-root FILE] [-image-kernel FILE] [-tries N]
   mkimage state -image RAW [-firmware bios|uefi]

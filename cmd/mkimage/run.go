@@ -11,7 +11,8 @@ import (
 	"ringfence/appliance/tryout"
 )
 
-// bootImage builds the image and boots it on this machine, for a first look.
+// bootImage builds the image, unless it is given one, and boots it on this
+// machine, for a first look.
 func bootImage(ctx context.Context, args []string, out io.Writer, m *meter) error {
 	flags := flag.NewFlagSet("mkimage run", flag.ContinueOnError)
 	o, read := buildOptions(flags, m, "raw")
@@ -20,6 +21,7 @@ func bootImage(ctx context.Context, args []string, out io.Writer, m *meter) erro
 	flags.BoolVar(&t.Verbose, "console", false, "show the guest's console")
 	flags.IntVar(&t.Memory, "memory", 512, "`MiB` of the guest")
 	flags.IntVar(&t.Instance, "instance", 0, "`0..9`: other ports of 127.0.0.1")
+	flags.StringVar(&t.Image, "image", "", "boot this raw `file` instead of building one; its kernel lies beside it")
 	uefi := flags.Bool("uefi", false, "boot with UEFI")
 	if err := parse(flags, args); err != nil {
 		return err
@@ -30,11 +32,14 @@ func bootImage(ctx context.Context, args []string, out io.Writer, m *meter) erro
 	if *uefi {
 		t.Firmware = qemu.UEFI
 	}
-	r, err := appliance.Build(ctx, *o)
-	if err != nil {
-		return err
+	t.Kernel, t.Dir = filepath.Join(filepath.Dir(t.Image), "vmlinuz"), filepath.Join(o.Out, "run")
+	if t.Image == "" {
+		r, err := appliance.Build(ctx, *o)
+		if err != nil {
+			return err
+		}
+		m.end()
+		t.Image, t.Kernel = r.Raw, r.Kernel
 	}
-	m.end()
-	t.Image, t.Kernel, t.Dir = r.Raw, r.Kernel, filepath.Join(o.Out, "run")
 	return tryout.Run(ctx, t)
 }
