@@ -40,7 +40,7 @@ func Image(t testing.TB) (raw, accel string) {
 
 func (b *built) build() {
 	b.raw = os.Getenv("RINGFENCE_IMAGE")
-	root, err := filepath.Abs("../..")
+	root, err := Root()
 	if err != nil {
 		b.err = err
 		return
@@ -62,4 +62,20 @@ func (b *built) build() {
 		return
 	}
 	b.accel = qemu.Accelerator(context.Background(), filepath.Join(filepath.Dir(b.raw), "vmlinuz"))
+}
+
+// Root is the folder of the module, found from that of the running test.
+func Root() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for at := dir; ; at = filepath.Dir(at) {
+		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
+			return at, nil
+		}
+		if at == filepath.Dir(at) {
+			return "", fmt.Errorf("no go.mod above %s", dir)
+		}
+	}
 }

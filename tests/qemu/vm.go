@@ -111,7 +111,7 @@ func Start(t testing.TB, opts ...Option) *VM {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	vm := &VM{t: t, dir: t.TempDir(), options: o, NS: netlab.New(t, "vm")}
+	vm := &VM{t: t, dir: folder(t), options: o, NS: netlab.New(t, "vm")}
 	if err := vm.NS.Tap(tap, tester4+"/24", phoneA+"/24", phoneB+"/24", tester6+"/64"); err != nil {
 		t.Fatal(err)
 	}
@@ -131,6 +131,22 @@ func Start(t testing.TB, opts ...Option) *VM {
 		}
 	})
 	return vm
+}
+
+// folder is a temporary one with a short name: sockets have room for 107 bytes,
+// and QEMU takes commas apart.
+func folder(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "rfvm-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 func (vm *VM) seed() error {
@@ -165,7 +181,7 @@ func (vm *VM) start() error {
 		Dir: vm.dir, Accel: accel, Firmware: vm.options.firmware, Memory: vm.options.memory, CPUs: 2,
 		Net: qemu.TapNet(tap, guestMAC), Command: vm.NS.Command,
 		Disks: []qemu.Disk{disk, {Path: filepath.Join(vm.dir, "seed.iso"), Format: "raw", Bus: qemu.Virtio, ReadOnly: true}},
-		Args:  vm.options.args,
+		Args:  append([]string{"-device", "virtio-balloon-pci,id=" + balloon}, vm.options.args...),
 	}
 	if vm.options.disk != nil {
 		o.Disks = o.Disks[1:]
@@ -202,10 +218,16 @@ func (vm *VM) PowerCycle() {
 // PowerOn boots the disk again after Kill or PowerOff.
 func (vm *VM) PowerOn() {
 	vm.t.Helper()
+	vm.StartAgain()
+	vm.WaitReady(0)
+}
+
+// StartAgain is PowerOn without the wait.
+func (vm *VM) StartAgain() {
+	vm.t.Helper()
 	if err := vm.start(); err != nil {
 		vm.t.Fatal(err)
 	}
-	vm.WaitReady(0)
 }
 
 // WaitReady waits for the console's line for machines after mark.
@@ -213,7 +235,7 @@ func (vm *VM) WaitReady(mark int) {
 	vm.t.Helper()
 	ctx, cancel := context.WithTimeout(vm.t.Context(), bootTimeout)
 	defer cancel()
-	m, err := vm.Console.WaitAfter(ctx, mark, `ringfence: ready ([^\r\n]*)[\r\n]`)
+	m, err := vm.Console.WaitAfter(ctx, mark, `ringfence: (?:ready|running) ([^\r\n]*)[\r\n]`)
 	if err != nil {
 		vm.t.Fatal(err)
 	}
@@ -294,15 +316,20 @@ func (vm *VM) Extension(number string) apiclient.Extension {
 	return apiclient.Extension{}
 }
 
-// Phone starts a test phone for an extension, inside the laboratory.
-func (vm *VM) Phone(number string, tone float64) *siptest.Phone {
+// Phone starts a test phone for an extension, inside the laboratory; more
+// changes its configuration.
+func (vm *VM) Phone(number string, tone float64, more ...func(*siptest.Config)) *siptest.Phone {
 	vm.t.Helper()
 	e := vm.Extension(number)
 	udp, _ := ports.Lookup(ports.Table(), ports.SIPUDP)
-	return siptest.NewPhone(vm.t, siptest.Config{
+	c := siptest.Config{
 		Server: netip.AddrPortFrom(netip.MustParseAddr(guest4), udp.First),
 		User:   e.SIPUser, Password: e.SIPPassword, Domain: e.Domain, Tone: tone,
 		Listen:    netip.AddrPortFrom(netip.MustParseAddr(tester4), 0),
 		ListenUDP: vm.NS.ListenUDP,
-	})
+	}
+	for _, change := range more {
+		change(&c)
+	}
+	return siptest.NewPhone(vm.t, c)
 }
