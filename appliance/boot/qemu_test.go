@@ -109,7 +109,7 @@ func (g guest) start(t *testing.T) *qemu.Machine {
 	}
 	if g.kernel != "" {
 		o.Args = append(o.Args, "-kernel", g.kernel, "-append",
-			"root=PARTLABEL=ringfence-root-a rootfstype=squashfs rootwait=30 ro init=/gokrazy/init panic=10 quiet console=ttyS0,115200 ringfence.slot=a "+g.words)
+			"root=PARTLABEL=ringfence-root-a rootfstype=squashfs rootwait=30 ro init=/gokrazy/init panic=10 no_timer_check quiet console=ttyS0,115200 ringfence.slot=a "+g.words)
 	}
 	if os.Getenv("RINGFENCE_VERBOSE") != "" {
 		o.Tee = os.Stdout
