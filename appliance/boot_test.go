@@ -18,8 +18,8 @@ import (
 // needQEMU skips the tests that boot: each takes up to minutes under emulation.
 func needQEMU(t *testing.T) {
 	t.Helper()
-	if os.Getenv("RINGFENCE_QEMU") == "" {
-		t.Skip("boots machines in QEMU, which takes minutes; set RINGFENCE_QEMU=1")
+	if os.Getenv("RINGFENCE_HEAVY") == "" {
+		t.Skip("boots machines in QEMU, which takes minutes; set RINGFENCE_HEAVY=1")
 	}
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
 		t.Skip("qemu-system-x86_64 is not installed (make deps)")

@@ -69,6 +69,7 @@ func TestImage(t *testing.T) {
 	}
 	t.Run("GPT", func(t *testing.T) { checkGPT(t, first.Raw) })
 	t.Run("file systems", func(t *testing.T) { checkFileSystems(t, first.Raw) })
+	t.Run("manifest", func(t *testing.T) { checkManifest(t, first) })
 	t.Run("sums", func(t *testing.T) {
 		cmd := exec.Command("sha256sum", "-c", "SHA256SUMS")
 		cmd.Dir = filepath.Dir(first.Raw)
