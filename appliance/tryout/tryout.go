@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,8 +63,14 @@ func Run(ctx context.Context, o Options) error {
 		Dir: o.Dir, Accel: accel, Firmware: o.Firmware, Memory: o.Memory, CPUs: 2,
 		Disks: disks, Net: qemu.UserNet(forwards(services)),
 	}
+	console, err := os.Create(filepath.Join(o.Dir, "console.log"))
+	if err != nil {
+		return err
+	}
+	defer console.Close()
+	q.Tee = console
 	if o.Verbose {
-		q.Tee = o.Out
+		q.Tee = io.MultiWriter(console, o.Out)
 	}
 	// Not ctx: its end presses the power button, it does not pull the plug.
 	m, err := qemu.Start(context.WithoutCancel(ctx), q)
@@ -73,7 +78,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer m.Kill()
-	if err := announce(ctx, m, o.Out, services); errors.Is(err, errStopped) {
+	if err := announce(ctx, m, o.Out, console.Name(), services); errors.Is(err, errStopped) {
 		return nil // a guest that is not up yet has nothing to lose
 	} else if err != nil {
 		return err
@@ -169,7 +174,7 @@ func (o Options) disks(services []ports.Service) ([]qemu.Disk, error) {
 // userData makes the guest advertise the address its ports are forwarded from.
 func userData(services []ports.Service) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "#cloud-config\nringfence:\n  public_address: %s\n  advertise_always: true\n  ports:\n", netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	fmt.Fprintf(&b, "#cloud-config\nringfence:\n  public_address: %s\n  advertise_always: true\n  ports:\n", "127.0.0.1")
 	for _, s := range services {
 		fmt.Fprintf(&b, "    %s: %s\n", s.ID, s.Ports())
 	}
@@ -214,7 +219,7 @@ func waitUp(ctx context.Context, m *qemu.Machine, out io.Writer) (map[string]str
 var errStopped = errors.New("stopped")
 
 // announce waits for the guest and prints how to reach it.
-func announce(ctx context.Context, m *qemu.Machine, out io.Writer, services []ports.Service) error {
+func announce(ctx context.Context, m *qemu.Machine, out io.Writer, console string, services []ports.Service) error {
 	said, err := waitUp(ctx, m, out)
 	if ctx.Err() != nil {
 		return errStopped
@@ -233,12 +238,12 @@ func announce(ctx context.Context, m *qemu.Machine, out io.Writer, services []po
 		fmt.Fprintf(out, "  one-time token       %s\n", said["token"])
 	}
 	fmt.Fprintf(out, "  certificate SHA-256  %s\n", said["fingerprint"])
-	fmt.Fprintf(out, "  softphones           127.0.0.1:%s (UDP), user and password from the wizard\n", sip.Ports())
+	fmt.Fprintf(out, "  softphones           proxy 127.0.0.1:%s (UDP), account from the wizard\n", sip.Ports())
 	fmt.Fprintf(out, "\nThe browser warns of the certificate: it is the guest's own, compare the SHA-256.\nForwarded from 127.0.0.1:")
 	for _, s := range services {
 		fmt.Fprintf(out, " %s %s/%s", s.ID, s.Ports(), s.Proto)
 	}
-	fmt.Fprintf(out, "\nCtrl-C switches it off.\n")
+	fmt.Fprintf(out, "\nIts console is in %s. Ctrl-C switches it off.\n", console)
 	return nil
 }
 
