@@ -12,7 +12,7 @@ import { shell } from '../texts/shell';
 export function Waiting() {
   return (
     <Center mih="60vh">
-      <Loader type="dots" aria-label={common.loading} />
+      <Loader type="dots" role="status" aria-label={common.loading} />
     </Center>
   );
 }

@@ -71,7 +71,7 @@ function WithToken({ token }: { token: string }) {
   if (query.data === undefined) {
     return (
       <Center mih="60vh">
-        <Loader type="dots" aria-label={common.loading} />
+        <Loader type="dots" role="status" aria-label={common.loading} />
       </Center>
     );
   }
@@ -147,9 +147,9 @@ function Rail({ setup, current, onStep }: { setup: Setup; current: StepID; onSte
 function Frame({ rail, wide = false, children }: { rail?: React.ReactNode; wide?: boolean; children: React.ReactNode }) {
   return (
     <div className={css.page}>
-      <header className={`${css.top} no-print`}>
+      <div className={`${css.top} no-print`}>
         <Brand size={30} />
-      </header>
+      </div>
       <div className={css.body} data-wide={wide || undefined} data-rail={rail !== undefined || undefined}>
         {rail}
         <main className={css.card}>{children}</main>
