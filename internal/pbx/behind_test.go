@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,11 +16,12 @@ func TestRecordsWaitOutAFullDisk(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		full := true
+		var full atomic.Bool
+		full.Store(true)
 		var written []telephony.CallRecord
 		r := newRecords(slog.New(slog.DiscardHandler))
 		r.calls = func(_ context.Context, batch []telephony.CallRecord) error {
-			if full {
+			if full.Load() {
 				return errors.New("disk full")
 			}
 			written = append(written, batch...)
@@ -30,7 +32,7 @@ func TestRecordsWaitOutAFullDisk(t *testing.T) {
 			r.Add(telephony.CallRecord{ID: id})
 		}
 		time.Sleep(5 * time.Second)
-		full = false
+		full.Store(false)
 		r.Add(telephony.CallRecord{ID: "c"})
 		time.Sleep(2 * time.Second)
 		cancel()
