@@ -129,19 +129,19 @@ func TestPowerCutsWhileAdding(t *testing.T) {
 	client := vm.API
 	w := &writer{}
 	for i := range cuts {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(200+rnd.IntN(3000))*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(200+rnd.IntN(8000))*time.Millisecond)
 		go func() {
 			<-ctx.Done()
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				vm.Kill()
 			}
 		}()
-		err := w.run(t.Context(), client)
-		cancel()
-		if err != nil {
+		if err := w.run(t.Context(), client); err != nil {
+			cancel()
 			t.Fatalf("cut %d: %v", i, err)
 		}
 		<-vm.Ended()
+		cancel()
 		vm.PowerOn()
 		client = login(t, vm, s)
 		gone, err := missing(t.Context(), client, w.acked)
@@ -153,6 +153,9 @@ func TestPowerCutsWhileAdding(t *testing.T) {
 		}
 	}
 	t.Logf("%d cuts, %d acknowledged extensions, none lost", cuts, len(w.acked))
+	if len(w.acked) < cuts {
+		t.Errorf("%d acknowledged extensions are no drill", len(w.acked))
+	}
 	vm.PowerOff()
 	integrity(t, vm.DiskPath())
 }

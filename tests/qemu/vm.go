@@ -86,7 +86,7 @@ func LogWrites(log string) Option {
 				"-blockdev", "driver=file,node-name=base,filename=" + raw,
 				"-blockdev", "driver=file,node-name=log,filename=" + log,
 				"-blockdev", "driver=blklogwrites,node-name=logged,file=base,log=log,log-sector-size=512",
-				"-device", "virtio-blk-pci,drive=logged",
+				"-device", "virtio-blk-pci,drive=logged,bootindex=0",
 			}
 		}
 	}
@@ -177,10 +177,12 @@ func (vm *VM) start() error {
 			}
 		}
 	}
+	// The seed is on the disk's own bus: SeaBIOS boots from the first disk it
+	// finds and from no other, bus by bus.
 	o := qemu.Options{
 		Dir: vm.dir, Accel: accel, Firmware: vm.options.firmware, Memory: vm.options.memory, CPUs: 2,
 		Net: qemu.TapNet(tap, guestMAC), Command: vm.NS.Command,
-		Disks: []qemu.Disk{disk, {Path: filepath.Join(vm.dir, "seed.iso"), Format: "raw", Bus: qemu.Virtio, ReadOnly: true}},
+		Disks: []qemu.Disk{disk, {Path: filepath.Join(vm.dir, "seed.iso"), Format: "raw", Bus: vm.options.bus, ReadOnly: true}},
 		Args:  append([]string{"-device", "virtio-balloon-pci,id=" + balloon}, vm.options.args...),
 	}
 	if vm.options.disk != nil {
