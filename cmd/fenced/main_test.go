@@ -390,6 +390,12 @@ func TestFenceRepairsAFlush(t *testing.T) {
 	f := pair(t)
 	c := f.start()
 	must(t, c.Apply(t.Context(), inService(t, 1), 0))
+	// An address that passes duplicate address detection makes the fence load
+	// its rules again, which would repair them before it counts as a repair.
+	eventually(t, "the addresses are settled", func() bool {
+		return f.host.Run("ip", "-6", "addr", "show", "tentative") == ""
+	})
+	time.Sleep(time.Second)
 	f.host.Run("nft", "add", "table", "ip", "stranger")
 	f.host.Run("nft", "delete", "table", "inet", firewall.TableName)
 	eventually(t, "the rules are back and the stranger is named", func() bool {
