@@ -100,7 +100,7 @@ export async function wizard(browser, server, tag) {
   });
   await test(`${tag} wizard extensions by list and their passwords`, async () => {
     await finish('extensions-count');
-    await page.getByText('By name').click();
+    await page.getByText('By list').click();
     await page.getByLabel('One a line').fill('101 Ada Lovelace\n500 Outside');
     await page.getByText('Line 2: the number is not between 101 and 199').waitFor();
     await page.getByLabel('One a line').fill('101 Ada Lovelace\n102 Reception\n103 Workshop');

@@ -1,5 +1,6 @@
 import type { Call, CallRecord } from '../shared/api';
 import { clock } from '../shared/format';
+import { serverNow } from '../shared/time';
 import type { Column } from '../shared/ui/DataTable';
 import { State, type Tone } from '../shared/ui/State';
 import { Elapsed, When } from '../shared/ui/Ticking';
@@ -23,7 +24,7 @@ export const callColumns: readonly Column<Call>[] = [
   { id: 'caller', header: calls.caller, value: (c) => partyText(c.caller), cell: (c) => <Party party={c.caller} /> },
   { id: 'callee', header: calls.callee, value: (c) => partyText(c.callee), cell: (c) => <Party party={c.callee} /> },
   { id: 'state', header: calls.state, value: (c) => calls.states[c.state], cell: (c) => <CallState state={c.state} /> },
-  { id: 'duration', header: calls.duration, end: true, value: (c) => -Date.parse(callSince(c)), cell: (c) => <Elapsed from={callSince(c)} /> },
+  { id: 'duration', header: calls.duration, end: true, value: (c) => Math.max(0, Math.floor((serverNow().getTime() - Date.parse(callSince(c))) / 1000)), cell: (c) => <Elapsed from={callSince(c)} /> },
 ];
 
 export const callDetailColumns: readonly Column<Call>[] = [

@@ -52,8 +52,8 @@ export const setup = {
 
   extTitle: 'First extensions',
   extText: 'Each gets a generated SIP password. More can be added at any time.',
-  byCount: 'By number',
-  byList: 'By name',
+  byCount: 'By count',
+  byList: 'By list',
   count: 'How many',
   countPreview: (first: string, last: string) => (first === last ? `Creates ${first}` : `Creates ${first} to ${last}`),
   list: 'One a line: number, then name',
