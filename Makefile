@@ -39,7 +39,7 @@ kernel: deps ## build the kernel, or take it from the cache
 
 web: web/dist/.vite/manifest.json ## build the user interface
 
-WEB_SOURCES := $(shell find web/src web/*.html web/*.json web/*.ts 2>/dev/null)
+WEB_SOURCES := $(shell find web/src web/public web/plugins web/*.html web/*.json web/*.ts -type f 2>/dev/null)
 web/dist/.vite/manifest.json: $(WEB_SOURCES) web/node_modules/.package-lock.json
 	cd web && npm run build
 
