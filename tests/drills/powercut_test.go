@@ -244,6 +244,10 @@ func integrity(t *testing.T, disk string) {
 		// nothing, which is well.
 		run(t, "debugfs", "-R", fmt.Sprintf("dump /pbxd/%s %s", f, filepath.Join(dir, f)), fmt.Sprintf("%s?offset=%d", raw, offset))
 	}
+	// sqlite3 finds nothing wrong with a file that is not there.
+	if info, err := os.Stat(filepath.Join(dir, "ringfence.db")); err != nil || info.Size() == 0 {
+		t.Fatalf("no database came out of the disk: %v", err)
+	}
 	out, err := exec.Command("sqlite3", filepath.Join(dir, "ringfence.db"), "pragma integrity_check; pragma foreign_key_check").CombinedOutput()
 	if err != nil || string(out) != "ok\n" {
 		t.Errorf("integrity of the database: %v, %s", err, out)
