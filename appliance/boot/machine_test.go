@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,24 +85,25 @@ func TestJournalStartsWithTheEarlyLines(t *testing.T) {
 func TestKeepAlive(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		pings := 0
-		open := true
+		var open atomic.Bool
+		var pings atomic.Int64
+		open.Store(true)
 		stop := make(chan struct{})
 		done := make(chan struct{})
 		go func() {
-			keepAlive(func() { pings++ }, 10*time.Second, func() bool { return open }, stop)
+			keepAlive(func() { pings.Add(1) }, 10*time.Second, open.Load, stop)
 			close(done)
 		}()
 		time.Sleep(95 * time.Second)
 		synctest.Wait()
-		open = false
-		if pings != 10 {
-			t.Errorf("%d pings", pings)
+		open.Store(false)
+		if pings.Load() != 10 {
+			t.Errorf("%d pings", pings.Load())
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if pings != 10 {
-			t.Errorf("%d pings through a closed gate", pings)
+		if pings.Load() != 10 {
+			t.Errorf("%d pings through a closed gate", pings.Load())
 		}
 		close(stop)
 		<-done
