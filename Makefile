@@ -15,7 +15,9 @@ dev: web ## run the PBX on this machine, without root, in seconds
 	go run ./cmd/pbxd -dev
 
 run: deps web ## build the image, boot it in QEMU, print the set-up URL
-	go run ./cmd/mkimage run -kernel $(KERNEL) -o $(OUT)
+	@mkdir -p $(OUT)
+	go build -o $(OUT)/mkimage ./cmd/mkimage
+	@$(OUT)/mkimage run -kernel $(KERNEL) -o $(OUT) # not by go run, which calls Ctrl-C an error
 
 test: deps web kernel ## every suite but the drills, with a budget each
 	go run ./tests/suites
