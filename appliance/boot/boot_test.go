@@ -91,6 +91,25 @@ func TestMakeFoldersFollowsNoLinks(t *testing.T) {
 	}
 }
 
+// TestReplaceFileFollowsNoLinks: the folder of sockets belongs to the services
+// as well.
+func TestReplaceFileFollowsNoLinks(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	victim, path := filepath.Join(dir, "victim"), filepath.Join(dir, "f")
+	if err := errors.Join(os.WriteFile(victim, []byte("untouched"), 0o600), os.Symlink(victim, path+".new"), os.Symlink(victim, path)); err != nil {
+		t.Fatal(err)
+	}
+	if err := replaceFile(path, []byte("new"), 0o644, -1, -1); err != nil {
+		t.Fatal(err)
+	}
+	text, _ := os.ReadFile(victim)
+	got, _ := os.ReadFile(path)
+	if string(text) != "untouched" || string(got) != "new" {
+		t.Errorf("victim %q, file %q", text, got)
+	}
+}
+
 func TestReplaceFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "f")
@@ -398,6 +417,7 @@ func TestHandOver(t *testing.T) {
 // TestVerdict goes through the ways a boot can end.
 func TestVerdict(t *testing.T) {
 	t.Parallel()
+	const crashing = 2 * time.Second
 	trial := slot.State{Committed: slot.A, Trial: slot.B, Tries: 2, A: slot.Image{Version: "1", Root: "r=a"}, B: slot.Image{Version: "2", Root: "r=b"}}
 	for _, c := range []struct {
 		name    string
@@ -408,8 +428,9 @@ func TestVerdict(t *testing.T) {
 		after   time.Duration
 		end     slot.State
 	}{
-		{"healthy", slot.A, time.Second, trial, Healthy, time.Second, slot.State{Committed: slot.A}},
-		{"trial succeeds", slot.B, time.Second, trial, Healthy, time.Second, slot.State{Committed: slot.B}},
+		{"healthy", slot.A, time.Second, trial, Healthy, time.Second + steady, slot.State{Committed: slot.A}},
+		{"trial succeeds", slot.B, time.Second, trial, Healthy, time.Second + steady, slot.State{Committed: slot.B}},
+		{"trial is ready, then ends again and again", slot.B, crashing, trial, Return, 90 * time.Second, slot.State{Committed: slot.A, Trial: slot.B, Tries: 0}},
 		{"trial fails", slot.B, time.Hour, trial, Return, 90 * time.Second, slot.State{Committed: slot.A, Trial: slot.B, Tries: 0}},
 		{"committed slot fails", slot.A, time.Hour, trial, Retry, 90 * time.Second, slot.State{Committed: slot.A, Trial: slot.B, Tries: 2}},
 		{"no slots", "", time.Hour, trial, Retry, 90 * time.Second, trial},
@@ -419,6 +440,7 @@ func TestVerdict(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := &record{state: c.state}
 				begin := time.Now()
+				restarts := 0
 				got := judge{running: c.running, slots: r, limit: DefaultHealthTimeout, logger: quiet(), ready: func(ctx context.Context) error {
 					select {
 					case <-time.After(c.ready):
@@ -426,6 +448,11 @@ func TestVerdict(t *testing.T) {
 					case <-ctx.Done():
 						return ctx.Err()
 					}
+				}, restarts: func() int {
+					if c.ready == crashing {
+						restarts++
+					}
+					return restarts
 				}}.verdict(context.Background())
 				if got != c.want || time.Since(begin) != c.after {
 					t.Errorf("verdict %d after %s", got, time.Since(begin))

@@ -30,14 +30,27 @@ type judge struct {
 	logger  *slog.Logger
 	// ready returns nil when all services are.
 	ready func(context.Context) error
+	// restarts counts how often services had to be started again.
+	restarts func() int
 }
+
+// steady is how long all services have to stay ready: one that ends a moment
+// after it was ready is not healthy.
+const steady = 5 * time.Second
 
 func (j judge) verdict(ctx context.Context) Verdict {
 	limited, cancel := context.WithTimeout(ctx, j.limit)
 	defer cancel()
-	if err := j.ready(limited); err == nil {
-		j.commit()
-		return Healthy
+	for j.ready(limited) == nil {
+		before := j.restarts()
+		select {
+		case <-time.After(steady):
+		case <-limited.Done():
+		}
+		if limited.Err() == nil && j.restarts() == before {
+			j.commit()
+			return Healthy
+		}
 	}
 	if ctx.Err() != nil {
 		return Retry // the machine is going down anyway

@@ -233,6 +233,9 @@ func (m *machine) screen() console.Screen {
 		bad = bad || sv.Phase != supervise.Ready
 		s.Services = append(s.Services, console.Printable(line, 200))
 	}
+	if s.Doing == starting && !bad && s.Status.State != "" {
+		s.Doing = "" // it serves; whether it is healthy is still to be judged
+	}
 	switch {
 	case s.Doing != "":
 	case bad && m.unwell:

@@ -119,9 +119,14 @@ func WriteFile(path string, data []byte, mode fs.FileMode) error {
 // replaceFile writes a file so that it is the old or the new one after a power
 // cut, with the given owner and mode from the beginning.
 func replaceFile(path string, data []byte, mode fs.FileMode, uid, gid int) error {
-	tmp, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	// The folder may be one where others can make files: whatever stands in the
+	// way goes, and a link is never followed (O_EXCL).
+	if err := ignoreMissing(os.Remove(path + ".new")); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	tmp, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	_, err = tmp.Write(data)
 	if uid >= 0 {

@@ -55,6 +55,12 @@ func (m *machine) judge() judge {
 		ready: func(ctx context.Context) error {
 			return m.sup.WaitReady(ctx, ServiceFence, ServiceKeeper, ServicePBX)
 		},
+		restarts: func() (n int) {
+			for _, s := range m.sup.Status() {
+				n += s.Restarts
+			}
+			return n
+		},
 	}
 }
 
