@@ -52,7 +52,8 @@ export class Watched {
       document.addEventListener('securitypolicyviolation', (e) => console.error(`CSP violation: ${e.violatedDirective} ${e.blockedURI} ${e.sample}`));
     });
     const page = await context.newPage();
-    page.setDefaultTimeout(15_000);
+    // An emulated guest on a busy machine takes its time.
+    page.setDefaultTimeout(Number(process.env.RINGFENCE_PAGE_TIMEOUT ?? 45_000));
     return new Watched(page);
   }
 

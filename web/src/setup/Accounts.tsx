@@ -33,6 +33,7 @@ export function Accounts({ accounts, rowActions }: { accounts: readonly SIPCrede
       <div className={css.scroll} tabIndex={0} role="region" aria-label={texts.steps.extensions}>
         <DataTable plain name="accounts" noun="extensions" columns={columns} rows={accounts} rowKey={(a) => a.number} empty={null} rowActions={rowActions} />
       </div>
+      <p className={css.lead}>{texts.server(window.location.hostname)}</p>
     </div>
   );
 }

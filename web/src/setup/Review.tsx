@@ -1,6 +1,6 @@
 import { Button } from '@mantine/core';
 import { IconRocket } from '@tabler/icons-react';
-import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { useIsFetching, useMutation, useQueryClient } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
 import { client, take, type SIPCredentials } from '../shared/api';
 import { asProblem } from '../shared/problems';
@@ -22,6 +22,8 @@ interface Props extends StepProps {
 export function Review({ setup, accounts, onBack, onStep, onFinished }: Props) {
   const queries = useQueryClient();
   const complete = isComplete(setup);
+  // The step before may still be on its way back from the server.
+  const settling = useIsFetching() > 0 && !complete;
   const { suggestion: s } = setup;
   const finish = useMutation({
     mutationFn: () => take(client.POST('/api/v1/setup/finish')),
@@ -47,7 +49,7 @@ export function Review({ setup, accounts, onBack, onStep, onFinished }: Props) {
           onEdit={() => onStep('extensions')}
         />
       </div>
-      {!complete && (
+      {!complete && !settling && (
         <Notice tone="warn" title={texts.incomplete}>
           {texts.incompleteText}
         </Notice>
@@ -56,7 +58,7 @@ export function Review({ setup, accounts, onBack, onStep, onFinished }: Props) {
       <Buttons
         onBack={onBack}
         next={
-          <Button size="md" disabled={!complete} loading={finish.isPending} leftSection={<IconRocket size={18} />} onClick={() => finish.mutate()} data-testid="finish">
+          <Button size="md" disabled={!complete} loading={finish.isPending || settling} leftSection={<IconRocket size={18} />} onClick={() => finish.mutate()} data-testid="finish">
             {texts.finish}
           </Button>
         }

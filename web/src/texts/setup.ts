@@ -76,6 +76,7 @@ export const setup = {
   sipUser: 'User name',
   sipPassword: 'SIP password',
   domainColumn: 'Domain',
+  server: (host: string) => `Phones reach this box at ${host}. Enter it as server or outbound proxy when the SIP domain does not lead here.`,
   csv: 'Download CSV',
   print: 'Print',
   notSaved: 'The passwords are not saved yet. Leave anyway?',
