@@ -40,12 +40,12 @@ const (
 var ErrImage = errors.New("not the GRUB image that was expected")
 
 // Modules are what the core image contains: the BIOS disk, GPT and FAT, the
-// script language with its environment block, the serial line, SHA-256 and the
+// script language with its environment block, the serial line, CRC-32 and the
 // Linux loader.
 func Modules() []string {
 	return []string{
 		"biosdisk", "part_gpt", "fat", "normal", "test", "loadenv", "echo", "sleep", "reboot",
-		"serial", "terminal", "hashsum", "gcry_sha256", "linux", "boot",
+		"serial", "terminal", "hashsum", "gcry_crc", "linux", "boot",
 	}
 }
 

@@ -51,7 +51,7 @@ set timeout=0
 	if [ -z "$version_%[1]s" ]; then return 1; fi
 	set intact=yes
 	if [ -f %[4]s ]; then
-		if hashsum --hash sha256 --check %[4]s; then set intact=yes; else set intact=; fi
+		if hashsum --hash crc32 --check %[4]s; then set intact=yes; else set intact=; fi
 	fi
 	if [ -n "$intact" ]; then
 		if linux %[2]s %[3]s; then boot; fi

@@ -1,9 +1,9 @@
 package slot
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,14 +53,16 @@ func (n Name) Other() Name {
 func (n Name) KernelPath() string { return "/" + string(n) + "/vmlinuz" }
 
 // KernelSumPath is where the sum of the kernel lies, see KernelSum.
-func (n Name) KernelSumPath() string { return n.KernelPath() + ".sha256" }
+func (n Name) KernelSumPath() string { return n.KernelPath() + ".crc32" }
 
-// KernelSum is the content of the file at KernelSumPath for a kernel, in the
-// form that sha256sum checks. GRUB starts a kernel only if it fits; without
-// the file it starts it unchecked, so an updater that replaces a kernel removes
-// the sum first and writes the new one last.
+// KernelSum is the content of the file at KernelSumPath for a kernel: its
+// CRC-32, as GRUB's hashsum checks it. It finds damage, not malice; the latter
+// is the business of signatures, and a stronger sum costs seconds of a start
+// under emulation. GRUB starts a kernel only if the sum fits; without the file
+// it starts it unchecked, so an updater that replaces a kernel removes the sum
+// first and writes the new one last.
 func (n Name) KernelSum(kernel []byte) []byte {
-	return fmt.Appendf(nil, "%x  %s\n", sha256.Sum256(kernel), n.KernelPath())
+	return fmt.Appendf(nil, "%08x  %s\n", crc32.ChecksumIEEE(kernel), n.KernelPath())
 }
 
 // RootLabel is the GPT name of the root partition of a slot.
