@@ -29,12 +29,14 @@ const columns: readonly Column<SIPCredentials>[] = [
 /** Accounts with their passwords, as they are shown once. */
 export function Accounts({ accounts, rowActions }: { accounts: readonly SIPCredentials[]; rowActions?: (a: SIPCredentials) => ReactNode }) {
   return (
-    <div className={css.accounts}>
-      <div className={css.scroll} tabIndex={0} role="region" aria-label={texts.steps.extensions}>
-        <DataTable plain name="accounts" noun="extensions" columns={columns} rows={accounts} rowKey={(a) => a.number} empty={null} rowActions={rowActions} />
+    <>
+      <div className={css.accounts}>
+        <div className={css.scroll} tabIndex={0} role="region" aria-label={texts.steps.extensions}>
+          <DataTable plain name="accounts" noun="extensions" columns={columns} rows={accounts} rowKey={(a) => a.number} empty={null} rowActions={rowActions} />
+        </div>
       </div>
-      <p className={css.lead}>{texts.server(window.location.hostname)}</p>
-    </div>
+      <p style={{ margin: '12px 0 0', fontSize: 13.5, color: 'var(--mantine-color-dimmed)' }}>{texts.server(window.location.hostname)}</p>
+    </>
   );
 }
 
