@@ -128,3 +128,6 @@ func (p *PBX) close() error {
 
 // Registered is how many bindings are live.
 func (p *PBX) Registered() int { return p.telephone.location.Len() }
+
+// Warnings are what went wrong at the start, for people.
+func (p *PBX) Warnings() []string { return p.warnings }

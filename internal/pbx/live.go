@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 
 	"ringfence/firewall"
 	"ringfence/internal/api"
@@ -86,6 +87,9 @@ func (l live) Health() api.Health {
 	h.Fence = api.FenceStatus{Active: err == nil && s.Active, Rev: s.Rev, Error: s.Error}
 	if err != nil {
 		h.Fence.Error = err.Error()
+	}
+	if h.Fence.Error == "" && len(s.Foreign) > 0 {
+		h.Fence.Error = "another program filters packets too, and its drops win: " + strings.Join(s.Foreign, ", ")
 	}
 	for _, e := range l.p.applied.list() {
 		h.Applied = append(h.Applied, api.Applied{Subsystem: e.Subsystem, Rev: e.Rev, Error: e.Err})

@@ -179,3 +179,43 @@ func TestDeletedExtensionLosesItsBinding(t *testing.T) {
 		}
 	}
 }
+
+// A damaged database never turns into a fresh one: the PBX goes back to a
+// snapshot, says so and keeps the bad file, or it does not start.
+func TestDamagedDatabaseIsNoFreshSystem(t *testing.T) {
+	t.Parallel()
+	for name, damage := range map[string]func(string) error{
+		"truncated": func(f string) error { return os.Truncate(f, 5000) },
+		"emptied":   func(f string) error { return os.Truncate(f, 0) },
+		"removed":   os.Remove,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			first := pbxtest.Open(t, pbx.Options{DataDir: dir, Extensions: 4})
+			if err := first.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := damage(filepath.Join(dir, "ringfence.db")); err != nil {
+				t.Fatal(err)
+			}
+			again, err := pbx.Start(t.Context(), pbx.Options{DataDir: dir, Dev: true, Ephemeral: true, Extensions: 4})
+			if err != nil {
+				t.Logf("refused to start: %v", err)
+				return
+			}
+			defer again.Close()
+			f := again.Facts()
+			if f.Admin.Password != "" || len(f.Extensions) != 4 {
+				t.Errorf("a new system was seeded: %d extensions", len(f.Extensions))
+			}
+			if len(again.Warnings()) == 0 {
+				t.Error("nobody is told")
+			}
+			kept, err := filepath.Glob(filepath.Join(dir, "*corrupt*"))
+			if name != "removed" && (err != nil || len(kept) == 0) {
+				t.Errorf("the bad file was not kept: %v, %v", kept, err)
+			}
+		})
+	}
+}

@@ -10,6 +10,7 @@ const (
 	pointAfterChange = 5 * time.Minute // at the earliest, since the last one
 	pointEvery       = 24 * time.Hour
 	pruneEvery       = time.Hour
+	lastPointLimit   = 10 * time.Second
 )
 
 // maintain makes restore points and removes what is too old, until ctx ends.
@@ -21,12 +22,18 @@ func (s *Store) maintain(ctx context.Context) {
 	// of the same.
 	made, rev, err := newestPoint(s.paths.snapshots)
 	s.complain(ctx, "restore points not read", err)
+	urged := false
 	for {
 		now := time.Now()
-		if s.pointDue(now, made, rev) {
+		if urged || s.pointDue(now, made, rev) {
+			urged = false
 			// Read before: a change meanwhile asks for another point.
-			rev = s.Snapshot().Rev
-			s.complain(ctx, "restore point not made", s.tryPoint(ctx))
+			at := s.Snapshot().Rev
+			err := s.tryPoint(ctx)
+			if err == nil {
+				rev = at
+			}
+			s.complain(ctx, "restore point not made", err)
 			made = now
 		}
 		if now.Sub(pruned) >= pruneEvery {
@@ -35,9 +42,34 @@ func (s *Store) maintain(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
+			s.lastPoint(rev)
 			return
+		case <-s.pointNow:
+			urged = true
 		case <-tick.C:
 		}
+	}
+}
+
+// lastPoint keeps what changed since revision rev when the store closes.
+func (s *Store) lastPoint(rev uint64) {
+	if s.o.Snapshots < 0 || s.Snapshot().Rev == rev {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lastPointLimit)
+	defer cancel()
+	s.complain(ctx, "restore point not made", s.tryPoint(ctx))
+}
+
+// urgePoint asks for a restore point at once. A damaged database that was set
+// up must not go back to one that was not: that would open the wizard.
+func (s *Store) urgePoint() {
+	if s.o.Snapshots < 0 {
+		return
+	}
+	select {
+	case s.pointNow <- struct{}{}:
+	default:
 	}
 }
 

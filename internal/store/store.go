@@ -73,8 +73,9 @@ type Store struct {
 	subs      map[*Subscription]struct{}
 	closed    bool
 
-	stop context.CancelFunc
-	done sync.WaitGroup
+	pointNow chan struct{} // asks for a restore point
+	stop     context.CancelFunc
+	done     sync.WaitGroup
 }
 
 type verifier struct {
@@ -98,8 +99,8 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	}
 	s := &Store{
 		o: o, log: o.Logger, paths: p, lock: lock,
-		writing: make(chan struct{}, 1),
-		subs:    make(map[*Subscription]struct{}),
+		writing: make(chan struct{}, 1), pointNow: make(chan struct{}, 1),
+		subs: make(map[*Subscription]struct{}),
 	}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.release())

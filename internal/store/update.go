@@ -63,6 +63,7 @@ type extensionID struct {
 func (sc Scope) Update(ctx context.Context, actor telephony.Actor, fn func(*Tx) error) (rev uint64, err error) {
 	s := sc.s
 	var change Change
+	setUp := false
 	err = s.writeThen(ctx, func(ctx context.Context, sqlTx *sql.Tx) (*telephony.Snapshot, error) {
 		st := &txState{ctx: ctx, tx: sqlTx, s: s}
 		tx := &Tx{st, sc.tenant}
@@ -80,8 +81,14 @@ func (sc Scope) Update(ctx context.Context, actor telephony.Actor, fn func(*Tx) 
 		rev++
 		snap, err := st.finish(sc.tenant, actor, old)
 		change = st.change(rev)
+		setUp = err == nil && snap.Settings.SetupDone && !old.Settings.SetupDone
 		return snap, err
-	}, func() { s.publish(change) })
+	}, func() {
+		s.publish(change)
+		if setUp {
+			s.urgePoint()
+		}
+	})
 	return rev, err
 }
 
