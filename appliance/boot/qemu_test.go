@@ -66,6 +66,7 @@ func needImage(t *testing.T) appliance.Result {
 type guest struct {
 	disk   string
 	seed   string
+	cdrom  bool   // the seed is a CD, as hypervisors attach it
 	kernel string // boots it directly; empty goes through the boot loader
 	words  string // for the kernel's command line
 	fw     qemu.Firmware
@@ -104,7 +105,9 @@ func (g guest) start(t *testing.T) *qemu.Machine {
 		Dir: t.TempDir(), Accel: "tcg", Firmware: g.fw, Memory: 512, CPUs: 2,
 		Disks: []qemu.Disk{{Path: g.disk, Format: "raw", Bus: qemu.Virtio}}, Args: g.args,
 	}
-	if g.seed != "" {
+	if g.seed != "" && g.cdrom {
+		o.Args = append(o.Args, "-drive", "if=none,id=cd,format=raw,readonly=on,file="+g.seed, "-device", "ide-cd,bus=ide.1,drive=cd")
+	} else if g.seed != "" {
 		o.Disks = append(o.Disks, qemu.Disk{Path: g.seed, Format: "raw", Bus: qemu.Virtio, ReadOnly: true})
 	}
 	if g.kernel != "" {
@@ -264,7 +267,8 @@ func TestServiceThatEndsIsStartedAgain(t *testing.T) {
 func TestRestartAndFactoryReset(t *testing.T) {
 	r := needImage(t)
 	g := newGuest(t, r, 0)
-	g.words = "fake.sysd=reset"
+	g.words, g.cdrom = "fake.sysd=reset", true
+	g.addSeed(t, cloudinit.Documents{MetaData: []byte("local-hostname: from-cd\n"), UserData: []byte("#cloud-config\nringfence: {colour: red}\n")})
 	m := g.start(t)
 	first := wait(t, m, `msg="new machine" id=(\w{32})`)[1]
 	mark := m.Console.Mark()
@@ -274,6 +278,8 @@ func TestRestartAndFactoryReset(t *testing.T) {
 	if second := waitAfter(t, m, mark, `msg="new machine" id=(\w{32})`)[1]; second == first {
 		t.Errorf("the identity %s outlived the reset", first)
 	}
+	waitAfter(t, m, mark, `hostname=from-cd `)
+	waitAfter(t, m, mark, `msg="First-boot data: user-data line 2: ringfence\.colour: is not a key of this section"`)
 	waitAfter(t, m, mark, `pbxd: level=WARN fake boots=1 err=<nil>`)
 	m.Kill()
 }
