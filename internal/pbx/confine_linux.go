@@ -2,6 +2,7 @@ package pbx
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 )
@@ -12,8 +13,12 @@ import (
 // Ports are the packet filter's business. A kernel without Landlock confines
 // nothing, which is reported.
 func (o *Options) confine() error {
+	writable := []string{o.DataDir, o.RunDir}
+	if o.FactsFile != "" {
+		writable = append(writable, filepath.Dir(o.FactsFile))
+	}
 	err := landlock.V5.RestrictPaths(
-		landlock.RWDirs(o.DataDir, o.RunDir),
+		landlock.RWDirs(writable...),
 		landlock.RODirs("/etc", "/proc", "/sys/class/net", "/usr/share/zoneinfo").IgnoreIfMissing(),
 		landlock.ROFiles("/tmp/resolv.conf", "/dev/urandom").IgnoreIfMissing(),
 	)

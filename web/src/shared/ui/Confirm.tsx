@@ -36,7 +36,7 @@ export function Confirm({ opened, title, effect, deed, danger = false, run, onCl
           <Button variant="default" onClick={close}>
             {common.cancel}
           </Button>
-          <Button color={danger ? 'red.8' : undefined} loading={action.isPending} onClick={() => action.mutate()} data-autofocus>
+          <Button color={danger ? 'red.8' : undefined} loading={action.isPending} onClick={() => action.mutate()} data-autofocus data-testid="deed">
             {deed}
           </Button>
         </Group>
