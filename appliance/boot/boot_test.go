@@ -415,6 +415,30 @@ func TestHandOver(t *testing.T) {
 }
 
 // TestVerdict goes through the ways a boot can end.
+// TestVerdictEndsWithItsTime: services that are ready at every look, but not
+// steadily, and a machine that goes down meanwhile.
+func TestVerdictEndsWithItsTime(t *testing.T) {
+	t.Parallel()
+	for name, limit := range map[string]time.Duration{"limit": time.Hour, "going down": 12 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(context.Background(), limit)
+				defer cancel()
+				begin, restarts := time.Now(), 0
+				got := judge{
+					running: slot.A, slots: &record{state: slot.Factory("1")}, limit: DefaultHealthTimeout, logger: quiet(),
+					ready:    func(context.Context) error { return nil },
+					restarts: func() int { restarts++; return restarts },
+				}.verdict(ctx)
+				if want := min(limit, DefaultHealthTimeout); got != Retry || time.Since(begin) != want {
+					t.Errorf("verdict %d after %s, want it after %s", got, time.Since(begin), want)
+				}
+			})
+		})
+	}
+}
+
 func TestVerdict(t *testing.T) {
 	t.Parallel()
 	const crashing = 2 * time.Second

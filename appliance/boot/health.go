@@ -41,7 +41,7 @@ const steady = 5 * time.Second
 func (j judge) verdict(ctx context.Context) Verdict {
 	limited, cancel := context.WithTimeout(ctx, j.limit)
 	defer cancel()
-	for j.ready(limited) == nil {
+	for limited.Err() == nil && j.ready(limited) == nil {
 		before := j.restarts()
 		select {
 		case <-time.After(steady):
