@@ -24,6 +24,9 @@ const fenceFirst = 20 * time.Second
 // downLimit is how long an ordered end may take until the watchdog ends it.
 const downLimit = 90 * time.Second
 
+// upLimit is how long the beginning may take to notice that the end is near.
+const upLimit = 10 * time.Second
+
 const maxNotices = 8
 
 // starting is what the machine does until it is judged.
@@ -82,7 +85,10 @@ func Run() error {
 	}()
 	action := <-m.end
 	cancel()
-	<-upDone
+	select {
+	case <-upDone:
+	case <-time.After(upLimit): // the end does not wait for a beginning that hangs
+	}
 	return m.down(action, stopDog)
 }
 
