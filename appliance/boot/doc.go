@@ -9,8 +9,8 @@
 //  2. /perm is mounted (ext4 replays its journal), a pending factory reset
 //     carried out, the folders of the services made.
 //  3. First-boot data is read from a seed disk; identity, hostname.
-//  4. fenced is started and awaited: its packet filter is loaded before any
-//     interface is up. Then sysd and pbxd.
+//  4. fenced, sysd and pbxd are started. No interface is up yet: fenced brings
+//     them up, and loads its packet filter before.
 //  5. All three are ready: the boot is healthy and the slot is committed. If
 //     that takes too long on a slot on trial, the trial is given up and the
 //     machine restarts into the other one. A committed slot is kept trying:

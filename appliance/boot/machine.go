@@ -16,11 +16,6 @@ import (
 	"ringfence/internal/version"
 )
 
-// fenceFirst is how long the other services wait for the packet filter. Then
-// they start without: no interface is up before it anyway, and the console
-// tells what is wrong.
-const fenceFirst = 20 * time.Second
-
 // downLimit is how long an ordered end may take until the watchdog ends it.
 const downLimit = 90 * time.Second
 

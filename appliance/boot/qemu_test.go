@@ -172,6 +172,7 @@ func TestBoot(t *testing.T) {
 	t.Logf("running %.1f s after power-on", time.Since(begin).Seconds())
 	wait(t, m, `storage grown`)
 	wait(t, m, `seed-gone=true zombies=0`)
+	wait(t, m, `slot committed`)
 	for _, want := range []string{
 		`fenced: level=WARN fake uid=1002 gid=1000 Groups=1000 CapEff=0000000000003400 CapBnd=0000000000003400 NoNewPrivs=1`,
 		`sysd: level=WARN fake uid=0 gid=1000 Groups=1000 CapEff=000000000260002b CapBnd=000000000260002b NoNewPrivs=1`,
@@ -182,7 +183,6 @@ func TestBoot(t *testing.T) {
 		`pbxd: level=WARN fake seed={"token":"abcdefghijklmnopqrstuvwxyz"} err=<nil>`,
 		`fenced: level=WARN fake network={"hostname":"first","interfaces":[{"name":"eth0","addresses":["192.0.2.5/24"]}]} err=<nil>`,
 		`sysd: level=WARN fake listening=[]`,
-		`slot committed`,
 	} {
 		if !strings.Contains(m.Console.String(), want) {
 			t.Errorf("the console does not say %q", want)

@@ -195,7 +195,9 @@ func (m *machine) arrangeDisk(id identity) error {
 	return nil
 }
 
-// services starts the three, the packet filter first and alone.
+// services starts the three. They need not wait for each other: no interface
+// is up before fenced has loaded its packet filter and then brings it up, and
+// whoever needs another's socket tries until it is there.
 func (m *machine) services(ctx context.Context) error {
 	notify, err := supervise.ListenNotify(m.paths.Run(NotifySocket), GroupRingfence, m.logger)
 	if err != nil {
@@ -207,14 +209,7 @@ func (m *machine) services(ctx context.Context) error {
 			m.logger.Error("notifications ended", "err", err)
 		}
 	}()
-	for i, s := range m.paths.services() {
-		if i == 1 {
-			wait, cancel := context.WithTimeout(ctx, fenceFirst)
-			if err := m.sup.WaitReady(wait, ServiceFence); err != nil && ctx.Err() == nil {
-				m.logger.Error("starting the other services without a packet filter; no interface is up", "err", err)
-			}
-			cancel()
-		}
+	for _, s := range m.paths.services() {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
