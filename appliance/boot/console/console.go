@@ -32,7 +32,8 @@ type Output struct {
 const (
 	maxPending = 64 // lines waiting for a slow terminal
 	recent     = 4  // lines kept at the foot of a display
-	pause      = 300 * time.Millisecond
+	pause      = 300 * time.Millisecond // not more often than eyes can follow
+	logPause   = 30 * time.Millisecond  // programs read faster
 	logWidth   = 79
 	stale      = time.Minute // after which a log may be told the same again
 )
@@ -122,6 +123,10 @@ func (w *writer) poke() {
 }
 
 func (w *writer) run(done <-chan struct{}) {
+	rest := pause
+	if w.Kind == Log {
+		rest = logPause
+	}
 	for {
 		select {
 		case <-w.wake:
@@ -130,8 +135,8 @@ func (w *writer) run(done <-chan struct{}) {
 			w.draw()
 			return
 		}
-		select { // not more often than eyes can follow
-		case <-time.After(pause):
+		select {
+		case <-time.After(rest):
 		case <-done:
 		}
 	}
