@@ -30,8 +30,8 @@ type Output struct {
 }
 
 const (
-	maxPending = 64 // lines waiting for a slow terminal
-	recent     = 4  // lines kept at the foot of a display
+	maxPending = 64                     // lines waiting for a slow terminal
+	recent     = 4                      // lines kept at the foot of a display
 	pause      = 300 * time.Millisecond // not more often than eyes can follow
 	logPause   = 30 * time.Millisecond  // programs read faster
 	logWidth   = 79
