@@ -151,6 +151,7 @@ func TestPowerCutsWhileAdding(t *testing.T) {
 		if len(gone) > 0 {
 			t.Fatalf("cut %d: of %d acknowledged extensions these are gone: %v", i, len(w.acked), gone)
 		}
+		t.Logf("cut %d of %d: %d acknowledged extensions, none lost", i+1, cuts, len(w.acked))
 	}
 	t.Logf("%d cuts, %d acknowledged extensions, none lost", cuts, len(w.acked))
 	if len(w.acked) < cuts {
