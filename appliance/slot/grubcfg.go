@@ -13,17 +13,21 @@ import (
 // could repeat for ever. A kernel is compared with its sum before it is
 // started, because a damaged one halts the machine without a panic; a kernel
 // that cannot be started ends the trial of its slot, and the other slot starts
-// instead. Escape, hit while the firmware hands over, opens the menu, on the
-// screen as well as on the serial line; with superusers set and no password
-// given, nobody edits an entry or gets GRUB's command line.
+// instead. Shift held, or Escape hit, while the firmware hands over opens the
+// menu. After a failed trial it opens by itself for three seconds, on the
+// serial line too; else it must not listen there, because Debian's GRUB then
+// waits three seconds each time. With superusers set and no password given,
+// nobody edits an entry or gets GRUB's command line.
 func GrubConfig() string {
 	var b strings.Builder
 	b.WriteString(`set superusers="nobody"
 export superusers
 if serial --unit=0 --speed=115200; then
-	terminal_input console serial
+	set line=serial
 	terminal_output console serial
 fi
+set timeout_style=hidden
+set timeout=0
 set envfile=$prefix/grubenv
 load_env --file $envfile committed trial tries root_a root_b version_a version_b
 set slot=$committed
@@ -40,11 +44,13 @@ if [ -n "$trial" ]; then
 	if [ -n "$left" ]; then
 		set tries=$left
 		if save_env --file $envfile tries; then set slot=$trial; fi
+	else
+		if [ -n "$line" ]; then terminal_input console serial; fi
+		set timeout_style=menu
+		set timeout=3
 	fi
 fi
 set default=$slot
-set timeout_style=hidden
-set timeout=0
 `)
 	for _, n := range []Name{A, B} {
 		fmt.Fprintf(&b, `function start_%[1]s {

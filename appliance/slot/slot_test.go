@@ -133,6 +133,16 @@ func TestEntryNames(t *testing.T) {
 	}
 }
 
+// TestGrubConfigIsQuick: with the serial line among the inputs Debian's GRUB
+// waits three seconds for a key.
+func TestGrubConfigIsQuick(t *testing.T) {
+	t.Parallel()
+	cfg := GrubConfig()
+	if at := strings.Index(cfg, "terminal_input"); at < strings.Index(cfg, "else\n") || strings.Count(cfg, "terminal_input") != 1 {
+		t.Error("the serial line is listened to without need")
+	}
+}
+
 func TestGrubConfigCountsDown(t *testing.T) {
 	t.Parallel()
 	cfg := GrubConfig()
