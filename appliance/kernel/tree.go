@@ -16,7 +16,7 @@ import (
 )
 
 // usualLines is about how many lines `make bzImage` prints for our options.
-const usualLines = 3130
+const usualLines = 3290
 
 // tree is an unpacked kernel source.
 type tree struct {
@@ -41,12 +41,13 @@ func (t tree) build(ctx context.Context) (int, error) {
 	if err := t.check(); err != nil {
 		return 0, err
 	}
+	command := t.make("-j"+strconv.Itoa(t.jobs), "bzImage")
 	const step = "compiling the kernel (once; 10 minutes or so)"
 	lines := 0
 	err := t.run(ctx, func(string) {
 		lines++
 		t.progress(step, min(lines, usualLines), usualLines)
-	}, "make", "-j"+strconv.Itoa(t.jobs), "bzImage")
+	}, command[0], command[1:]...)
 	if err != nil {
 		return 0, fmt.Errorf("compiling kernel: %w", err)
 	}
@@ -73,15 +74,21 @@ func (t tree) configure(ctx context.Context) error {
 		return fmt.Errorf("configuring kernel: %w", err)
 	}
 	for _, command := range [][]string{
-		{"make", "allnoconfig"},
+		t.make("allnoconfig"),
 		{"scripts/kconfig/merge_config.sh", "-m", ".config", "ringfence.config"},
-		{"make", "olddefconfig"},
+		t.make("olddefconfig"),
 	} {
 		if err := t.run(ctx, nil, command[0], command[1:]...); err != nil {
 			return fmt.Errorf("configuring kernel: %w", err)
 		}
 	}
 	return nil
+}
+
+// make is a make command. Programs that the kernel does not need, but whose
+// versions it would note in its configuration, are hidden from it.
+func (t tree) make(args ...string) []string {
+	return append([]string{"make", "RUSTC=no-rustc", "BINDGEN=no-bindgen", "PAHOLE=no-pahole"}, args...)
 }
 
 // check tells which lines of the fragment did not make it into .config.

@@ -153,21 +153,25 @@ func (sc Scope) CountCallRecords(ctx context.Context, since time.Time) (n int, e
 // number at a time so that the writer is not held up.
 func (s *Store) pruneCallRecords(ctx context.Context) error {
 	const step = 5000
-	for {
-		var n int
-		if err := s.readers.QueryRowContext(ctx, `SELECT count(*) FROM call_record`).Scan(&n); err != nil {
-			return err
-		}
-		if n <= s.o.MaxCallRecords {
-			return nil
-		}
+	for more := true; more; {
+		// Counted where it deletes: two that prune at once take no more than one.
 		err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			var n int
+			if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM call_record`).Scan(&n); err != nil {
+				return err
+			}
+			excess := n - s.o.MaxCallRecords
+			more = excess > step
+			if excess <= 0 {
+				return nil
+			}
 			_, err := tx.ExecContext(ctx, `DELETE FROM call_record WHERE rowid IN
-				(SELECT rowid FROM call_record ORDER BY ended_at LIMIT ?)`, min(step, n-s.o.MaxCallRecords))
+				(SELECT rowid FROM call_record ORDER BY ended_at LIMIT ?)`, min(step, excess))
 			return err
 		})
 		if err != nil {
 			return err
 		}
 	}
+	return nil
 }

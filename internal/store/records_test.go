@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -144,12 +145,22 @@ func TestOldCallRecordsGo(t *testing.T) {
 	for i := range 25 {
 		records = append(records, exampleCall(id, fmt.Sprintf("call-%02d", i), "101", "102", time.Unix(int64(1000+i), 0)))
 	}
-	if err := errors.Join(s.AppendCallRecords(t.Context(), records), s.pruneCallRecords(t.Context())); err != nil {
+	if err := s.AppendCallRecords(t.Context(), records); err != nil {
 		t.Fatal(err)
 	}
+	// The store's own round may prune at the same moment.
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if err := s.pruneCallRecords(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 	got, _ := walk(t, s.ForTenant(id), CallRecordFilter{})
 	if len(got) != 10 || got[9].ID != "call-15" {
-		t.Errorf("%d records are left, the oldest %s", len(got), got[len(got)-1].ID)
+		t.Errorf("left are %+v", got)
 	}
 }
 

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"ringfence/appliance/qemu"
 	"ringfence/cloud-init/volume"
@@ -255,6 +258,25 @@ func (vm *VM) WaitReady(mark int) {
 	if vm.API == nil {
 		vm.API = vm.Client()
 		vm.API.Token = vm.Token
+	}
+	vm.waitReachable(ctx)
+}
+
+// waitReachable waits for the first connection to the portal. Our own kernel
+// may be about to give up on the guest's link address, having asked for it
+// while the guest was off, and then fails a connection to a guest that is up.
+func (vm *VM) waitReachable(ctx context.Context) {
+	vm.t.Helper()
+	portal, _ := ports.Lookup(ports.Table(), ports.Portal)
+	for {
+		c, err := vm.NS.DialContext(ctx, "tcp", net.JoinHostPort(guest4, portal.Ports()))
+		if err == nil {
+			c.Close()
+			return
+		}
+		if !errors.Is(err, unix.EHOSTUNREACH) {
+			vm.t.Fatalf("the portal of a guest that says it is ready: %v", err)
+		}
 	}
 }
 
