@@ -144,3 +144,12 @@ func (in *Inbound) stop() {
 
 // retryAfter is 0 to 10 s (RFC 3261 section 14.2).
 func retryAfter() string { return strconv.Itoa(rand.IntN(11)) }
+
+// delta is the number that a header such as Retry-After or Session-Expires
+// begins with.
+func delta(v string) string {
+	if i := strings.IndexAny(v, "; \t("); i >= 0 {
+		v = v[:i]
+	}
+	return v
+}

@@ -19,6 +19,8 @@ type Layer struct {
 	ep  *sip.Endpoint
 	log *slog.Logger
 
+	joining sync.Mutex // one Join at a time, so that none goes in a circle
+
 	mu   sync.RWMutex
 	legs map[string]*Leg // by local tag
 }

@@ -19,6 +19,15 @@ type User interface {
 	NoAck(in *Inbound)
 	// Reinvite: the peer wants to change the session; accept or reject it.
 	Reinvite(in *Inbound)
+	// Update: the peer offers a changed session in an UPDATE, or in the PRACK
+	// of a provisional response; accept or reject it.
+	Update(u *Update)
+	// Refresh: the session is to be refreshed by a re-INVITE of ours, because
+	// the peer does not take UPDATE (RFC 4028 section 7.4).
+	Refresh(l *Leg)
+	// Expired: nobody refreshed the session in time, or our refreshing failed.
+	// The leg is still there; end it.
+	Expired(l *Leg)
 	// Request: any other request; reply to it.
 	Request(l *Leg, tx *sip.ServerTx)
 	// Bye: the peer hung up; it has been answered and the leg has ended.
@@ -52,12 +61,13 @@ type Leg struct {
 
 	callID   string
 	localTag string
+	outgoing bool // we made it, and own its Call-ID
 	// local and remote are the From and To values of our requests, without tags.
 	local, remote string
 
 	// What follows belongs to the mailbox.
 	state     state
-	remoteTag string
+	remoteTag string   // set by know; read by Find too
 	target    string   // remote target: Request-URI of our requests
 	routes    []string // route set
 	localSeq  uint32
@@ -67,6 +77,7 @@ type Leg struct {
 	out       *Outbound // the latest INVITE of ours
 	byeDue    bool      // a BYE waits for the ACK to our 2xx
 	byeWith   []sip.Header
+	agains    int // requests tried again since the last that was accepted
 }
 
 // Flow is where the peer is; it follows the peer's requests through changes of
@@ -106,7 +117,7 @@ func (y *Layer) Call(f sip.Flow, from, to, target string, p Params) *Leg {
 	l := &Leg{
 		layer: y, box: p.Mailbox, user: p.User, params: p,
 		callID: sip.NewCallID(), localTag: sip.NewTag(),
-		local: from, remote: to, target: target, flow: f,
+		local: from, remote: to, target: target, flow: f, outgoing: true,
 	}
 	y.add(l)
 	return l

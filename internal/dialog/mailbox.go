@@ -16,29 +16,70 @@ type Mailbox struct {
 	mu      sync.Mutex
 	queue   []func()
 	running bool
-	offered int // messages of peers in the queue
+	offered int      // messages of peers in the queue
+	into    *Mailbox // what took this one over
+}
+
+// root is the mailbox that runs what is put into m.
+func (m *Mailbox) root() *Mailbox {
+	for {
+		m.mu.Lock()
+		next := m.into
+		if next == nil {
+			return m // locked
+		}
+		m.mu.Unlock()
+		m = next
+	}
+}
+
+// Join makes one mailbox of two, for calls whose legs change partners: what is
+// and will be put into from runs in into, after then. Call it in from's
+// mailbox, as the last thing the function does.
+func (y *Layer) Join(from, into *Mailbox, then func()) {
+	y.joining.Lock()
+	defer y.joining.Unlock()
+	f := from.root()
+	f.mu.Unlock()
+	t := into.root()
+	t.mu.Unlock()
+	if f == t {
+		f.Post(then)
+		return
+	}
+	f.mu.Lock()
+	queue, offered := f.queue, f.offered
+	f.queue, f.offered, f.into = nil, 0, t
+	t.mu.Lock()
+	f.mu.Unlock()
+	t.add(then)
+	t.offered += offered
+	for _, g := range queue {
+		t.add(g)
+	}
+	t.mu.Unlock()
 }
 
 // Post adds f. It never blocks and never refuses: what the program itself has
 // to do must not be lost.
 func (m *Mailbox) Post(f func()) {
-	m.mu.Lock()
+	m = m.root()
 	defer m.mu.Unlock()
 	m.add(f)
 }
 
 // Offer adds what a peer asked for, unless too much of that kind waits already.
 func (m *Mailbox) Offer(f func()) bool {
-	m.mu.Lock()
+	m = m.root()
 	defer m.mu.Unlock()
 	if m.offered >= maxOffered {
 		return false
 	}
 	m.offered++
 	m.add(func() {
-		m.mu.Lock()
-		m.offered--
-		m.mu.Unlock()
+		own := m.root() // another one, if m was taken over meanwhile
+		own.offered--
+		own.mu.Unlock()
 		f()
 	})
 	return true

@@ -152,7 +152,7 @@ func (o *Outbound) succeed(r *sip.Response) {
 // confirm makes the dialog of the first 2xx (RFC 3261 section 12.1.2).
 func (l *Leg) confirm(r *sip.Response) {
 	l.state = confirmed
-	l.remoteTag = r.To.Tag()
+	l.know(r.To.Tag())
 	l.target = refreshed(l.target, r)
 	l.routes = reversed(r.Values("Record-Route"))
 }
