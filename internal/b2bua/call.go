@@ -91,16 +91,6 @@ func plain(s string) bool {
 	return true
 }
 
-// show publishes the call as it is now for Calls.
-func (c *call) show() telephony.LiveCall {
-	l := telephony.LiveCall{
-		ID: c.id, Tenant: c.tenant.ID, State: c.state, Caller: c.record.Caller, Callee: c.record.Callee,
-		Started: c.record.Started, Answered: c.record.Answered,
-	}
-	c.live.Store(&l)
-	return l
-}
-
 func (c *call) become(s telephony.CallState) {
 	if c.state == s {
 		return

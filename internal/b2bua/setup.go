@@ -23,6 +23,8 @@ type fork struct {
 	out     *dialog.Outbound
 	refusal int // status code of its refusal, 0 while it may still answer
 	early   bool
+	rang    bool   // it sent 180 or 183
+	tag     string // with this tag
 }
 
 // start looks for the callee and rings its phones.
@@ -58,6 +60,7 @@ func (c *call) start(in *dialog.Inbound) {
 		c.refuseMedia(failed)
 		return
 	}
+	c.show()
 	wait := callee.NoAnswer
 	if wait <= 0 {
 		wait = c.s.c.NoAnswer
@@ -192,6 +195,7 @@ func (c *call) progress(f *fork, r *sip.Response) {
 	if c.record.Rang.IsZero() && (r.Code == 180 || r.Code == 183) {
 		c.record.Rang = time.Now()
 	}
+	c.rings(f, r)
 	if r.Code == 180 {
 		c.become(telephony.CallRinging)
 	}
@@ -279,6 +283,7 @@ func (c *call) refused(f *fork, r *sip.Response) {
 	best := 0
 	for _, x := range c.forks {
 		if x.refusal == 0 && r.Code < 600 {
+			c.tell()
 			return
 		}
 		if rank(x.refusal) > rank(best) {

@@ -5,10 +5,16 @@ import (
 )
 
 // allow lists the methods this product takes (RFC 3261 section 20.5).
-const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REGISTER"
+const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REGISTER, SUBSCRIBE, NOTIFY, PUBLISH"
 
 // Allow is the header that lists our methods.
 func Allow() Header { return Header{"Allow", allow} }
+
+// allowEvents lists the event packages of this product (RFC 6665 section 8.2.2).
+const allowEvents = "dialog, presence, message-summary, reg"
+
+// AllowEvents is the header that lists our event packages.
+func AllowEvents() Header { return Header{"Allow-Events", allowEvents} }
 
 // validate checks what RFC 3261 section 8.2 wants of every request. It returns
 // the refusal, or nil.

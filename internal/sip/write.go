@@ -101,7 +101,7 @@ func (p *Reply) append(b []byte, r *Request, tag, product string) []byte {
 	}
 	b = append(b, "\r\n"...)
 	b = appendVias(b, r)
-	dialog := r.Method == INVITE && p.Code > 100 && p.Code < 300
+	dialog := (r.Method == INVITE || r.Method == SUBSCRIBE) && p.Code > 100 && p.Code < 300
 	for _, h := range r.Headers {
 		switch {
 		case strings.EqualFold(h.Name, "From"):
@@ -244,6 +244,8 @@ func Reason(code int) string {
 		return "Request Timeout"
 	case 410:
 		return "Gone"
+	case 412:
+		return "Conditional Request Failed"
 	case 413:
 		return "Request Entity Too Large"
 	case 415:

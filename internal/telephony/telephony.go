@@ -139,6 +139,10 @@ type LiveCall struct {
 	Callee   Party
 	Started  time.Time
 	Answered time.Time // zero until answered
+	Hidden   bool      // the caller withholds its number
+	// Legs are the dialogs with phones: the caller's, and those that ring or
+	// the one that answered.
+	Legs []LiveLeg
 }
 
 // EndReason says which side ended a call, or why.
