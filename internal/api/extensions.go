@@ -33,7 +33,11 @@ type extensionPut struct {
 
 // extensionFields are the names of domain fields in the API where they differ.
 func extensionFields() map[string]string {
-	return map[string]string{"no_answer": "body.no_answer_seconds"}
+	m := map[string]string{"no_answer": "body.no_answer_seconds"}
+	for _, f := range []string{"forward_always", "forward_busy", "forward_no_answer", "forward_unregistered", "max_calls", "ring_also"} {
+		m[f] = "body.call_handling." + f
+	}
+	return m
 }
 
 func (s *Server) registerExtensions() {
@@ -88,7 +92,22 @@ func (s *Server) registrationCounts(tenant telephony.TenantID) map[string]int {
 }
 
 func extensionOf(e telephony.Extension, registrations int) Extension {
-	return Extension{Number: e.Number, DisplayName: e.DisplayName, NoAnswerSeconds: int(e.NoAnswer / time.Second), Registrations: registrations}
+	return Extension{Number: e.Number, DisplayName: e.DisplayName, NoAnswerSeconds: int(e.NoAnswer / time.Second), Registrations: registrations, Handling: handlingOf(e.Handling)}
+}
+
+func handlingOf(h telephony.CallHandling) CallHandling {
+	if h.RingAlso == nil {
+		h.RingAlso = []string{}
+	}
+	return CallHandling(h)
+}
+
+// handling is what was asked for, or what there was.
+func handling(asked *CallHandling, old telephony.CallHandling) telephony.CallHandling {
+	if asked == nil {
+		return old
+	}
+	return telephony.CallHandling(*asked)
 }
 
 // find reads one extension of the caller's tenant.
@@ -114,7 +133,7 @@ func (s *Server) credentials(ctx context.Context, e telephony.Extension, passwor
 
 func (s *Server) createExtension(ctx context.Context, in *body[ExtensionCreate]) (*body[SIPCredentials], error) {
 	password := login.GeneratePassword(sipPasswordLength)
-	e := telephony.Extension{Number: in.Body.Number, DisplayName: in.Body.DisplayName, NoAnswer: time.Duration(in.Body.NoAnswerSeconds) * time.Second}
+	e := telephony.Extension{Number: in.Body.Number, DisplayName: in.Body.DisplayName, NoAnswer: time.Duration(in.Body.NoAnswerSeconds) * time.Second, Handling: handling(in.Body.Handling, telephony.CallHandling{})}
 	err := s.change(ctx, func(tx *store.Tx) error {
 		_, err := tx.CreateExtension(e, password)
 		return err
@@ -135,9 +154,14 @@ func (s *Server) getExtension(ctx context.Context, in *numberPath) (*body[Extens
 
 func (s *Server) putExtension(ctx context.Context, in *extensionPut) (*body[Extension], error) {
 	err := s.change(ctx, func(tx *store.Tx) error {
+		old, err := tx.Extension(in.Number)
+		if err != nil {
+			return err
+		}
 		return tx.PutExtension(telephony.Extension{
 			Number: in.Number, DisplayName: in.Body.DisplayName,
 			NoAnswer: time.Duration(in.Body.NoAnswerSeconds) * time.Second,
+			Handling: handling(in.Body.Handling, old.Handling),
 		})
 	})
 	if err != nil {

@@ -55,6 +55,7 @@ func recordOf(r telephony.CallRecord) CallRecord {
 		StartedAt: r.Started.UTC(), RangAt: timeOrNil(r.Rang), AnsweredAt: timeOrNil(r.Answered), EndedAt: r.Ended.UTC(),
 		DurationSeconds: r.Duration().Seconds(), EndReason: string(r.Reason), StatusCode: r.StatusCode,
 		CallerLeg: qualityOf(r.CallerLeg), CalleeLeg: qualityOf(r.CalleeLeg),
+		ForwardedBy: append([]string{}, r.ForwardedBy...), TransferredBy: r.TransferredBy, PreviousID: string(r.Previous), NextID: string(r.Next),
 	}
 }
 

@@ -134,6 +134,20 @@ type Extension struct {
 	DisplayName     string `json:"display_name"`
 	NoAnswerSeconds int    `json:"no_answer_seconds" doc:"How long the phones ring."`
 	Registrations   int    `json:"registrations" doc:"How many phones are registered now."`
+	// Handling is what becomes of calls to it.
+	Handling CallHandling `json:"call_handling"`
+}
+
+// CallHandling is what becomes of calls to an extension. Empty numbers forward
+// nothing.
+type CallHandling struct {
+	ForwardAlways       string   `json:"forward_always" maxLength:"32" doc:"All calls go to this number; the phones do not ring."`
+	ForwardBusy         string   `json:"forward_busy" maxLength:"32" doc:"Where calls go when the extension is busy or not to be disturbed."`
+	ForwardNoAnswer     string   `json:"forward_no_answer" maxLength:"32" doc:"Where calls go when nobody answers in time."`
+	ForwardUnregistered string   `json:"forward_unregistered" maxLength:"32" doc:"Where calls go when no phone is registered."`
+	DoNotDisturb        bool     `json:"do_not_disturb" doc:"The phones do not ring; callers hear busy."`
+	MaxCalls            int      `json:"max_calls" minimum:"0" maximum:"32" doc:"So many calls at once, then it is busy; 0 is no limit."`
+	RingAlso            []string `json:"ring_also" nullable:"false" maxItems:"8" doc:"Further extensions whose phones ring together with its own."`
 }
 
 // ExtensionList lists extensions.
@@ -147,12 +161,16 @@ type ExtensionCreate struct {
 	Number          string `json:"number" pattern:"^[0-9]{2,9}$"`
 	DisplayName     string `json:"display_name,omitempty" maxLength:"100"`
 	NoAnswerSeconds int    `json:"no_answer_seconds,omitempty" minimum:"5" maximum:"180" doc:"How long the phones ring; 30 when left out."`
+	// Handling is what becomes of calls to it.
+	Handling *CallHandling `json:"call_handling,omitempty"`
 }
 
 // ExtensionUpdate replaces what may be changed of an extension.
 type ExtensionUpdate struct {
 	DisplayName     string `json:"display_name" maxLength:"100"`
 	NoAnswerSeconds int    `json:"no_answer_seconds" minimum:"5" maximum:"180"`
+	// Handling is what becomes of calls to it; kept as it is when left out.
+	Handling *CallHandling `json:"call_handling,omitempty"`
 }
 
 // Provisioning is where an extension's phones fetch their configuration.
@@ -225,6 +243,10 @@ type CallRecord struct {
 	StatusCode      int        `json:"status_code" doc:"Final SIP status towards the caller."`
 	CallerLeg       LegQuality `json:"caller_leg"`
 	CalleeLeg       LegQuality `json:"callee_leg"`
+	ForwardedBy     []string   `json:"forwarded_by" nullable:"false" doc:"Numbers that sent the call on, the dialled one first."`
+	TransferredBy   string     `json:"transferred_by" doc:"Who handed the caller over, or empty."`
+	PreviousID      string     `json:"previous_id" doc:"The call this one continues after a transfer, or empty."`
+	NextID          string     `json:"next_id" doc:"The call that continues this one, or empty."`
 }
 
 // CallRecordList is a page of call records, newest first.

@@ -18,7 +18,8 @@ const callRecordColumns = `tenant_id, id, node_id, direction,
 	caller_number, caller_name, caller_addr, callee_number, callee_name, callee_addr,
 	started_at, rang_at, answered_at, ended_at, reason, status,
 	caller_codec, caller_packets, caller_dropped, caller_lost, caller_jitter,
-	callee_codec, callee_packets, callee_dropped, callee_lost, callee_jitter`
+	callee_codec, callee_packets, callee_dropped, callee_lost, callee_jitter,
+	forwarded_by, transferred_by, previous_id, next_id`
 
 func callRecordValues(r telephony.CallRecord) []any {
 	v := []any{r.Tenant, string(r.ID), string(r.Node), r.Direction,
@@ -27,7 +28,7 @@ func callRecordValues(r telephony.CallRecord) []any {
 	for _, l := range []telephony.LegQuality{r.CallerLeg, r.CalleeLeg} {
 		v = append(v, l.Codec, clamp(l.Packets), clamp(l.Dropped), clamp(l.LostRTP), jitterMicros(l.JitterMs))
 	}
-	return v
+	return append(v, strings.Join(r.ForwardedBy, ","), r.TransferredBy, string(r.Previous), string(r.Next))
 }
 
 // clamp keeps a counter inside SQLite's signed range.
@@ -44,11 +45,14 @@ func scanCallRecord(scan func(...any) error) (r telephony.CallRecord, err error)
 	var caller, callee string
 	var started, ended, callerJitter, calleeJitter int64
 	var rang, answered sql.NullInt64
+	var forwarded string
 	err = scan(&r.Tenant, &r.ID, &r.Node, &r.Direction,
 		&r.Caller.Number, &r.Caller.Name, &caller, &r.Callee.Number, &r.Callee.Name, &callee,
 		&started, &rang, &answered, &ended, &r.Reason, &r.StatusCode,
 		&r.CallerLeg.Codec, &r.CallerLeg.Packets, &r.CallerLeg.Dropped, &r.CallerLeg.LostRTP, &callerJitter,
-		&r.CalleeLeg.Codec, &r.CalleeLeg.Packets, &r.CalleeLeg.Dropped, &r.CalleeLeg.LostRTP, &calleeJitter)
+		&r.CalleeLeg.Codec, &r.CalleeLeg.Packets, &r.CalleeLeg.Dropped, &r.CalleeLeg.LostRTP, &calleeJitter,
+		&forwarded, &r.TransferredBy, &r.Previous, &r.Next)
+	r.ForwardedBy = split(forwarded)
 	r.Caller.Addr, r.Callee.Addr = parseAddrPort(caller), parseAddrPort(callee)
 	r.Started, r.Rang, r.Answered, r.Ended = fromMicros(started), fromNull(rang), fromNull(answered), fromMicros(ended)
 	r.CallerLeg.JitterMs, r.CalleeLeg.JitterMs = float64(callerJitter)/1000, float64(calleeJitter)/1000
@@ -64,7 +68,7 @@ func (s *Store) AppendCallRecords(ctx context.Context, records []telephony.CallR
 	}
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		stmt, err := tx.PrepareContext(ctx, `INSERT INTO call_record (`+callRecordColumns+`)
-			SELECT ?1`+strings.Repeat(", ?", 25)+` WHERE EXISTS (SELECT 1 FROM tenant WHERE id = ?1) ON CONFLICT (tenant_id, id) DO NOTHING`)
+			SELECT ?1`+strings.Repeat(", ?", 29)+` WHERE EXISTS (SELECT 1 FROM tenant WHERE id = ?1) ON CONFLICT (tenant_id, id) DO NOTHING`)
 		if err != nil {
 			return err
 		}

@@ -4,17 +4,23 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"time"
 
 	"ringfence/internal/telephony"
 )
 
-const extensionColumns = `tenant_id, id, number, display_name, ha1, ha1_sha256, no_answer, provision_path`
+const extensionColumns = `tenant_id, id, number, display_name, ha1, ha1_sha256, no_answer, provision_path,
+	forward_always, forward_busy, forward_no_answer, forward_unregistered, do_not_disturb, max_calls, ring_also`
 
 func scanExtension(scan func(...any) error) (e telephony.Extension, err error) {
 	var noAnswer int64
-	err = scan(&e.Tenant, &e.ID, &e.Number, &e.DisplayName, &e.HA1, &e.HA1SHA256, &noAnswer, &e.ProvisionPath)
+	var ringAlso string
+	h := &e.Handling
+	err = scan(&e.Tenant, &e.ID, &e.Number, &e.DisplayName, &e.HA1, &e.HA1SHA256, &noAnswer, &e.ProvisionPath,
+		&h.ForwardAlways, &h.ForwardBusy, &h.ForwardNoAnswer, &h.ForwardUnregistered, &h.DoNotDisturb, &h.MaxCalls, &ringAlso)
 	e.NoAnswer = time.Duration(noAnswer) * time.Millisecond
+	h.RingAlso = split(ringAlso)
 	return e, err
 }
 
@@ -34,12 +40,31 @@ func readExtension(ctx context.Context, q queryer, key extensionID) (telephony.E
 // extensionValue is what the history keeps of an extension: never a secret,
 // and the HA1 and the provisioning path are such.
 type extensionValue struct {
-	DisplayName string `json:"display_name"`
-	NoAnswer    int64  `json:"no_answer_ms"`
+	DisplayName         string `json:"display_name"`
+	NoAnswer            int64  `json:"no_answer_ms"`
+	ForwardAlways       string `json:"forward_always,omitempty"`
+	ForwardBusy         string `json:"forward_busy,omitempty"`
+	ForwardNoAnswer     string `json:"forward_no_answer,omitempty"`
+	ForwardUnregistered string `json:"forward_unregistered,omitempty"`
+	DoNotDisturb        bool   `json:"do_not_disturb,omitempty"`
+	MaxCalls            int    `json:"max_calls,omitempty"`
+	RingAlso            string `json:"ring_also,omitempty"`
 }
 
 func valueOfExtension(e telephony.Extension) extensionValue {
-	return extensionValue{e.DisplayName, e.NoAnswer.Milliseconds()}
+	h := e.Handling
+	return extensionValue{
+		e.DisplayName, e.NoAnswer.Milliseconds(), h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer, h.ForwardUnregistered,
+		h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","),
+	}
+}
+
+// split takes a list of numbers apart that was joined with commas.
+func split(list string) []string {
+	if list == "" {
+		return nil
+	}
+	return strings.Split(list, ",")
 }
 
 // MinSIPPassword is the fewest characters a SIP password may have. Generated
@@ -109,8 +134,10 @@ func (tx *Tx) CreateExtension(e telephony.Extension, sipPassword string) (teleph
 	}
 	e.HA1, e.HA1SHA256 = ha1(e.Number, t.Domain, sipPassword)
 	e.ProvisionPath = newProvisionPath()
-	_, err = tx.exec(`INSERT INTO extension (`+extensionColumns+`, sip_password) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	h := e.Handling
+	_, err = tx.exec(`INSERT INTO extension (`+extensionColumns+`, sip_password) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		e.Tenant, e.ID, e.Number, e.DisplayName, e.HA1, e.HA1SHA256, e.NoAnswer.Milliseconds(), e.ProvisionPath,
+		h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer, h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","),
 		tx.s.keys.seal(e.Tenant, e.Number, sipPassword))
 	if err != nil {
 		return e, fmt.Errorf("creating extension %s: %w", e.Number, err)
@@ -129,7 +156,7 @@ func (tx *Tx) nextID() (id int64, err error) {
 	return id, nil
 }
 
-// PutExtension changes display name and ringing time of the extension with
+// PutExtension changes display name, ringing time and call handling of the extension with
 // e.Number. Password, HA1 and ProvisionPath have methods of their own and are
 // not looked at.
 func (tx *Tx) PutExtension(e telephony.Extension) error {
@@ -153,8 +180,11 @@ func (tx *Tx) PutExtension(e telephony.Extension) error {
 	if valueOfExtension(e) == valueOfExtension(old) {
 		return nil
 	}
-	_, err = tx.exec(`UPDATE extension SET display_name = ?, no_answer = ? WHERE tenant_id = ? AND id = ?`,
-		e.DisplayName, e.NoAnswer.Milliseconds(), old.Tenant, old.ID)
+	h := e.Handling
+	_, err = tx.exec(`UPDATE extension SET display_name = ?, no_answer = ?, forward_always = ?, forward_busy = ?, forward_no_answer = ?,
+		forward_unregistered = ?, do_not_disturb = ?, max_calls = ?, ring_also = ? WHERE tenant_id = ? AND id = ?`,
+		e.DisplayName, e.NoAnswer.Milliseconds(), h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer,
+		h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), old.Tenant, old.ID)
 	if err != nil {
 		return fmt.Errorf("storing extension %s: %w", e.Number, err)
 	}

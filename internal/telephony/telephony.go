@@ -44,6 +44,8 @@ type Extension struct {
 	NoAnswer time.Duration
 	// ProvisionPath is the random directory of its phones' configuration.
 	ProvisionPath string
+	// Handling is what becomes of calls to it.
+	Handling CallHandling
 }
 
 // AOR is the address of record of the extension.
@@ -162,6 +164,7 @@ const (
 	EndAdmin        EndReason = "ended_by_administrator"
 	EndMediaTimeout EndReason = "media_timeout"
 	EndShutdown     EndReason = "shutdown"
+	EndTransferred  EndReason = "transferred" // the call named in Next goes on with the others
 )
 
 // CallRecord is a call's CDR row, written once when the call ended.
@@ -180,6 +183,13 @@ type CallRecord struct {
 	StatusCode int // final SIP status towards the caller
 	CallerLeg  LegQuality
 	CalleeLeg  LegQuality
+	// ForwardedBy are the numbers that sent the call on, the dialled one first.
+	ForwardedBy []string
+	// TransferredBy is who handed the caller over; empty for calls that were
+	// dialled.
+	TransferredBy string
+	Previous      CallID // the call this one continues after a transfer
+	Next          CallID // the call that continues this one
 }
 
 // Duration is the answered time, zero for unanswered calls.

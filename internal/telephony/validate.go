@@ -154,7 +154,7 @@ func (e Extension) Validate(t Tenant) error {
 	if e.NoAnswer < MinNoAnswer || e.NoAnswer > MaxNoAnswer {
 		return refuse("no_answer", "must be between %d and %d seconds", int(MinNoAnswer.Seconds()), int(MaxNoAnswer.Seconds()))
 	}
-	return nil
+	return e.Handling.check(e.Number)
 }
 
 // Roles lists the roles, mightiest first.

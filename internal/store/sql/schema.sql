@@ -90,6 +90,13 @@ CREATE TABLE extension (
   ha1            TEXT    NOT NULL,
   ha1_sha256     TEXT    NOT NULL,
   sip_password   BLOB    NOT NULL,  -- AES-256-GCM, bound to tenant and number
+  forward_always       TEXT    NOT NULL DEFAULT '',
+  forward_busy         TEXT    NOT NULL DEFAULT '',
+  forward_no_answer    TEXT    NOT NULL DEFAULT '',
+  forward_unregistered TEXT    NOT NULL DEFAULT '',
+  do_not_disturb       INTEGER NOT NULL DEFAULT 0 CHECK (do_not_disturb IN (0, 1)),
+  max_calls            INTEGER NOT NULL DEFAULT 0,
+  ring_also            TEXT    NOT NULL DEFAULT '',  -- numbers, joined with commas
   PRIMARY KEY (tenant_id, id),
   UNIQUE (tenant_id, number),
   CHECK (tenant_id <> 0)
@@ -190,6 +197,10 @@ CREATE TABLE call_record (
   callee_dropped INTEGER NOT NULL,
   callee_lost    INTEGER NOT NULL,
   callee_jitter  INTEGER NOT NULL,
+  forwarded_by   TEXT    NOT NULL DEFAULT '',  -- numbers, joined with commas
+  transferred_by TEXT    NOT NULL DEFAULT '',
+  previous_id    TEXT    NOT NULL DEFAULT '',
+  next_id        TEXT    NOT NULL DEFAULT '',
   PRIMARY KEY (tenant_id, id)
 ) STRICT;
 CREATE INDEX call_record_started ON call_record (tenant_id, started_at, id);

@@ -1,0 +1,11 @@
+ALTER TABLE extension ADD COLUMN forward_always TEXT NOT NULL DEFAULT '';
+ALTER TABLE extension ADD COLUMN forward_busy TEXT NOT NULL DEFAULT '';
+ALTER TABLE extension ADD COLUMN forward_no_answer TEXT NOT NULL DEFAULT '';
+ALTER TABLE extension ADD COLUMN forward_unregistered TEXT NOT NULL DEFAULT '';
+ALTER TABLE extension ADD COLUMN do_not_disturb INTEGER NOT NULL DEFAULT 0 CHECK (do_not_disturb IN (0, 1));
+ALTER TABLE extension ADD COLUMN max_calls INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE extension ADD COLUMN ring_also TEXT NOT NULL DEFAULT '';
+ALTER TABLE call_record ADD COLUMN forwarded_by TEXT NOT NULL DEFAULT '';
+ALTER TABLE call_record ADD COLUMN transferred_by TEXT NOT NULL DEFAULT '';
+ALTER TABLE call_record ADD COLUMN previous_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE call_record ADD COLUMN next_id TEXT NOT NULL DEFAULT '';
