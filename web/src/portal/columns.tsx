@@ -43,7 +43,7 @@ export function endReason(reason: string): string {
 /** Whether it was answered, then why it ended. */
 export function Result({ record }: { record: CallRecord }) {
   if (record.answered_at !== undefined) {
-    const plain = record.end_reason === 'caller_hung_up' || record.end_reason === 'callee_hung_up';
+    const plain = record.end_reason === 'caller_hung_up' || record.end_reason === 'callee_hung_up' || record.end_reason === 'transferred';
     return <State tone={plain ? 'ok' : 'warn'}>{plain ? records.answered : endReason(record.end_reason)}</State>;
   }
   return <State tone={failures.has(record.end_reason) ? 'bad' : 'idle'}>{endReason(record.end_reason)}</State>;

@@ -396,6 +396,25 @@ export interface components {
             call: components["schemas"]["Call"];
             ended: boolean;
         };
+        CallHandling: {
+            /** @description The phones do not ring; callers hear busy. */
+            do_not_disturb: boolean;
+            /** @description All calls go to this number; the phones do not ring. */
+            forward_always: string;
+            /** @description Where calls go when the extension is busy or not to be disturbed. */
+            forward_busy: string;
+            /** @description Where calls go when nobody answers in time. */
+            forward_no_answer: string;
+            /** @description Where calls go when no phone is registered. */
+            forward_unregistered: string;
+            /**
+             * Format: int64
+             * @description So many calls at once, then it is busy; 0 is no limit.
+             */
+            max_calls: number;
+            /** @description Further extensions whose phones ring together with its own. */
+            ring_also: string[];
+        };
         CallList: {
             items: components["schemas"]["Call"][];
             /** @description The list was cut. */
@@ -417,7 +436,13 @@ export interface components {
             end_reason: string;
             /** Format: date-time */
             ended_at: string;
+            /** @description Numbers that sent the call on, the dialled one first. */
+            forwarded_by: string[];
             id: string;
+            /** @description The call that continues this one, or empty. */
+            next_id: string;
+            /** @description The call this one continues after a transfer, or empty. */
+            previous_id: string;
             /** Format: date-time */
             rang_at?: string;
             /** Format: date-time */
@@ -427,6 +452,8 @@ export interface components {
              * @description Final SIP status towards the caller.
              */
             status_code: number;
+            /** @description Who handed the caller over, or empty. */
+            transferred_by: string;
         };
         CallRecordList: {
             items: components["schemas"]["CallRecord"][];
@@ -481,6 +508,7 @@ export interface components {
             type: string;
         };
         Extension: {
+            call_handling: components["schemas"]["CallHandling"];
             display_name: string;
             /**
              * Format: int64
@@ -495,6 +523,7 @@ export interface components {
             registrations: number;
         };
         ExtensionCreate: {
+            call_handling?: components["schemas"]["CallHandling"];
             display_name?: string;
             /**
              * Format: int64
@@ -509,6 +538,7 @@ export interface components {
             next: string;
         };
         ExtensionUpdate: {
+            call_handling?: components["schemas"]["CallHandling"];
             display_name: string;
             /** Format: int64 */
             no_answer_seconds: number;

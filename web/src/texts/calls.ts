@@ -68,5 +68,6 @@ export const records = {
     ended_by_administrator: 'Ended by administrator',
     media_timeout: 'Sound stopped',
     shutdown: 'PBX was stopped',
+    transferred: 'Transferred',
   } as Record<string, string>,
 } as const;
