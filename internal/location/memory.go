@@ -21,6 +21,7 @@ type Memory struct {
 	c      Config
 	seed   maphash.Seed
 	shards [shards]shard
+	flows  flowIndex
 	signal chan struct{}
 	stop   chan struct{}
 	done   chan struct{}
@@ -35,10 +36,19 @@ type shard struct {
 	changed map[Key]change
 }
 
-// Key names a binding: its AOR and Contact URI as they were registered.
+// Key names a binding: its AOR and Contact URI as they were registered, and for
+// one of several flows of a phone which of them (RFC 5626 section 6).
 type Key struct {
-	AOR     telephony.AOR
-	Contact string
+	AOR               telephony.AOR
+	Contact, Instance string
+	RegID             int
+}
+
+// KeyOf is the Key of a binding.
+func KeyOf(b *telephony.Binding) Key { return Key{b.AOR, b.Contact, b.Instance, b.RegID} }
+
+func same(a, b *telephony.Binding) bool {
+	return a.Contact == b.Contact && a.RegID == b.RegID && a.Instance == b.Instance
 }
 
 // change is the newest state of a binding that is not stored yet.
@@ -77,23 +87,36 @@ func (m *Memory) shard(aor telephony.AOR) *shard {
 	return &m.shards[maphash.Comparable(m.seed, aor)%shards]
 }
 
-// Bindings returns the live bindings of an AOR: highest q first, the latest
-// registered first among equals.
+// Bindings returns the bindings of an AOR that can be reached; see Store.
 func (m *Memory) Bindings(aor telephony.AOR) []telephony.Binding {
 	s := m.shard(aor)
 	s.mu.Lock()
 	list := s.byAOR[aor]
 	s.mu.Unlock()
-	return live(list, time.Now())
+	out := live(list, time.Now())
+	return slices.DeleteFunc(out, func(b telephony.Binding) bool { return b.Reach != telephony.Reachable })
+}
+
+// reachable counts what Bindings would return of a list without expired ones.
+func reachable(list []telephony.Binding) (n int) {
+	for i := range list {
+		if list[i].Reach == telephony.Reachable {
+			n++
+		}
+	}
+	return n
 }
 
 // live copies what has not expired, in the order to try it.
 func live(list []telephony.Binding, now time.Time) []telephony.Binding {
 	out := make([]telephony.Binding, 0, len(list))
-	for _, b := range list {
-		if b.Expires.After(now) {
-			out = append(out, b)
+	for i := range list {
+		if list[i].Expires.After(now) {
+			out = append(out, list[i])
 		}
+	}
+	if len(out) < 2 {
+		return out
 	}
 	slices.SortStableFunc(out, func(a, b telephony.Binding) int {
 		return cmp.Or(cmp.Compare(b.Q, a.Q), b.Registered.Compare(a.Registered))
@@ -139,12 +162,13 @@ func (m *Memory) Update(aor telephony.AOR, change func([]telephony.Binding) ([]t
 	after = slices.Clone(after)
 	s.put(aor, after)
 	dirty := s.note(before, after)
+	m.flows.move(aor, before, after)
 	s.mu.Unlock()
 	if dirty {
 		m.wake()
 	}
 	if m.c.OnChange != nil && moved(was, after) {
-		m.c.OnChange(tenantOf(was, after), aor, len(after))
+		m.c.OnChange(tenantOf(was, after), aor, reachable(after))
 	}
 	return live(after, now), nil
 }
@@ -159,15 +183,16 @@ func (s *shard) put(aor telephony.AOR, list []telephony.Binding) {
 
 // note records the difference for the writer.
 func (s *shard) note(before, after []telephony.Binding) (dirty bool) {
-	for _, b := range before {
-		if !slices.ContainsFunc(after, func(x telephony.Binding) bool { return x.Contact == b.Contact }) {
-			s.changed[Key{b.AOR, b.Contact}] = change{b, true}
+	for i := range before {
+		b := &before[i]
+		if !slices.ContainsFunc(after, func(x telephony.Binding) bool { return same(&x, b) }) {
+			s.changed[KeyOf(b)] = change{*b, true}
 			dirty = true
 		}
 	}
 	for _, b := range after {
 		if !slices.Contains(before, b) {
-			s.changed[Key{b.AOR, b.Contact}] = change{b, false}
+			s.changed[KeyOf(&b)] = change{b, false}
 			dirty = true
 		}
 	}
@@ -180,7 +205,7 @@ func moved(was, is []telephony.Binding) bool {
 		return true
 	}
 	for _, b := range is {
-		if !slices.ContainsFunc(was, func(x telephony.Binding) bool { return x.Contact == b.Contact && x.Flow == b.Flow }) {
+		if !slices.ContainsFunc(was, func(x telephony.Binding) bool { return same(&x, &b) && x.Flow == b.Flow && x.Reach == b.Reach }) {
 			return true
 		}
 	}
@@ -232,7 +257,7 @@ func (m *Memory) Return(c Changed) {
 		s := m.shard(b.AOR)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		k := Key{b.AOR, b.Contact}
+		k := KeyOf(&b)
 		if _, newer := s.changed[k]; !newer {
 			s.changed[k] = change{b, removed}
 		}
@@ -246,16 +271,20 @@ func (m *Memory) Return(c Changed) {
 }
 
 // Restore fills the store at start with saved bindings; expired ones are
-// reported as removed by the next Take.
+// reported as removed by the next Take. Connections do not survive a restart:
+// the bindings on them wait for their phones to come back.
 func (m *Memory) Restore(saved []telephony.Binding) {
 	now := time.Now()
 	for _, b := range saved {
 		s := m.shard(b.AOR)
 		s.mu.Lock()
+		if b.Flow.Token != "" {
+			b.Reach = telephony.Waiting
+		}
 		if b.Expires.After(now) {
 			s.byAOR[b.AOR] = append(slices.Clone(s.byAOR[b.AOR]), b)
 		} else {
-			s.changed[Key{b.AOR, b.Contact}] = change{b, true}
+			s.changed[KeyOf(&b)] = change{b, true}
 		}
 		s.mu.Unlock()
 	}
@@ -307,7 +336,8 @@ func (m *Memory) expire(s *shard, now time.Time) {
 		left := live(list, now)
 		s.note(list, left)
 		s.put(aor, left)
-		all = append(all, gone{list[0].Tenant, aor, len(left)})
+		m.flows.move(aor, list, left)
+		all = append(all, gone{list[0].Tenant, aor, reachable(left)})
 	}
 	s.mu.Unlock()
 	if len(all) == 0 {

@@ -4,10 +4,12 @@ package registrar
 import (
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
 	"ringfence/internal/location"
+	"ringfence/internal/ports"
 	"ringfence/internal/sip"
 	"ringfence/internal/telephony"
 )
@@ -23,8 +25,8 @@ type Config struct {
 
 	MinExpires     time.Duration // shorter ones get 423; 60 s
 	MaxExpires     time.Duration // longer ones are shortened; 1 h
+	NATExpires     time.Duration // the same for UDP through NAT; 2 min
 	DefaultExpires time.Duration // when the phone names none; 1 h
-	MaxContacts    int           // bindings of one AOR; 10, the oldest give way
 }
 
 // Service is the registrar of this node.
@@ -41,8 +43,8 @@ func New(c Config) *Service {
 	if c.DefaultExpires == 0 {
 		c.DefaultExpires = time.Hour
 	}
-	if c.MaxContacts == 0 {
-		c.MaxContacts = 10
+	if c.NATExpires == 0 {
+		c.NATExpires = 2 * time.Minute
 	}
 	return &Service{c}
 }
@@ -69,7 +71,7 @@ func (s *Service) ServeSIP(tx *sip.ServerTx) {
 		return
 	}
 	aor := telephony.AOR{User: user, Domain: domain}
-	req, refusal := s.read(tx, tenant.ID, aor)
+	req, refusal := s.read(tx, tenant, aor)
 	if refusal != nil {
 		tx.Reply(*refusal)
 		return
@@ -80,7 +82,19 @@ func (s *Service) ServeSIP(tx *sip.ServerTx) {
 		tx.Reply(sip.Reply{Code: 500, Reason: "Out of Order", Headers: []sip.Header{{Name: "Retry-After", Value: "1"}}})
 		return
 	}
-	tx.Reply(s.accepted(live))
+	s.checkFlow(req)
+	tx.Reply(s.accepted(req, live))
+}
+
+// checkFlow catches a connection that ended between the request and its
+// binding, after everybody was told.
+func (s *Service) checkFlow(q *request) {
+	if q.flow.Token == "" {
+		return
+	}
+	if _, err := s.c.Endpoint.Flow(q.flow); err != nil {
+		s.c.Location.FlowGone(q.flow.Token)
+	}
 }
 
 // Secrets looks up the digest secrets of a tenant's extensions. The zero tenant
@@ -95,38 +109,67 @@ func Secrets(snap *telephony.Snapshot, tenant telephony.Tenant) func(string) (si
 	}
 }
 
-// Reconcile removes the bindings of extensions that no longer exist.
+// Reconcile removes the bindings of extensions that no longer exist, and of
+// phones that may no longer register the way they did.
 func (s *Service) Reconcile(snap *telephony.Snapshot) {
 	for _, b := range s.c.Location.All(telephony.System) {
 		t, ok := snap.TenantByDomain(b.AOR.Domain)
-		if ok && t.ID == b.Tenant {
+		if ok && t.ID == b.Tenant && !(t.TLSOnly && !encrypted(b.Flow.Listener)) {
 			if _, ok = snap.Extension(t.ID, b.AOR.User); ok {
 				continue
 			}
 		}
-		_, _ = s.c.Location.Update(b.AOR, func([]telephony.Binding) ([]telephony.Binding, error) { return nil, nil })
+		_, _ = s.c.Location.Update(b.AOR, func(list []telephony.Binding) ([]telephony.Binding, error) {
+			return slices.DeleteFunc(list, func(x telephony.Binding) bool { return x.Contact == b.Contact && x.Flow == b.Flow }), nil
+		})
 	}
 }
 
+// encrypted reports whether a listener takes TLS only.
+func encrypted(id ports.ID) bool {
+	svc, ok := ports.Lookup(ports.Table(), id)
+	return ok && (svc.Wrap == ports.SIPS || svc.Wrap == ports.SIPWSS || svc.Wrap == ports.HTTPS)
+}
+
+// flowTimer is how often a phone with several flows is to send keep-alives on a
+// connection, in seconds (RFC 5626 section 4.4.1).
+const flowTimer = "90"
+
 // accepted lists all bindings with what is left of their time (RFC 3261
 // section 10.3, step 8).
-func (s *Service) accepted(live []telephony.Binding) sip.Reply {
+func (s *Service) accepted(q *request, live []telephony.Binding) sip.Reply {
 	now := time.Now()
-	headers := make([]sip.Header, 0, len(live)+1)
-	for _, b := range live {
-		v := make([]byte, 0, 128)
-		v = append(append(append(v, '<'), b.Contact...), ">;expires="...)
-		v = strconv.AppendInt(v, int64((b.Expires.Sub(now)+time.Second-1)/time.Second), 10)
-		if b.Q != defaultQ {
-			v = strconv.AppendFloat(append(v, ";q="...), b.Q, 'f', -1, 64)
+	headers := make([]sip.Header, 0, len(live)+4)
+	for i := range live {
+		headers = append(headers, sip.Header{Name: "Contact", Value: contactValue(&live[i], now)})
+	}
+	if q.path != "" {
+		headers = append(headers, sip.Header{Name: "Path", Value: q.path}) // RFC 3327 section 5.3
+	}
+	if q.outbound {
+		headers = append(headers, sip.Header{Name: "Require", Value: "outbound"}) // RFC 5626 section 6
+		if q.flow.Token != "" {
+			headers = append(headers, sip.Header{Name: "Flow-Timer", Value: flowTimer})
 		}
-		if b.Instance != "" {
-			v = append(append(v, ";+sip.instance="...), sip.Quote(b.Instance)...)
-		}
-		headers = append(headers, sip.Header{Name: "Contact", Value: string(v)})
 	}
 	headers = append(headers, sip.Header{Name: "Date", Value: now.UTC().Format(http.TimeFormat)})
 	return sip.Reply{Code: 200, Headers: headers}
+}
+
+func contactValue(b *telephony.Binding, now time.Time) string {
+	v := make([]byte, 0, 160)
+	v = append(append(append(v, '<'), b.Contact...), ">;expires="...)
+	v = strconv.AppendInt(v, int64((b.Expires.Sub(now)+time.Second-1)/time.Second), 10)
+	if b.Q != defaultQ {
+		v = strconv.AppendFloat(append(v, ";q="...), b.Q, 'f', -1, 64)
+	}
+	if b.Instance != "" {
+		v = append(append(v, ";+sip.instance="...), sip.Quote(b.Instance)...)
+	}
+	if b.Outbound {
+		v = strconv.AppendInt(append(v, ";reg-id="...), int64(b.RegID), 10)
+	}
+	return string(v)
 }
 
 func isSIP(u sip.URI) bool { return u.Scheme == "sip" || u.Scheme == "sips" }

@@ -85,12 +85,13 @@ func goodContacts(r *Request) bool {
 }
 
 // unsupported lists the option tags of Require and Proxy-Require that we do
-// not have (section 8.2.2.3). Session timers are left to the peer.
+// not have (section 8.2.2.3). Session timers are left to the peer; Path and outbound
+// concern the registrar.
 func unsupported(r *Request) []string {
 	var bad []string
 	for _, name := range [...]string{"Require", "Proxy-Require"} {
 		for _, tag := range r.Values(name) {
-			if strings.EqualFold(tag, "timer") {
+			if strings.EqualFold(tag, "timer") || r.Method == REGISTER && (strings.EqualFold(tag, "path") || strings.EqualFold(tag, "outbound")) {
 				continue
 			}
 			if !isToken(tag) {

@@ -46,19 +46,23 @@ func (s *Store) SaveBindings(ctx context.Context, put, removed []telephony.Bindi
 }
 
 const bindingColumns = `tenant_id, aor_user, aor_domain, contact, instance, reg_id, q, call_id, cseq, user_agent,
-	node_id, epoch, listener, local, remote, token, registered_at, expires_at`
+	node_id, epoch, listener, local, remote, token, registered_at, expires_at,
+	outbound, nat, path, pn_provider, pn_prid, pn_param`
 
 const putBindingSQL = `INSERT INTO binding (` + bindingColumns + `)
-	SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18
+	SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+	?19, ?20, ?21, ?22, ?23, ?24
 	WHERE EXISTS (SELECT 1 FROM extension WHERE tenant_id = ?1 AND number = ?2)
 	ON CONFLICT (tenant_id, aor_user, contact, instance, reg_id) DO UPDATE SET
 	aor_domain = ?3, q = ?7, call_id = ?8, cseq = ?9, user_agent = ?10, node_id = ?11, epoch = ?12, listener = ?13,
-	local = ?14, remote = ?15, token = ?16, registered_at = ?17, expires_at = ?18`
+	local = ?14, remote = ?15, token = ?16, registered_at = ?17, expires_at = ?18,
+	outbound = ?19, nat = ?20, path = ?21, pn_provider = ?22, pn_prid = ?23, pn_param = ?24`
 
 func bindingValues(b telephony.Binding) []any {
 	return []any{b.Tenant, b.AOR.User, b.AOR.Domain, b.Contact, b.Instance, b.RegID, int64(math.Round(b.Q * 1000)),
 		b.CallID, b.CSeq, b.UserAgent, string(b.Flow.Node), int64(b.Flow.Epoch), string(b.Flow.Listener),
-		addrPortText(b.Flow.Local), addrPortText(b.Flow.Remote), b.Flow.Token, micros(b.Registered), micros(b.Expires)}
+		addrPortText(b.Flow.Local), addrPortText(b.Flow.Remote), b.Flow.Token, micros(b.Registered), micros(b.Expires),
+		b.Outbound, b.NAT, b.Path, b.Push.Provider, b.Push.PRID, b.Push.Param}
 }
 
 func addrPortText(a netip.AddrPort) string {
@@ -80,7 +84,8 @@ func scanBinding(scan func(...any) error) (b telephony.Binding, err error) {
 	var q, epoch, registered, expires int64
 	var local, remote string
 	err = scan(&b.Tenant, &b.AOR.User, &b.AOR.Domain, &b.Contact, &b.Instance, &b.RegID, &q, &b.CallID, &b.CSeq, &b.UserAgent,
-		&b.Flow.Node, &epoch, &b.Flow.Listener, &local, &remote, &b.Flow.Token, &registered, &expires)
+		&b.Flow.Node, &epoch, &b.Flow.Listener, &local, &remote, &b.Flow.Token, &registered, &expires,
+		&b.Outbound, &b.NAT, &b.Path, &b.Push.Provider, &b.Push.PRID, &b.Push.Param)
 	b.Q, b.Flow.Epoch = float64(q)/1000, uint64(epoch)
 	b.Flow.Local, b.Flow.Remote = parseAddrPort(local), parseAddrPort(remote)
 	b.Registered, b.Expires = fromMicros(registered), fromMicros(expires)

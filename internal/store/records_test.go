@@ -24,6 +24,8 @@ func TestBindingsRoundTrip(t *testing.T) {
 	first, second := exampleBinding(id, "101"), exampleBinding(id, "102")
 	second.Instance, second.RegID = "<urn:uuid:0>", 2
 	second.Flow.Local, second.Flow.Token = netip.MustParseAddrPort("[2001:db8::1]:5061"), "t7"
+	second.Outbound, second.NAT, second.Path = true, true, "<sip:edge.example;lr>, <sip:10.0.0.1;lr>"
+	second.Push = telephony.Push{Provider: "apns", PRID: "00fc13adff78512", Param: "DEF.app"}
 	expired := exampleBinding(id, "102")
 	expired.Contact, expired.Expires = "sip:old@192.0.2.9", time.Now().Add(-time.Second)
 	if err := s.SaveBindings(t.Context(), []telephony.Binding{first, second, expired}, nil); err != nil {

@@ -120,7 +120,7 @@ func TestForeignKeysCannotCross(t *testing.T) {
 			VALUES (?, 99, 'eve', '', '', '', '', 'admin', ?, 0, 0, '')`, []any{a, e.ID}},
 		{`UPDATE extension SET tenant_id = 0 WHERE tenant_id = ?`, []any{a}},
 		{`INSERT INTO session (hash, tenant_id, user_id, csrf, addr, created_at, seen_at, expires_at) VALUES (x'00', ?, ?, '', '', 0, 0, 0)`, []any{a, e.ID}},
-		{`INSERT INTO binding SELECT 77, 'x', '', '', '', 0, 0, '', 0, '', '', 0, '', '', '', '', 0, 0`, nil},
+		{`INSERT INTO binding SELECT 77, 'x', '', '', '', 0, 0, '', 0, '', '', 0, '', '', '', '', 0, 0, 0, 0, '', '', '', ''`, nil},
 		{`UPDATE tenant SET domain = 'b.example' WHERE id = ?`, []any{a}},
 		{`UPDATE tenant SET domain = '' WHERE id = ?`, []any{a}},
 	} {

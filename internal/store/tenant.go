@@ -4,14 +4,25 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"ringfence/internal/telephony"
 )
 
-const tenantColumns = `id, name, domain, extension_first, extension_last`
+const tenantColumns = `id, name, domain, extension_first, extension_last,
+	digest, tls_only, max_contacts, qualify_interval, qualify_failures`
 
 func scanTenant(scan func(...any) error) (t telephony.Tenant, err error) {
-	return t, scan(&t.ID, &t.Name, &t.Domain, &t.ExtensionFirst, &t.ExtensionLast)
+	var qualify int64
+	err = scan(&t.ID, &t.Name, &t.Domain, &t.ExtensionFirst, &t.ExtensionLast,
+		&t.Digest, &t.TLSOnly, &t.MaxContacts, &qualify, &t.QualifyFailures)
+	t.QualifyInterval = time.Duration(qualify) * time.Millisecond
+	return t, err
+}
+
+func tenantValues(t telephony.Tenant) []any {
+	return []any{t.ID, t.Name, t.Domain, t.ExtensionFirst, t.ExtensionLast,
+		string(t.Digest), t.TLSOnly, t.MaxContacts, t.QualifyInterval.Milliseconds(), t.QualifyFailures}
 }
 
 func readTenants(ctx context.Context, q queryer) ([]telephony.Tenant, error) {
@@ -28,10 +39,16 @@ type tenantValue struct {
 	Domain         string `json:"domain"`
 	ExtensionFirst string `json:"extension_first"`
 	ExtensionLast  string `json:"extension_last"`
+	Digest         string `json:"digest"`
+	TLSOnly        bool   `json:"tls_only"`
+	MaxContacts    int    `json:"max_contacts"`
+	QualifyMs      int64  `json:"qualify_interval"`
+	QualifyFailed  int    `json:"qualify_failures"`
 }
 
 func valueOfTenant(t telephony.Tenant) tenantValue {
-	return tenantValue{t.Name, t.Domain, t.ExtensionFirst, t.ExtensionLast}
+	return tenantValue{t.Name, t.Domain, t.ExtensionFirst, t.ExtensionLast,
+		string(t.Digest), t.TLSOnly, t.MaxContacts, t.QualifyInterval.Milliseconds(), t.QualifyFailures}
 }
 
 // Tenant is the scope's own tenant as this transaction sees it.
@@ -50,6 +67,7 @@ func (tx *Tx) CreateTenant(t telephony.Tenant) (telephony.TenantID, error) {
 	if err := tx.systemOnly(); err != nil {
 		return 0, err
 	}
+	t.Registration = t.Registration.Complete()
 	if err := t.Validate(); err != nil {
 		return 0, err
 	}
@@ -59,8 +77,7 @@ func (tx *Tx) CreateTenant(t telephony.Tenant) (telephony.TenantID, error) {
 	if err := tx.row(`UPDATE meta SET next_tenant = next_tenant + 1 RETURNING next_tenant - 1`).Scan(&t.ID); err != nil {
 		return 0, fmt.Errorf("allotting a tenant id: %w", err)
 	}
-	_, err := tx.exec(`INSERT INTO tenant (`+tenantColumns+`) VALUES (?, ?, ?, ?, ?)`,
-		t.ID, t.Name, t.Domain, t.ExtensionFirst, t.ExtensionLast)
+	_, err := tx.exec(`INSERT INTO tenant (`+tenantColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, tenantValues(t)...)
 	if err != nil {
 		return 0, fmt.Errorf("creating tenant: %w", err)
 	}
@@ -95,6 +112,7 @@ func (tx *Tx) PutTenant(t telephony.Tenant) error {
 	if err != nil {
 		return err
 	}
+	t.Registration = t.Registration.Complete()
 	if err := t.Validate(); err != nil {
 		return err
 	}
@@ -107,8 +125,8 @@ func (tx *Tx) PutTenant(t telephony.Tenant) error {
 	if err := tx.checkExtensionsFit(t); err != nil {
 		return err
 	}
-	_, err = tx.exec(`UPDATE tenant SET name = ?, domain = ?, extension_first = ?, extension_last = ? WHERE id = ?`,
-		t.Name, t.Domain, t.ExtensionFirst, t.ExtensionLast, t.ID)
+	_, err = tx.exec(`UPDATE tenant SET name = ?2, domain = ?3, extension_first = ?4, extension_last = ?5,
+		digest = ?6, tls_only = ?7, max_contacts = ?8, qualify_interval = ?9, qualify_failures = ?10 WHERE id = ?1`, tenantValues(t)...)
 	if err != nil {
 		return fmt.Errorf("storing tenant %d: %w", t.ID, err)
 	}

@@ -41,6 +41,7 @@ func NewSnapshot(rev uint64, settings Settings, tenants []Tenant, extensions []E
 	slices.SortFunc(s.tenants, func(a, b Tenant) int { return cmp.Compare(a.ID, b.ID) })
 	for i := range s.tenants {
 		t := &s.tenants[i]
+		t.Registration = t.Registration.Complete()
 		s.byTenant[t.ID] = t
 		s.byDomain[strings.ToLower(t.Domain)] = t
 	}

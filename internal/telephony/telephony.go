@@ -28,6 +28,8 @@ type Tenant struct {
 	// ExtensionFirst and ExtensionLast bound the extension range; both have
 	// the same number of digits.
 	ExtensionFirst, ExtensionLast string
+	// Registration is how its phones may register.
+	Registration
 }
 
 // Extension is the number dialled inside a tenant and the SIP identity behind it.
@@ -90,14 +92,38 @@ type Binding struct {
 	Contact   string // Contact URI as registered
 	Instance  string // +sip.instance, or empty
 	RegID     int
+	Outbound  bool // the phone keeps several flows (RFC 5626)
 	Q         float64
 	CallID    string
 	CSeq      uint32
 	UserAgent string
+	Path      string // values of the Path header, for Route (RFC 3327), or empty
+	Push      Push
 	Flow      Flow
+	NAT       bool // its Contact or Via is not where it came from
 	Registered,
 	Expires time.Time // absolute
+
+	// What follows is known while the program runs and is not stored.
+	Reach Reach
+	RTT   time.Duration // of its last answer to OPTIONS; 0: not known
 }
+
+// Push is how a sleeping phone can be woken (RFC 8599 section 4). It is as good
+// as a password for that and stands in no log.
+type Push struct{ Provider, PRID, Param string }
+
+// Reach says whether requests can be sent to a binding now.
+type Reach uint8
+
+// The ways of a binding.
+const (
+	Reachable   Reach = iota
+	Unreachable       // it does not answer OPTIONS
+	Waiting           // its connection ended with the last run; it may come back
+)
+
+func (r Reach) String() string { return [...]string{"reachable", "unreachable", "waiting"}[r] }
 
 // Flow is where requests to a binding leave (RFC 5626): the listener that
 // received the registration, and the peer's address on it.

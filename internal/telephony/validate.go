@@ -50,7 +50,10 @@ func (t Tenant) Validate() error {
 	if err := CheckDomain("domain", t.Domain); err != nil {
 		return err
 	}
-	return checkRange(t.ExtensionFirst, t.ExtensionLast)
+	if err := checkRange(t.ExtensionFirst, t.ExtensionLast); err != nil {
+		return err
+	}
+	return t.Registration.Complete().Validate()
 }
 
 // CheckDomain accepts a lower case host name (RFC 1123 section 2.1) or an IP

@@ -77,6 +77,11 @@ CREATE TABLE tenant (
   extension_first TEXT    NOT NULL,
   extension_last  TEXT    NOT NULL,
   next_id         INTEGER NOT NULL DEFAULT 1,  -- of its users and extensions
+  digest           TEXT    NOT NULL DEFAULT 'md5' CHECK (digest IN ('md5', 'both', 'sha256')),
+  tls_only         INTEGER NOT NULL DEFAULT 0 CHECK (tls_only IN (0, 1)),
+  max_contacts     INTEGER NOT NULL DEFAULT 10,
+  qualify_interval INTEGER NOT NULL DEFAULT 30000,
+  qualify_failures INTEGER NOT NULL DEFAULT 3,
   CHECK ((id = 0) = (domain = ''))
 ) STRICT;
 
@@ -166,6 +171,12 @@ CREATE TABLE binding (
   token         TEXT    NOT NULL,
   registered_at INTEGER NOT NULL,
   expires_at    INTEGER NOT NULL,
+  outbound      INTEGER NOT NULL DEFAULT 0,
+  nat           INTEGER NOT NULL DEFAULT 0,
+  path          TEXT    NOT NULL DEFAULT '',
+  pn_provider   TEXT    NOT NULL DEFAULT '',
+  pn_prid       TEXT    NOT NULL DEFAULT '',
+  pn_param      TEXT    NOT NULL DEFAULT '',
   PRIMARY KEY (tenant_id, aor_user, contact, instance, reg_id)
 ) STRICT;
 
