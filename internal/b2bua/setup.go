@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"ringfence/internal/dialog"
@@ -92,14 +93,18 @@ func (c *call) lookUp() (telephony.Extension, *sip.Reply, telephony.EndReason) {
 type device struct {
 	flow   sip.Flow
 	target string
+	routes []string // proxies before it (RFC 3327 section 5.1)
 }
 
-// phones lists the callee's bindings, without the very phone that calls.
+// phones lists the callee's bindings, without the very phone that calls. Of
+// several flows of one phone it takes the latest that works (RFC 5626 section
+// 7): the phone is to ring once.
 func (c *call) phones(callee telephony.Extension) []device {
 	var out []device
+	seen := make(map[string]bool) // instances with several flows
 	for _, b := range c.s.c.Location.Bindings(callee.AOR(c.tenant.Domain)) {
 		f, err := c.s.c.Endpoint.Flow(b.Flow)
-		if err != nil || callee.Number == c.record.Caller.Number && f.Remote == c.caller.leg.Flow().Remote {
+		if err != nil || b.Outbound && seen[b.Instance] || callee.Number == c.record.Caller.Number && f.Remote == c.caller.leg.Flow().Remote {
 			continue
 		}
 		u, err := sip.ParseURI(b.Contact)
@@ -107,7 +112,14 @@ func (c *call) phones(callee telephony.Extension) []device {
 			continue
 		}
 		u.Headers = nil // RFC 3261 section 19.1.5: not in a Request-URI
-		out = append(out, device{f, u.String()})
+		if b.Outbound {
+			seen[b.Instance] = true
+		}
+		d := device{flow: f, target: u.String()}
+		if b.Path != "" {
+			d.routes = strings.Split(b.Path, ", ")
+		}
+		out = append(out, d)
 	}
 	return out
 }
@@ -161,7 +173,9 @@ func (c *call) ring(callee telephony.Extension, p device) error {
 	}
 	f := &fork{party: party{media: m}}
 	to := "<" + callee.AOR(c.tenant.Domain).String() + ">"
-	f.leg = c.s.dialogs.Call(p.flow, c.identity(), to, p.target, c.params(c.record.Caller.Number))
+	params := c.params(c.record.Caller.Number)
+	params.Routes = p.routes
+	f.leg = c.s.dialogs.Call(p.flow, c.identity(), to, p.target, params)
 	c.forks = append(c.forks, f)
 	f.out = f.leg.Invite(offer, c.in.Request().NextHops(), nil, dialog.Answers{
 		Progress: func(r *sip.Response) { c.progress(f, r) },

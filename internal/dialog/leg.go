@@ -50,6 +50,7 @@ type Params struct {
 	User    User
 	Contact string       // user part of our Contact
 	Headers []sip.Header // in INVITEs and their 2xx, such as Allow
+	Routes  []string     // of a leg we call: the proxies before the peer (RFC 3327)
 }
 
 // Leg is our end of one INVITE dialog.
@@ -117,7 +118,7 @@ func (y *Layer) Call(f sip.Flow, from, to, target string, p Params) *Leg {
 	l := &Leg{
 		layer: y, box: p.Mailbox, user: p.User, params: p,
 		callID: sip.NewCallID(), localTag: sip.NewTag(),
-		local: from, remote: to, target: target, flow: f, outgoing: true,
+		local: from, remote: to, target: target, routes: p.Routes, flow: f, outgoing: true,
 	}
 	y.add(l)
 	return l

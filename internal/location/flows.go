@@ -100,13 +100,16 @@ func (s *shard) each(now time.Time, f func(b *telephony.Binding) bool) bool {
 	return true
 }
 
-// Mark notes how a binding answered OPTIONS, unless it moved to another flow
+// Mark notes how a binding answered OPTIONS, unless it was registered anew
 // meanwhile, and reports whether its reach changed. It is not stored.
-func (m *Memory) Mark(k Key, f telephony.Flow, reach telephony.Reach, rtt time.Duration) bool {
+func (m *Memory) Mark(asked *telephony.Binding, reach telephony.Reach, rtt time.Duration) bool {
+	k := KeyOf(asked)
 	s := m.shard(k.AOR)
 	s.mu.Lock()
 	before := s.byAOR[k.AOR]
-	i := slices.IndexFunc(before, func(b telephony.Binding) bool { return KeyOf(&b) == k && b.Flow == f })
+	i := slices.IndexFunc(before, func(b telephony.Binding) bool {
+		return same(&b, asked) && b.Flow == asked.Flow && b.Registered.Equal(asked.Registered)
+	})
 	if i < 0 || before[i].Reach == reach && before[i].RTT == rtt {
 		s.mu.Unlock()
 		return false

@@ -21,6 +21,8 @@ import (
 type telephone struct {
 	endpoint  *sip.Endpoint
 	registrar *registrar.Service
+	qualifier *registrar.Qualifier
+	webPhones *registrar.WebPhones
 	auth      *sip.Authenticator
 	location  *location.Memory
 	media     *media.Engine
@@ -51,7 +53,10 @@ func newTelephone(c telephoneConfig) *telephone {
 		Logger: c.log.With("part", "sip"), Node: c.node, Epoch: c.epoch,
 		Addresses: c.addresses, Product: c.product,
 	})
-	t.auth = sip.NewAuthenticator(sip.AuthConfig{})
+	t.webPhones = registrar.NewWebPhones()
+	t.auth = sip.NewAuthenticator(sip.AuthConfig{
+		Algorithms: registrar.Algorithms(c.snapshot), Admit: registrar.Admit(c.snapshot), Temporary: t.webPhones.Find,
+	})
 	t.location = location.NewMemory(location.Config{
 		OnChange: func(_ telephony.TenantID, aor telephony.AOR, n int) {
 			c.bus.Publish(events.RegistrationChanged{AOR: aor, Bindings: n})
@@ -67,6 +72,9 @@ func newTelephone(c telephoneConfig) *telephone {
 	t.registrar = registrar.New(registrar.Config{
 		Snapshot: c.snapshot, Location: t.location, Auth: t.auth, Endpoint: t.endpoint,
 		Logger: c.log.With("part", "registrar"),
+	})
+	t.qualifier = registrar.NewQualifier(registrar.QualifyConfig{
+		Snapshot: c.snapshot, Location: t.location, Endpoint: t.endpoint, Logger: c.log.With("part", "registrar"),
 	})
 	t.endpoint.Handle("REGISTER", t.registrar)
 	t.endpoint.Handle("", t.calls)
@@ -96,6 +104,7 @@ func (t *telephone) reconcile(s *telephony.Snapshot, on []ports.Service, pools m
 
 // close ends all calls first, while the endpoint can still send their BYE.
 func (t *telephone) close() error {
+	t.qualifier.Close()
 	err := t.calls.Close()
 	err = errors.Join(err, t.endpoint.Close())
 	t.media.Close()

@@ -51,7 +51,7 @@ func pathOf(r *sip.Request) (string, *sip.Reply) {
 		if !isSIP(h.URI) {
 			return "", &sip.Reply{Code: 400, Reason: "Malformed Path"}
 		}
-		values[i] = h.String()
+		values[i] = "<" + h.URI.String() + ">"
 	}
 	path := strings.Join(values, ", ")
 	if len(path) > maxPath {

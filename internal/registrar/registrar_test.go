@@ -32,8 +32,11 @@ type rig struct {
 	flow  sip.Flow
 	out   chan string
 	snap  atomic.Pointer[telephony.Snapshot]
-	nonce string
-	nc    int
+	conns *connections
+
+	password string // "" is pw
+	nonce    string
+	nc       int
 }
 
 func snapshot(numbers ...string) *telephony.Snapshot {
@@ -56,7 +59,7 @@ func newRig(t testing.TB, c Config) *rig {
 	r.ep = sip.New(sip.Config{Logger: log, Node: "n1", Epoch: 7})
 	r.loc = location.NewMemory(location.Config{})
 	c.Snapshot, c.Location, c.Endpoint, c.Logger = r.snap.Load, r.loc, r.ep, log
-	c.Auth = sip.NewAuthenticator(sip.AuthConfig{Lifetime: 24 * time.Hour})
+	c.Auth = sip.NewAuthenticator(sip.AuthConfig{Lifetime: 24 * time.Hour, Algorithms: Algorithms(r.snap.Load), Admit: Admit(r.snap.Load)})
 	r.reg = New(c)
 	r.ep.Handle(sip.REGISTER, r.reg)
 	var err error
@@ -66,6 +69,34 @@ func newRig(t testing.TB, c Config) *rig {
 	r.flow.Remote = peer
 	t.Cleanup(func() { r.ep.Close(); r.loc.Close() })
 	return r
+}
+
+// stream puts the rig's phone on a connection of a service.
+func (r *rig) stream(id ports.ID, protocol, token string) {
+	r.t.Helper()
+	c := &connections{rig: r, protocol: protocol, open: map[string]bool{token: true}}
+	f, err := r.ep.Attach(id, ports.Core, netip.MustParseAddrPort("192.0.2.1:5061"), c)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.conns, r.flow = c, f
+	r.flow.Remote, r.flow.Token = peer, token
+}
+
+// connections is a stream transport in memory.
+type connections struct {
+	*rig
+	protocol string
+	open     map[string]bool
+}
+
+func (c *connections) Protocol() string { return c.protocol }
+func (c *connections) Reliable() bool   { return true }
+func (c *connections) Resolve(f sip.Flow) (sip.Flow, error) {
+	if !c.open[f.Token] {
+		return f, sip.ErrFlowGone
+	}
+	return f, nil
 }
 
 func (r *rig) Send(_ sip.Flow, b []byte) error { r.out <- string(b); return nil }
@@ -122,7 +153,11 @@ func (r *rig) register(a ask) (string, string) {
 
 func (r *rig) again(a ask) (string, string) {
 	r.t.Helper()
-	resp := hexMD5(hexMD5(a.user+":a.test:pw") + ":" + r.nonce + fmt.Sprintf(":%08x:c:auth:", r.nc) + hexMD5("REGISTER:sip:a.test"))
+	password := r.password
+	if password == "" {
+		password = "pw"
+	}
+	resp := hexMD5(hexMD5(a.user+":a.test:"+password) + ":" + r.nonce + fmt.Sprintf(":%08x:c:auth:", r.nc) + hexMD5("REGISTER:sip:a.test"))
 	got := r.send(a, fmt.Sprintf(`Authorization: Digest username="%s", realm="a.test", nonce="%s", uri="sip:a.test", response="%s", cnonce="c", qop=auth, nc=%08x`, a.user, r.nonce, resp, r.nc))
 	first, _, _ := strings.Cut(got, "\r\n")
 	return strings.TrimPrefix(first, "SIP/2.0 "), got

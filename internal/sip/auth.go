@@ -27,10 +27,17 @@ type AuthConfig struct {
 	Lifetime time.Duration
 	// Nonces is how many nonces in use are remembered against replay; 65,536.
 	Nonces int
-	// Algorithms offers algorithms for a realm, best first. It must not
-	// depend on whether the realm or its users exist. Nil offers MD5 to all:
+	// Algorithms offers algorithms for a realm on a flow, best first. It must
+	// not depend on whether users of the realm exist. Nil offers MD5 to all:
 	// phones give up on, or choose wrongly from, several challenges.
-	Algorithms func(realm string) []Algorithm
+	Algorithms func(f Flow, realm string) []Algorithm
+	// Admit, if set, may refuse a flow for a realm before anybody is
+	// challenged; it must not depend on users either.
+	Admit func(f Flow, realm string) *Reply
+	// Temporary, if set, finds credentials that stand for a user for a while.
+	// MD5 is good enough for them, since nobody chose them. Nil or false is
+	// nobody's.
+	Temporary func(f Flow, realm, name string) (user string, s Secret, ok bool)
 	// Observe, if set, hears every outcome. It must not block.
 	Observe func(f Flow, realm, user string, o AuthOutcome)
 }
@@ -103,6 +110,12 @@ func NewAuthenticator(c AuthConfig) *Authenticator {
 // challenged, in the same way whatever was wrong. lookup finds the secret of a
 // user in the realm.
 func (a *Authenticator) Require(tx *ServerTx, kind ChallengeKind, realm string, lookup func(user string) (Secret, bool)) (user string, ok bool) {
+	if a.c.Admit != nil {
+		if refusal := a.c.Admit(tx.req.Flow, realm); refusal != nil {
+			tx.Reply(*refusal)
+			return "", false
+		}
+	}
 	user, outcome := a.check(tx.req, realm, lookup, time.Now())
 	if a.c.Observe != nil {
 		a.c.Observe(tx.req.Flow, realm, user, outcome)
@@ -120,6 +133,13 @@ func (a *Authenticator) check(r *Request, realm string, lookup func(string) (Sec
 		return "", AuthMissing
 	}
 	secret, known := lookup(c.username)
+	offered := a.offers(r.Flow, realm, c.algorithm)
+	if !known && a.c.Temporary != nil {
+		if user, s, ok := a.c.Temporary(r.Flow, realm, c.username); ok {
+			_, known = lookup(user) // who is gone has no credentials of any kind
+			c.username, secret, offered = user, s, true
+		}
+	}
 	if !known {
 		secret = a.nobody
 	}
@@ -127,7 +147,7 @@ func (a *Authenticator) check(r *Request, realm string, lookup func(string) (Sec
 	if c.algorithm == SHA256 {
 		ha1 = secret.SHA256
 	}
-	right := a.offers(realm, c.algorithm) && c.qop == "auth" && ha1 != "" && c.matches(ha1, r.Method)
+	right := offered && c.qop == "auth" && ha1 != "" && c.matches(ha1, r.Method)
 	if !right || !known {
 		return c.username, AuthWrong
 	}
@@ -143,17 +163,15 @@ func (a *Authenticator) check(r *Request, realm string, lookup func(string) (Sec
 	return c.username, AuthOK
 }
 
-func (a *Authenticator) algorithms(realm string) []Algorithm {
+func (a *Authenticator) algorithms(f Flow, realm string) []Algorithm {
 	if a.c.Algorithms != nil {
-		if list := a.c.Algorithms(realm); len(list) > 0 {
-			return list
-		}
+		return a.c.Algorithms(f, realm)
 	}
 	return []Algorithm{MD5}
 }
 
-func (a *Authenticator) offers(realm string, want Algorithm) bool {
-	for _, have := range a.algorithms(realm) {
+func (a *Authenticator) offers(f Flow, realm string, want Algorithm) bool {
+	for _, have := range a.algorithms(f, realm) {
 		if have == want {
 			return true
 		}
@@ -167,7 +185,10 @@ func (a *Authenticator) challenge(tx *ServerTx, kind ChallengeKind, realm string
 		name = "Proxy-Authenticate"
 	}
 	nonce := a.nonce(tx.req, realm, time.Now())
-	list := a.algorithms(realm)
+	list := a.algorithms(tx.req.Flow, realm)
+	if len(list) == 0 {
+		list = []Algorithm{MD5} // for temporary credentials only
+	}
 	headers := make([]Header, 0, len(list))
 	for _, alg := range list {
 		b := make([]byte, 0, 160)

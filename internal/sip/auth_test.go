@@ -163,7 +163,7 @@ func TestDigestModes(t *testing.T) {
 		t.Run(fmt.Sprint(modes), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				b, _ := guarded(t, AuthConfig{Algorithms: func(string) []Algorithm { return modes }})
+				b, _ := guarded(t, AuthConfig{Algorithms: func(Flow, string) []Algorithm { return modes }})
 				defer b.Close()
 				first := ask(b, "z9hG4bK1")
 				if n := strings.Count(first, "Proxy-Authenticate:"); n != len(modes) || !strings.Contains(header(first, "Proxy-Authenticate"), "algorithm=SHA-256") {

@@ -1,6 +1,10 @@
 package telephony
 
-import "time"
+import (
+	"log/slog"
+	"strings"
+	"time"
+)
 
 // Digest says which digest algorithms a SIP domain offers (RFC 8760).
 type Digest string
@@ -69,3 +73,20 @@ func (r Registration) Validate() error {
 	}
 	return nil
 }
+
+// ShownContact is the Contact for people and logs: without the token that wakes
+// the phone.
+func (b Binding) ShownContact() string {
+	if b.Push.PRID == "" {
+		return b.Contact
+	}
+	return strings.ReplaceAll(b.Contact, b.Push.PRID, "...")
+}
+
+// LogValue keeps the token out of logs.
+func (b Binding) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("aor", b.AOR.String()), slog.String("contact", b.ShownContact()), slog.String("source", b.Flow.Remote.String()))
+}
+
+// LogValue keeps the token out of logs.
+func (p Push) LogValue() slog.Value { return slog.StringValue(p.Provider) }
