@@ -186,7 +186,11 @@ func (l *Leg) contact() sip.Header {
 		uri += l.params.Contact + "@"
 	}
 	uri += l.layer.ep.Advertised(l.flow).String()
-	if p := l.flow.Protocol(); p != "UDP" {
+	switch p := l.flow.Protocol(); p {
+	case "UDP":
+	case "WSS":
+		uri += ";transport=ws" // RFC 7118 section 5.2.3 has one for both
+	default:
 		uri += ";transport=" + strings.ToLower(p)
 	}
 	return sip.Header{Name: "Contact", Value: uri + ">"}

@@ -21,6 +21,7 @@ import (
 	"ringfence/internal/opsock"
 	"ringfence/internal/ports"
 	"ringfence/internal/setup"
+	"ringfence/internal/sip"
 	"ringfence/internal/store"
 	"ringfence/internal/telephony"
 	"ringfence/internal/version"
@@ -219,11 +220,13 @@ func (p *PBX) telephony(ctx context.Context) error {
 		p.fence.known, p.fence.banned = p.known, p.banned
 	}
 	node, epoch := p.store.Node()
+	host, _ := os.Hostname()
 	p.records = newRecords(p.log.With("part", "records"))
 	p.telephone = newTelephone(telephoneConfig{
 		log: p.log, node: node, epoch: epoch, product: "Ringfence " + version.String(), listen: p.opts.Listen,
 		addresses: p.addresses, snapshot: snapshot, bus: &p.bus, record: p.records.Add,
 		fence: p.fence.media(), pools: pools, bindings: bindings,
+		tls: sip.TLS{GetCertificate: p.certs.GetCertificate}, origin: httpd.HostNames(snapshot, host, p.certs.Names),
 	})
 	return nil
 }

@@ -45,13 +45,15 @@ type telephoneConfig struct {
 	fence     media.Fence // nil: no packet filter
 	pools     map[ports.Side]ports.Service
 	bindings  []telephony.Binding // of the last run
+	tls       sip.TLS
+	origin    func(host string) bool
 }
 
 func newTelephone(c telephoneConfig) *telephone {
 	t := &telephone{listen: c.listen, pools: c.pools}
 	t.endpoint = sip.New(sip.Config{
 		Logger: c.log.With("part", "sip"), Node: c.node, Epoch: c.epoch,
-		Addresses: c.addresses, Product: c.product,
+		Addresses: c.addresses, Product: c.product, TLS: c.tls, OriginAllowed: c.origin,
 	})
 	t.webPhones = registrar.NewWebPhones()
 	t.auth = sip.NewAuthenticator(sip.AuthConfig{

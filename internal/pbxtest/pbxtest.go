@@ -72,12 +72,18 @@ func (p *PBX) Extension(number string) pbx.PhoneFacts {
 	return pbx.PhoneFacts{}
 }
 
-// Phone starts a phone that sends a tone, and registers it.
+// Phone starts a phone that sends a tone, and registers it, over UDP.
 func (p *PBX) Phone(number string, tone float64) *siptest.Phone {
+	p.t.Helper()
+	return p.PhoneOn(ports.SIPUDP, number, tone)
+}
+
+// PhoneOn is Phone on any SIP listener.
+func (p *PBX) PhoneOn(id ports.ID, number string, tone float64) *siptest.Phone {
 	p.t.Helper()
 	e := p.Extension(number)
 	phone := siptest.NewPhone(p.t, siptest.Config{
-		Server: p.Addr(ports.SIPUDP), User: e.SIPUser, Password: e.SIPPassword, Domain: e.Domain, Tone: tone,
+		Server: p.Addr(id), Transport: Transport(id), User: e.SIPUser, Password: e.SIPPassword, Domain: e.Domain, Tone: tone,
 	})
 	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
 	defer cancel()
@@ -85,6 +91,19 @@ func (p *PBX) Phone(number string, tone float64) *siptest.Phone {
 		p.t.Fatalf("registering %s: %v", number, err)
 	}
 	return phone
+}
+
+// Transport is what a phone speaks to a SIP listener.
+func Transport(id ports.ID) string {
+	switch id {
+	case ports.SIPTCP, ports.EdgeTCP:
+		return "TCP"
+	case ports.SIPTLS:
+		return "TLS"
+	case ports.EdgeWSS:
+		return "WSS"
+	}
+	return "UDP"
 }
 
 // Admin is an API client that is logged in as the administrator.

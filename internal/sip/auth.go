@@ -121,6 +121,7 @@ func (a *Authenticator) Require(tx *ServerTx, kind ChallengeKind, realm string, 
 		a.c.Observe(tx.req.Flow, realm, user, outcome)
 	}
 	if outcome == AuthOK {
+		tx.req.Flow.Authenticated()
 		return user, true
 	}
 	a.challenge(tx, kind, realm, outcome == AuthStale)

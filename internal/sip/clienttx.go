@@ -111,6 +111,15 @@ func (tx *ClientTx) fail(code int) {
 	f(localResponse(&tx.out, code))
 }
 
+func (tx *ClientTx) flowGone() {
+	tx.mu.Lock()
+	if tx.state != calling || tx.timer == nil {
+		tx.mu.Unlock()
+		return
+	}
+	tx.fail(503)
+}
+
 func localResponse(o *Outgoing, code int) *Response {
 	r := &Response{Code: code, Reason: Reason(code), Local: true}
 	r.CallID, r.CSeq = o.CallID, CSeq{o.CSeq, o.Method}

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// maxAge is how long a registration may have waited in a queue. Under
+// maxAge is how long a registration over UDP may have waited in a queue. Under
 // overload the phone has sent it again by then; answering the old one would
 // only make the queue of all later ones longer.
 const maxAge = 400 * time.Millisecond
@@ -38,6 +38,7 @@ type counters struct {
 	received, gated, junk, dropped, late, malformed atomic.Uint64
 	requests, responses, stray                      atomic.Uint64
 	readErrors, sendErrors, busy, panics            atomic.Uint64
+	refused, evicted                                atomic.Uint64
 }
 
 // Stats are counts since start.
@@ -55,6 +56,9 @@ type Stats struct {
 	SendErrors uint64
 	Busy       uint64 // refused with 503 at the transaction limit
 	Panics     uint64 // handlers that panicked
+	Refused    uint64 // connections beyond the caps
+	Evicted    uint64 // connections that gave way to newer ones
+	Conns      int    // connections of stream transports
 	Pending    int    // transactions in progress
 	Completed  int    // answered ones kept for retransmissions
 }
@@ -69,6 +73,7 @@ func (e *Endpoint) Stats() Stats {
 		Requests: s.requests.Load(), Responses: s.responses.Load(), Stray: s.stray.Load(),
 		ReadErrors: s.readErrors.Load(), SendErrors: s.sendErrors.Load(),
 		Busy: s.busy.Load(), Panics: s.panics.Load(),
+		Refused: s.refused.Load(), Evicted: s.evicted.Load(), Conns: e.conns.size(),
 		Pending: pending, Completed: completed,
 	}
 }
@@ -95,7 +100,12 @@ func (e *Endpoint) stopWorkers() { close(e.stop) }
 
 // Receive takes one message that came on f. Transports call it, each from one
 // goroutine per peer; raw is not kept.
-func (e *Endpoint) Receive(f Flow, raw []byte) {
+func (e *Endpoint) Receive(f Flow, raw []byte) { e.receive(f, raw, nil) }
+
+// receive is Receive. A message of a connection waits for a place in a full
+// queue until gone is closed: its peer will not send it again, and meanwhile
+// TCP slows the peer down. A datagram (gone is nil) is dropped.
+func (e *Endpoint) receive(f Flow, raw []byte, gone <-chan struct{}) {
 	e.stats.received.Add(1)
 	if e.cfg.Gate != nil && !e.cfg.Gate(f.Remote, raw) {
 		e.stats.gated.Add(1)
@@ -116,12 +126,22 @@ func (e *Endpoint) Receive(f Flow, raw []byte) {
 	}
 	buf := e.buffers.Get().(*[]byte)
 	*buf = append((*buf)[:0], raw...)
+	p := packet{flow: f, raw: buf, came: time.Now()}
 	select {
-	case queue <- packet{flow: f, raw: buf, came: time.Now()}:
+	case queue <- p:
+		return
 	default:
-		e.stats.dropped.Add(1)
-		e.recycle(buf)
 	}
+	if gone != nil {
+		select {
+		case queue <- p:
+			return
+		case <-gone:
+		case <-e.stop:
+		}
+	}
+	e.stats.dropped.Add(1)
+	e.recycle(buf)
 }
 
 // recycle gives a buffer back, unless a huge message made it huge.
@@ -140,7 +160,7 @@ func (e *Endpoint) work(w *worker) {
 			select {
 			case p = <-w.urgent:
 			case p = <-w.register:
-				if time.Since(p.came) > maxAge {
+				if p.flow.Token == "" && time.Since(p.came) > maxAge {
 					e.stats.late.Add(1)
 					e.recycle(p.raw)
 					continue

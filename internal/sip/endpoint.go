@@ -60,13 +60,27 @@ type Config struct {
 	Workers   int    // 0: one per processor
 	Limits    Limits
 	Timers    Timers
+	Streams   StreamTimes
+	TLS       TLS
+	// OriginAllowed says whether a page of that host may open a WebSocket; nil
+	// allows all. Clients that are no browsers send no Origin and are let in.
+	OriginAllowed func(host string) bool
+	// OnFlowGone is told when a connection ended whose peer had authenticated
+	// (RFC 5626 section 4.2: its bindings are of no use any more). It runs in
+	// the connection's goroutine, after Endpoint.Flow answers ErrFlowGone for
+	// the flow; it must not block or call Reconcile. A REGISTER that was read
+	// from the connection just before may be answered only after it.
+	OnFlowGone func(Flow)
 }
 
 // Limits bound the memory of the layer; zero fields take the defaults.
 type Limits struct {
 	Transactions int // pending server and client transactions; 10,000
 	Completed    int // answered ones kept for retransmissions; 8,192
-	Queue        int // datagrams waiting for one worker; 2,048
+	Queue        int // messages waiting for one worker; 2,048
+	// Connections of stream transports at once, in all and from one source (an
+	// IPv4 address or an IPv6 /64); 8,192 and 512.
+	Connections, ConnectionsPerSource int
 }
 
 func (l Limits) withDefaults() Limits {
@@ -78,6 +92,12 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Queue == 0 {
 		l.Queue = 2_048
+	}
+	if l.Connections == 0 {
+		l.Connections = 8_192
+	}
+	if l.ConnectionsPerSource == 0 {
+		l.ConnectionsPerSource = 512
 	}
 	return l
 }
@@ -128,6 +148,7 @@ type Endpoint struct {
 	buffers sync.Pool
 	wg      sync.WaitGroup
 	txs     *txTable
+	conns   *conns
 	junk    junkLog
 }
 
@@ -145,6 +166,7 @@ type listener struct {
 func New(cfg Config) *Endpoint {
 	cfg.Limits = cfg.Limits.withDefaults()
 	cfg.Timers = cfg.Timers.withDefaults()
+	cfg.Streams = cfg.Streams.withDefaults()
 	e := &Endpoint{
 		cfg:      cfg,
 		log:      cfg.Logger,
@@ -155,6 +177,7 @@ func New(cfg Config) *Endpoint {
 		e.defaultPort = row.First
 	}
 	e.txs = newTxTable(e)
+	e.conns = newConns(cfg.Limits)
 	e.startWorkers()
 	return e
 }
@@ -259,10 +282,16 @@ func (e *Endpoint) takeUnwanted(want map[listenKey]Bind) []*listener {
 }
 
 func (e *Endpoint) open(k listenKey, svc ports.Service) error {
-	if !svc.IsSignalling() || svc.Proto != ports.UDP {
-		return fmt.Errorf("opening listener %s: no %s transport for %s", svc.ID, svc.Proto, svc.Wrap)
+	var l *listener
+	var err error
+	switch {
+	case !svc.IsSignalling():
+		err = fmt.Errorf("%s is no SIP", svc.Wrap)
+	case svc.Proto == ports.UDP:
+		l, err = e.openUDP(k, svc.Side)
+	default:
+		l, err = e.openStream(k, svc)
 	}
-	l, err := e.openUDP(k, svc.Side)
 	if err != nil {
 		return fmt.Errorf("opening listener %s: %w", svc.ID, err)
 	}

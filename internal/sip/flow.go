@@ -8,8 +8,8 @@ import (
 	"ringfence/internal/telephony"
 )
 
-// Transport carries messages of one listener: a UDP socket, later the
-// connections of a stream listener. Implementations are safe for concurrent use.
+// Transport carries messages: a UDP socket, or one connection of a stream
+// listener. Implementations are safe for concurrent use.
 type Transport interface {
 	// Send writes one whole message to f. It does not keep b.
 	Send(f Flow, b []byte) error

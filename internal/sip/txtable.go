@@ -241,6 +241,26 @@ func (t *txTable) endClient(tx *ClientTx) {
 	}
 }
 
+// flowGone fails the requests that wait for a first answer on a connection that
+// is dead (RFC 3261 section 17.1.4). One that was answered provisionally goes
+// on: a phone that connects anew may still answer it.
+func (t *txTable) flowGone(c *conn) {
+	var waiting []*ClientTx
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		for _, tx := range s.clients {
+			if tx.flow.transport == Transport(c) {
+				waiting = append(waiting, tx)
+			}
+		}
+		s.mu.Unlock()
+	}
+	for _, tx := range waiting {
+		tx.flowGone()
+	}
+}
+
 func (t *txTable) size() (pending, completed int) {
 	for i := range t.shards {
 		s := &t.shards[i]

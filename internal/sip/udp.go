@@ -139,7 +139,12 @@ func source(oob []byte, a netip.Addr) []byte {
 	return append(oob, unix.PktInfo6(&unix.Inet6Pktinfo{Addr: b})...)
 }
 
-// Send writes one datagram from the address the peer knows.
+// Send writes one datagram from the address the peer knows, whatever its size.
+// RFC 3261 section 18.1.1 wants requests above 1,300 bytes to go over TCP; a
+// peer that registered over UDP seldom listens there, and a connection to it
+// seldom passes its NAT, so such a message is sent in fragments. A phone that
+// wants large messages over a stream registers over one, and is then reached
+// over that.
 func (t *udpTransport) Send(f Flow, b []byte) error {
 	var oob []byte
 	if t.wildcard && f.Local.Addr().IsValid() && !f.Local.Addr().IsUnspecified() {

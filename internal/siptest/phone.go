@@ -1,15 +1,18 @@
 // Package siptest is a scriptable phone for tests, load tools and drills: it
-// speaks SIP over UDP with its own transactions, sends a tone as RTP in real
-// time and tells which tones it hears. It shares no code with the PBX.
+// speaks SIP over UDP, TCP, TLS and WebSocket with its own transactions, sends
+// a tone as RTP in real time and tells which tones it hears. It shares no code
+// with the PBX.
 package siptest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +25,13 @@ type Config struct {
 	User     string         // SIP user name, also for digest
 	Password string
 	Domain   string // SIP domain; empty means the server's address
+	// Transport is UDP (also if empty), TCP, TLS, WS or WSS. All but UDP use
+	// one connection to Server, for everything.
+	Transport string
+	// TLS is for TLS and WSS; nil takes any certificate.
+	TLS *tls.Config
+	// Origin is what a browser would send with the upgrade to WebSocket.
+	Origin string
 	// Tone in whole Hz is sent in every call; 0 sends silence.
 	Tone float64
 	// Listen is the address the phone binds; port 0 picks one. Zero means
@@ -90,10 +100,10 @@ type Message struct {
 // traceLimit bounds the trace; the oldest messages go first.
 const traceLimit = 2000
 
-// Phone is one user agent with one UDP socket.
+// Phone is one user agent with one socket for signalling.
 type Phone struct {
 	config Config
-	conn   *net.UDPConn
+	wire   wire
 	bound  netip.AddrPort
 	tones  toneCache
 
@@ -102,6 +112,7 @@ type Phone struct {
 	wg   sync.WaitGroup
 
 	incoming chan *Call
+	lost     chan struct{} // closed when nothing more can come
 
 	mu      sync.Mutex
 	closed  bool
@@ -142,7 +153,10 @@ func Start(c Config) (*Phone, error) {
 	if c.ListenUDP == nil {
 		c.ListenUDP = listenUDP
 	}
-	conn, err := c.ListenUDP(c.Listen)
+	if c.Transport == "" {
+		c.Transport = "UDP"
+	}
+	w, err := openWire(&c)
 	if err != nil {
 		return nil, fmt.Errorf("binding phone %s: %w", c.User, err)
 	}
@@ -161,11 +175,10 @@ func Start(c Config) (*Phone, error) {
 	if c.Expires == 0 {
 		c.Expires = 10 * time.Minute
 	}
-	bound := conn.LocalAddr().(*net.UDPAddr).AddrPort()
 	p := &Phone{
-		config: c, conn: conn, bound: netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port()),
-		incoming: make(chan *Call, 64),
-		clients:  map[string]*clientTx{}, servers: map[string]*serverTx{}, calls: map[callKey]*Call{},
+		config: c, wire: w, bound: w.addr(),
+		incoming: make(chan *Call, 64), lost: make(chan struct{}),
+		clients: map[string]*clientTx{}, servers: map[string]*serverTx{}, calls: map[callKey]*Call{},
 		regID: token("reg"),
 	}
 	p.ctx, p.stop = context.WithCancel(context.Background())
@@ -200,7 +213,7 @@ func (p *Phone) Close() {
 	}
 	p.mu.Unlock()
 	p.stop()
-	p.conn.Close()
+	p.wire.close()
 	for _, c := range calls {
 		c.end(ErrClosed)
 	}
@@ -218,6 +231,9 @@ func (p *Phone) start(f func()) bool {
 	return true
 }
 
+// Lost is closed when the phone's connection has ended, or the phone itself.
+func (p *Phone) Lost() <-chan struct{} { return p.lost }
+
 // Addr is the phone's own SIP address.
 func (p *Phone) Addr() netip.AddrPort { return p.bound }
 
@@ -226,8 +242,18 @@ func (p *Phone) URI() string { return "sip:" + p.config.User + "@" + p.config.Do
 
 // contactURI is where the phone is reached.
 func (p *Phone) contactURI() string {
-	return fmt.Sprintf("sip:%s@%s", p.config.User, p.advertised())
+	uri := fmt.Sprintf("sip:%s@%s", p.config.User, p.advertised())
+	switch p.config.Transport {
+	case "UDP":
+		return uri
+	case "WSS":
+		return uri + ";transport=ws"
+	}
+	return uri + ";transport=" + strings.ToLower(p.config.Transport)
 }
+
+// reliable says that the transport retransmits by itself.
+func (p *Phone) reliable() bool { return p.config.Transport != "UDP" }
 
 // advertised is the phone's address as it tells others.
 func (p *Phone) advertised() netip.AddrPort {
@@ -264,7 +290,7 @@ func (p *Phone) Send(datagram []byte) error { return p.SendTo(p.config.Server, d
 
 // SendTo sends bytes as they are.
 func (p *Phone) SendTo(to netip.AddrPort, datagram []byte) error {
-	if _, err := p.conn.WriteToUDPAddrPort(datagram, to); err != nil {
+	if err := p.wire.send(to, datagram); err != nil {
 		return fmt.Errorf("sending to %s: %w", to, err)
 	}
 	return nil
@@ -310,18 +336,17 @@ func (p *Phone) logf(format string, args ...any) {
 
 // read handles everything that arrives, in order.
 func (p *Phone) read() {
-	buf := make([]byte, 65536)
 	for {
-		n, from, err := p.conn.ReadFromUDPAddrPort(buf)
+		datagram, from, err := p.wire.receive()
 		if err != nil {
-			if p.ctx.Err() != nil {
+			if p.ctx.Err() != nil || p.reliable() {
+				close(p.lost)
 				return
 			}
 			time.Sleep(time.Millisecond)
 			continue
 		}
-		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		for _, d := range p.pass(false, from, slices.Clone(buf[:n])) {
+		for _, d := range p.pass(false, from, datagram) {
 			p.handle(d, from)
 		}
 	}

@@ -38,7 +38,9 @@ func (p *Phone) begin(method, branch string, to netip.AddrPort, wire []byte) (*c
 		p.forget(tx)
 		return nil, err
 	}
-	p.start(func() { p.retransmit(tx) })
+	if !p.reliable() {
+		p.start(func() { p.retransmit(tx) })
+	}
 	return tx, nil
 }
 
