@@ -402,7 +402,7 @@ func TestFenceRepairsAFlush(t *testing.T) {
 		st, err := c.Status(t.Context())
 		return err == nil && st.Repaired == 1 && st.Active && slices.Equal(st.Foreign, []string{"ip stranger"})
 	})
-	if got := f.scan(); !slices.Equal(got, []uint16{8887}) {
+	if got := f.scan(); !slices.Equal(got, []uint16{5065, 8887}) {
 		t.Errorf("open ports: %v", got)
 	}
 	f.host.Run("nft", "insert", "rule", "inet", firewall.TableName, "in", "accept")

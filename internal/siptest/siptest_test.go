@@ -272,11 +272,11 @@ func TestRegisterAnswersChallenges(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			phone, registrar := pair(t, func(a, b *Config) { a.Password = c.password })
-			tries := 0
+			var tries atomic.Int32
 			registrar.OnRequest(func(req *sip.Request, from netip.AddrPort) bool {
 				h := req.GetHeader("Authorization")
-				tries++
-				if h == nil || c.name == "stale once" && tries == 2 || !verify(h.Value(), "secret") {
+				n := tries.Add(1)
+				if h == nil || c.name == "stale once" && n == 2 || !verify(h.Value(), "secret") {
 					var lines []string
 					for _, ch := range c.challenges {
 						lines = append(lines, "WWW-Authenticate: "+ch)
@@ -295,8 +295,8 @@ func TestRegisterAnswersChallenges(t *testing.T) {
 				if len(phone.Contacts()) != 1 {
 					t.Errorf("contacts %q", phone.Contacts())
 				}
-			case !errors.As(err, &refused) || refused.Code != c.want || tries != 2:
-				t.Errorf("got %v after %d tries", err, tries)
+			case !errors.As(err, &refused) || refused.Code != c.want || tries.Load() != 2:
+				t.Errorf("got %v after %d tries", err, tries.Load())
 			}
 		})
 	}
