@@ -51,18 +51,19 @@ type telephoneConfig struct {
 
 func newTelephone(c telephoneConfig) *telephone {
 	t := &telephone{listen: c.listen, pools: c.pools}
-	t.endpoint = sip.New(sip.Config{
-		Logger: c.log.With("part", "sip"), Node: c.node, Epoch: c.epoch,
-		Addresses: c.addresses, Product: c.product, TLS: c.tls, OriginAllowed: c.origin,
-	})
-	t.webPhones = registrar.NewWebPhones()
-	t.auth = sip.NewAuthenticator(sip.AuthConfig{
-		Algorithms: registrar.Algorithms(c.snapshot), Admit: registrar.Admit(c.snapshot), Temporary: t.webPhones.Find,
-	})
 	t.location = location.NewMemory(location.Config{
 		OnChange: func(_ telephony.TenantID, aor telephony.AOR, n int) {
 			c.bus.Publish(events.RegistrationChanged{AOR: aor, Bindings: n})
 		},
+	})
+	t.endpoint = sip.New(sip.Config{
+		Logger: c.log.With("part", "sip"), Node: c.node, Epoch: c.epoch,
+		Addresses: c.addresses, Product: c.product, TLS: c.tls, OriginAllowed: c.origin,
+		OnFlowGone: func(f sip.Flow) { t.location.FlowGone(f.Token) },
+	})
+	t.webPhones = registrar.NewWebPhones()
+	t.auth = sip.NewAuthenticator(sip.AuthConfig{
+		Algorithms: registrar.Algorithms(c.snapshot), Admit: registrar.Admit(c.snapshot), Temporary: t.webPhones.Find,
 	})
 	t.location.Restore(c.bindings)
 	t.media = media.New(media.Config{Pools: c.pools, Fence: c.fence, Logger: c.log.With("part", "media")})

@@ -58,3 +58,23 @@ func talk(t *testing.T, out, in *siptest.Call, calleeEnds bool, caller, callee f
 		t.Errorf("the callee heard the caller's tone with %.3f, its own with %.3f", h.Share(caller), h.Share(callee))
 	}
 }
+
+// A phone whose connection is lost is not registered any more, and its
+// bindings on other transports stay.
+func TestBindingEndsWithItsConnection(t *testing.T) {
+	t.Parallel()
+	p := pbxtest.New(t)
+	p.Phone("101", 440)
+	for _, id := range []ports.ID{ports.SIPTCP, ports.SIPTLS, ports.EdgeWSS} {
+		phone := p.PhoneOn(id, "101", 440)
+		if n := p.Registered(); n != 2 {
+			t.Fatalf("%s: %d registrations, want 2", id, n)
+		}
+		phone.Close()
+		for deadline := time.Now().Add(5 * time.Second); p.Registered() != 1; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %d registrations without the connection, want 1", id, p.Registered())
+			}
+		}
+	}
+}
