@@ -12,6 +12,7 @@ import (
 	"ringfence/internal/location"
 	"ringfence/internal/media"
 	"ringfence/internal/ports"
+	"ringfence/internal/presence"
 	"ringfence/internal/registrar"
 	"ringfence/internal/sip"
 	"ringfence/internal/telephony"
@@ -27,6 +28,7 @@ type telephone struct {
 	location  *location.Memory
 	media     *media.Engine
 	calls     *b2bua.Service
+	presence  *presence.Service
 	listen    netip.Addr
 	pools     map[ports.Side]ports.Service // in force
 }
@@ -79,7 +81,13 @@ func newTelephone(c telephoneConfig) *telephone {
 	t.qualifier = registrar.NewQualifier(registrar.QualifyConfig{
 		Snapshot: c.snapshot, Location: t.location, Endpoint: t.endpoint, Logger: c.log.With("part", "registrar"),
 	})
+	t.presence = presence.New(presence.Config{
+		Endpoint: t.endpoint, Snapshot: c.snapshot, Auth: t.auth, Calls: t.calls, Registrations: t.location,
+		Bus: c.bus, Dialogs: t.calls, Logger: c.log.With("part", "presence"),
+	})
 	t.endpoint.Handle("REGISTER", t.registrar)
+	t.endpoint.Handle(sip.SUBSCRIBE, t.presence)
+	t.endpoint.Handle(sip.PUBLISH, t.presence)
 	t.endpoint.Handle("", t.calls)
 	return t
 }
@@ -88,6 +96,7 @@ func newTelephone(c telephoneConfig) *telephone {
 // forgets the registrations of extensions that are gone.
 func (t *telephone) reconcile(s *telephony.Snapshot, on []ports.Service, pools map[ports.Side]ports.Service) error {
 	t.registrar.Reconcile(s)
+	t.presence.Reconcile(s)
 	same := func(a, b ports.Service) bool { return a.First == b.First && a.Last == b.Last }
 	if !maps.EqualFunc(t.pools, pools, same) {
 		t.media.SetPools(pools)
@@ -109,6 +118,7 @@ func (t *telephone) reconcile(s *telephony.Snapshot, on []ports.Service, pools m
 func (t *telephone) close() error {
 	t.qualifier.Close()
 	err := t.calls.Close()
+	t.presence.Close() // after the calls, whose end the lamps are to show
 	err = errors.Join(err, t.endpoint.Close())
 	t.media.Close()
 	t.location.Close()

@@ -1,0 +1,110 @@
+package presence
+
+import (
+	"time"
+
+	"ringfence/internal/sip"
+	"ringfence/internal/telephony"
+)
+
+// Sequence and version of a stored subscription lag behind: they are written
+// again after storeEvery NOTIFYs, and jump by a safe distance when restored.
+// Both may have gaps (RFC 3261 section 12.2.1.1, RFC 4235 section 4.1.1).
+const (
+	storeEvery = 500
+	gap        = 4 * storeEvery
+)
+
+// change is the newest state of a subscription that is not stored yet.
+type change struct {
+	sub     telephony.Subscription
+	removed bool
+}
+
+// Changed is what Take returns: subscriptions to store, and tags of those to
+// remove.
+type Changed struct {
+	Put     []telephony.Subscription
+	Removed []telephony.Subscription
+}
+
+// Empty reports whether there is nothing to write.
+func (c Changed) Empty() bool { return len(c.Put)+len(c.Removed) == 0 }
+
+// note records a change for the writer. The lock is held.
+func (s *Service) note(u *subscription, removed bool) {
+	if !u.storable() || !s.c.KeepAtShutdown {
+		return
+	}
+	s.changed[u.LocalTag] = change{u.Subscription, removed}
+	u.stored = u.LocalSeq
+}
+
+// noteSeq records the sequence from time to time. The lock is held.
+func (s *Service) noteSeq(u *subscription) {
+	if u.ending == "" && u.LocalSeq-u.stored >= storeEvery {
+		s.note(u, false)
+	}
+}
+
+// Take returns what changed since the last Take.
+func (s *Service) Take() Changed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var c Changed
+	for _, x := range s.changed {
+		if x.removed {
+			c.Removed = append(c.Removed, x.sub)
+		} else {
+			c.Put = append(c.Put, x.sub)
+		}
+	}
+	s.changed = make(map[string]change)
+	return c
+}
+
+// Return gives back what could not be written; newer changes win.
+func (s *Service) Return(c Changed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	give := func(list []telephony.Subscription, removed bool) {
+		for _, x := range list {
+			if _, newer := s.changed[x.LocalTag]; !newer {
+				s.changed[x.LocalTag] = change{x, removed}
+			}
+		}
+	}
+	give(c.Put, false)
+	give(c.Removed, true)
+}
+
+// Restore takes the subscriptions of the last run. Call it before any request
+// comes in, and Resume when the listeners are open.
+func (s *Service) Restore(list []telephony.Subscription) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for _, x := range list {
+		if _, known := packageOf(x.Event); !known || !x.Expires.After(now) || x.Flow.Token != "" || len(s.byTag) >= s.c.Subscriptions {
+			continue
+		}
+		x.LocalSeq += gap
+		x.Version += gap
+		s.enter(&subscription{
+			Subscription: x, key: resourceKey{extension{x.Tenant, x.Resource}, x.Event},
+			flow: sip.Flow{}, stored: x.LocalSeq, counted: now, tokens: float64(s.c.Burst),
+		})
+	}
+}
+
+// Resume tells all subscribers the state as it is now: what they were told
+// before a restart is over.
+func (s *Service) Resume() {
+	s.mu.Lock()
+	for _, u := range s.byTag {
+		s.note(u, false)
+		s.queue(u)
+	}
+	s.mu.Unlock()
+	s.pump()
+}
