@@ -51,6 +51,8 @@ func (p *Phone) handleRequest(req *sip.Request, from netip.AddrPort) {
 		p.handleCancel(req, tx)
 	case call != nil:
 		call.handle(req, tx)
+	case p.subscription(req) != nil:
+		p.subscription(req).handle(req, tx)
 	case tag(req.To().Params) != "":
 		_ = p.reply(tx, response(req, 481, Reason(481), ""))
 	case req.IsInvite():

@@ -122,7 +122,8 @@ type Phone struct {
 	clients map[string]*clientTx // by branch and method
 	servers map[string]*serverTx // by branch, sent-by and method
 	calls   map[callKey]*Call
-	contact []string // of the last registration's response
+	subs    map[string]*Subscription // by Call-ID
+	contact []string                 // of the last registration's response
 	regID   string
 	regSeq  uint32
 }
