@@ -39,6 +39,8 @@ type call struct {
 	caller   party
 	callee   *fork // the phone that answered
 	forks    []*fork
+	rung     telephony.Extension // whose phones are tried, or were last
+	hops     []hop               // who sent the call on
 	media    MediaCall
 	noAnswer *time.Timer
 	relay    *relay // the re-INVITE that is being relayed

@@ -47,7 +47,7 @@ func (c *call) legs() []telephony.LiveLeg {
 			state = telephony.CallRinging
 		}
 		if f.refusal == 0 {
-			l := liveLeg(c.record.Callee, &f.party, state)
+			l := liveLeg(f.who, &f.party, state)
 			l.Dialog.RemoteTag = cmp.Or(l.Dialog.RemoteTag, f.tag)
 			out = append(out, l)
 		}

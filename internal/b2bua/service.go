@@ -113,8 +113,8 @@ func (s *Service) invite(tx *sip.ServerTx) {
 	r := tx.Request()
 	snap := s.c.Snapshot()
 	user, domain := sip.AOR(r.From.URI)
-	hidden := domain == anonymous
-	if hidden {
+	nameless := domain == anonymous
+	if nameless {
 		_, domain = sip.AOR(r.URI)
 	}
 	tenant, _ := snap.TenantByDomain(domain)
@@ -123,11 +123,11 @@ func (s *Service) invite(tx *sip.ServerTx) {
 		return
 	}
 	caller, known := snap.Extension(tenant.ID, who)
-	if !known || !hidden && user != who {
+	if !known || !nameless && user != who {
 		tx.Reply(sip.Reply{Code: 403}) // the password of one extension is not the identity of another
 		return
 	}
-	c := newCall(s, tenant, caller, hidden, tx)
+	c := newCall(s, tenant, caller, withheld(r), tx)
 	if !s.add(c) {
 		tx.Reply(*sip.Busy())
 		return

@@ -26,6 +26,8 @@ type fork struct {
 	early   bool
 	rang    bool   // it sent 180 or 183
 	tag     string // with this tag
+	who     telephony.Party
+	dropped bool // the call went elsewhere
 }
 
 // start looks for the callee and rings its phones.
@@ -36,57 +38,12 @@ func (c *call) start(in *dialog.Inbound) {
 		return
 	}
 	c.s.publish(events.CallStarted{Call: c.show()})
-	callee, refusal, reason := c.lookUp()
-	if refusal != nil {
-		c.end(reason, *refusal)
-		return
-	}
-	c.record.Callee.Name = callee.DisplayName
-	flows := c.phones(callee)
-	if len(flows) == 0 {
-		c.end(telephony.EndUnavailable, sip.Reply{Code: 480})
-		return
-	}
-	if err := c.openMedia(); err != nil {
-		c.refuseMedia(err)
-		return
-	}
-	var failed error
-	for _, p := range flows {
-		if err := c.ring(callee, p); err != nil {
-			failed = err
-		}
-	}
-	if len(c.forks) == 0 {
-		c.refuseMedia(failed)
-		return
-	}
-	c.show()
-	wait := callee.NoAnswer
-	if wait <= 0 {
-		wait = c.s.c.NoAnswer
-	}
-	c.noAnswer = time.AfterFunc(wait, func() {
-		c.box.Post(func() {
-			if c.callee == nil {
-				c.end(telephony.EndNoAnswer, sip.Reply{Code: 480})
-			}
-		})
-	})
-}
-
-// lookUp finds the dialled extension in the caller's tenant.
-func (c *call) lookUp() (telephony.Extension, *sip.Reply, telephony.EndReason) {
-	user, domain := sip.AOR(c.in.Request().URI)
-	local := c.in.Leg().Flow().Local.Addr()
-	if addr, ok := sip.ParseHost(domain); domain != c.tenant.Domain && (!ok || addr != local) {
-		return telephony.Extension{}, &sip.Reply{Code: 404}, telephony.EndNotFound
-	}
-	e, ok := c.s.c.Snapshot().Extension(c.tenant.ID, user)
+	number, ok := c.dialled(in.Request().URI)
 	if !ok {
-		return e, &sip.Reply{Code: 404}, telephony.EndNotFound
+		c.nobody()
+		return
 	}
-	return e, nil, ""
+	c.try(number)
 }
 
 // device is where one binding of the callee can be reached.
@@ -94,6 +51,7 @@ type device struct {
 	flow   sip.Flow
 	target string
 	routes []string // proxies before it (RFC 3327 section 5.1)
+	who    telephony.Party
 }
 
 // phones lists the callee's bindings, without the very phone that calls. Of
@@ -115,7 +73,7 @@ func (c *call) phones(callee telephony.Extension) []device {
 		if b.Outbound {
 			seen[b.Instance] = true
 		}
-		d := device{flow: f, target: u.String()}
+		d := device{flow: f, target: u.String(), who: telephony.Party{Number: callee.Number, Name: callee.DisplayName}}
 		if b.Path != "" {
 			d.routes = strings.Split(b.Path, ", ")
 		}
@@ -126,6 +84,9 @@ func (c *call) phones(callee telephony.Extension) []device {
 
 // openMedia takes the caller's offer, if the INVITE had one.
 func (c *call) openMedia() error {
+	if c.media != nil {
+		return nil
+	}
 	c.media = c.s.c.Media.NewCall(c.id)
 	var err error
 	if c.caller.media, err = c.newLeg(c.caller.leg.Flow()); err != nil {
@@ -159,7 +120,7 @@ func (c *call) refuseMedia(err error) {
 }
 
 // ring sends the INVITE to one phone.
-func (c *call) ring(callee telephony.Extension, p device) error {
+func (c *call) ring(p device) error {
 	m, err := c.newLeg(p.flow)
 	if err != nil {
 		return err
@@ -171,13 +132,14 @@ func (c *call) ring(callee telephony.Extension, p device) error {
 			return err
 		}
 	}
-	f := &fork{party: party{media: m}}
-	to := "<" + callee.AOR(c.tenant.Domain).String() + ">"
-	params := c.params(c.record.Caller.Number)
+	f := &fork{party: party{media: m}, who: p.who}
+	to := "<" + c.aor(c.record.Callee.Number) + ">"
+	params := c.params(c.contactUser())
 	params.Routes = p.routes
 	f.leg = c.s.dialogs.Call(p.flow, c.identity(), to, p.target, params)
+	f.leg.Present(c.asserted(c.record.Caller, c.hidden)...)
 	c.forks = append(c.forks, f)
-	f.out = f.leg.Invite(offer, c.in.Request().NextHops(), nil, dialog.Answers{
+	f.out = f.leg.Invite(offer, c.hopsLeft(), c.history(), dialog.Answers{
 		Progress: func(r *sip.Response) { c.progress(f, r) },
 		Accepted: func(r *sip.Response) { c.accepted(f, r) },
 		Refused:  func(r *sip.Response) { c.refused(f, r) },
@@ -192,7 +154,7 @@ func (c *call) identity() string {
 		return `"Anonymous" <sip:anonymous@` + anonymous + `>`
 	}
 	p := c.record.Caller
-	aor := "<" + telephony.AOR{User: p.Number, Domain: c.tenant.Domain}.String() + ">"
+	aor := "<" + c.aor(p.Number) + ">"
 	if p.Name == "" {
 		return aor
 	}
@@ -275,7 +237,9 @@ func (c *call) accepted(f *fork, r *sip.Response) {
 		f.out.Ack(nil)
 	}
 	c.record.Answered = time.Now()
+	c.record.Callee = f.who
 	c.record.Callee.Addr = f.leg.Flow().Remote
+	c.caller.leg.Present(c.asserted(c.record.Callee, false)...)
 	c.in.Accept(forCaller)
 	c.become(telephony.CallConnected)
 }
@@ -291,7 +255,11 @@ func (c *call) unusable(f *fork) {
 func (c *call) refused(f *fork, r *sip.Response) {
 	f.refusal = r.Code
 	f.media.Close()
-	if c.finished || c.callee != nil {
+	if c.finished || c.callee != nil || f.dropped {
+		return
+	}
+	if to := c.redirected(r); to != "" {
+		c.forward(to, deflected())
 		return
 	}
 	best := 0
@@ -305,7 +273,15 @@ func (c *call) refused(f *fork, r *sip.Response) {
 		}
 	}
 	code, reason := verdict(best)
-	c.end(reason, sip.Reply{Code: code})
+	h := c.rung.Handling
+	switch reason {
+	case telephony.EndBusy:
+		c.sendOn(h.ForwardBusy, busy(), reason, code)
+	case telephony.EndUnavailable:
+		c.sendOn(h.ForwardUnregistered, unregistered(), reason, code)
+	default:
+		c.end(reason, sip.Reply{Code: code})
+	}
 }
 
 // rank orders refusals by how much they tell (RFC 3261 section 16.7, step 6,
@@ -331,8 +307,8 @@ func rank(code int) int {
 }
 
 // verdict is what the caller gets for a phone's refusal. Challenges and
-// redirections are not passed on: we neither answer them (our credentials are
-// not for phones) nor let phones send calls elsewhere.
+// redirections are not passed on: we do not answer them (our credentials are
+// not for phones), and where a phone may send a call is seen to in redirected.
 func verdict(code int) (int, telephony.EndReason) {
 	switch code {
 	case 486, 600:

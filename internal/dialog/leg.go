@@ -55,10 +55,11 @@ type Params struct {
 
 // Leg is our end of one INVITE dialog.
 type Leg struct {
-	layer  *Layer
-	box    *Mailbox
-	user   User
-	params Params
+	layer     *Layer
+	box       *Mailbox
+	user      User
+	params    Params
+	presented []sip.Header // belongs to the mailbox
 
 	callID   string
 	localTag string
@@ -197,7 +198,7 @@ func (l *Leg) contact() sip.Header {
 }
 
 func (l *Leg) inviteHeaders() []sip.Header {
-	return append([]sip.Header{l.contact()}, l.params.Headers...)
+	return append(append([]sip.Header{l.contact()}, l.params.Headers...), l.presented...)
 }
 
 // Do sends a request other than INVITE and BYE within the dialog. done is
