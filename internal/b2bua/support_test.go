@@ -30,7 +30,7 @@ func hexMD5(s string) string { x := md5.Sum([]byte(s)); return hex.EncodeToStrin
 // settings has two tenants; the password of every extension is "pw" + number.
 func settings() *telephony.Snapshot {
 	tenants := []telephony.Tenant{{ID: 1, Domain: "a.test"}, {ID: 2, Domain: "b.test"}}
-	names := map[string]string{"101": `Anna "A" Berg`, "102": "Bert", "103": ""}
+	names := map[string]string{"101": `Anna "A" Berg`, "102": "Bert", "103": "", "104": "Dora", "105": "", "106": "", "107": "", "108": ""}
 	var ext []telephony.Extension
 	for _, t := range tenants {
 		for number, name := range names {
@@ -41,6 +41,22 @@ func settings() *telephony.Snapshot {
 		}
 	}
 	return telephony.NewSnapshot(1, telephony.DefaultSettings(), tenants, ext)
+}
+
+// handle changes what becomes of calls to extensions of tenant 1, before the
+// first call.
+func (s *stack) handle(change map[string]telephony.CallHandling) {
+	old := s.snap.Load()
+	var all []telephony.Extension
+	for _, t := range old.Tenants() {
+		for _, e := range old.Extensions(t.ID) {
+			if h, ok := change[e.Number]; ok && t.ID == 1 {
+				e.Handling = h
+			}
+			all = append(all, e)
+		}
+	}
+	s.snap.Store(telephony.NewSnapshot(old.Rev+1, old.Settings, old.Tenants(), all))
 }
 
 // stack is everything that answers SIP, on a network in memory or on a real
@@ -54,6 +70,7 @@ type stack struct {
 	bus     events.Bus
 	events  *events.Subscription
 	records chan telephony.CallRecord
+	snap    atomic.Pointer[telephony.Snapshot]
 
 	flow   sip.Flow // in memory
 	mu     sync.Mutex
@@ -71,8 +88,8 @@ func newStackWith(t testing.TB, sc sip.Config, change func(*Config)) *stack {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	s := &stack{t: t, phones: make(map[netip.AddrPort]chan string), records: make(chan telephony.CallRecord, 5000), media: &fakeMedia{}}
-	snap := settings()
-	snapshot := func() *telephony.Snapshot { return snap }
+	s.snap.Store(settings())
+	snapshot := s.snap.Load
 	s.events = s.bus.Subscribe(10000)
 	sc.Logger, sc.Product = log, "Ringfence"
 	s.ep = sip.New(sc)
