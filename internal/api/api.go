@@ -25,6 +25,8 @@ type Config struct {
 	Logger *slog.Logger
 
 	Version, Hostname string
+	// WebPhones hands out credentials for browsers; nil hands out none.
+	WebPhones WebPhones
 	// Fingerprint of the certificate in force.
 	Fingerprint func() string
 }
@@ -76,9 +78,11 @@ func (s *Server) Close() { s.closeOne.Do(func() { close(s.closing) }) }
 func (s *Server) register() {
 	s.registerSetup()
 	s.registerSession()
+	s.registerTenant()
 	s.registerExtensions()
 	s.registerProvisioning()
 	s.registerLive()
+	s.registerWebPhone()
 	s.registerRecords()
 	s.registerBox()
 	s.registerEvents()

@@ -77,6 +77,27 @@ type box struct {
 	bus    *events.Bus
 	log    *syncBuffer
 	bans   []string
+
+	webPhones *webPhones
+}
+
+// webPhones remembers what was asked of it.
+type webPhones struct {
+	mu  sync.Mutex
+	log []string
+}
+
+func (w *webPhones) Issue(aor telephony.AOR, session []byte) (string, string, time.Time) {
+	w.note("issue " + aor.String() + " " + string(session))
+	return "web." + aor.User, "made-up", time.Unix(2_000_000_000, 0)
+}
+func (w *webPhones) Revoke(session []byte)       { w.note("revoke " + string(session)) }
+func (w *webPhones) RevokeAll(aor telephony.AOR) { w.note("revoke all " + aor.String()) }
+
+func (w *webPhones) note(s string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.log = append(w.log, s)
 }
 
 type syncBuffer struct {
@@ -101,7 +122,7 @@ func newBox(t testing.TB) *box { return openBox(t, t.TempDir(), nil) }
 
 func openBox(t testing.TB, dir string, seed *setup.Seed) *box {
 	t.Helper()
-	b := &box{t: t, live: &live{bindings: map[telephony.TenantID][]telephony.Binding{}, calls: map[telephony.TenantID][]telephony.LiveCall{}}, bus: &events.Bus{}, log: &syncBuffer{}}
+	b := &box{t: t, live: &live{bindings: map[telephony.TenantID][]telephony.Binding{}, calls: map[telephony.TenantID][]telephony.LiveCall{}}, bus: &events.Bus{}, log: &syncBuffer{}, webPhones: &webPhones{}}
 	logger := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	if b.store, err = store.Open(t.Context(), dir, store.Options{}); err != nil {
@@ -126,7 +147,7 @@ func openBox(t testing.TB, dir string, seed *setup.Seed) *box {
 	}
 	b.Server = New(Config{
 		Store: b.store, Login: b.login, Wizard: b.wizard, Live: b.live, Bus: b.bus, Logger: logger,
-		Version: "1.2.3", Hostname: "box", Fingerprint: func() string { return "ab" },
+		WebPhones: b.webPhones, Version: "1.2.3", Hostname: "box", Fingerprint: func() string { return "ab" },
 	})
 	t.Cleanup(b.Server.Close)
 	return b

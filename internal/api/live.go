@@ -69,7 +69,8 @@ func (s *Server) listRegistrations(ctx context.Context, _ *noInput) (*body[Regis
 
 func registrationOf(b telephony.Binding) Registration {
 	return Registration{
-		Number: b.AOR.User, Contact: b.Contact, UserAgent: b.UserAgent,
+		Number: b.AOR.User, Contact: b.ShownContact(), UserAgent: b.UserAgent,
+		State: b.Reach.String(), NAT: b.NAT, RTTMs: float64(b.RTT.Microseconds()) / 1000,
 		Source: b.Flow.Remote.String(), Listener: string(b.Flow.Listener),
 		RegisteredAt: b.Registered.UTC(), ExpiresAt: b.Expires.UTC(),
 	}

@@ -101,6 +101,7 @@ func (s *Server) deleteSession(ctx context.Context, _ *noInput) (*cookieOnly, er
 	if err := s.cfg.Login.Logout(ctx, c.cookie); err != nil {
 		return nil, err
 	}
+	s.endWebPhones(c, false)
 	scope := s.cfg.Store.System()
 	if c.session.User.Tenant != telephony.System {
 		scope = s.cfg.Store.ForTenant(c.session.User.Tenant)
@@ -117,5 +118,6 @@ func (s *Server) putSessionPassword(ctx context.Context, in *body[PasswordChange
 	if err != nil {
 		return nil, refused(err, http.StatusForbidden, "body.current")
 	}
+	s.endWebPhones(c, true)
 	return &cookieAnswer[Session]{SetCookie: setCookie(v.Cookie), Body: s.sessionOf(v)}, nil
 }

@@ -179,10 +179,47 @@ type Provisioning struct {
 	QR  string `json:"qr_png" doc:"The address as QR code: a PNG image as data URL."`
 }
 
+// Tenant is the organisation of the session.
+type Tenant struct {
+	Name            string `json:"name" doc:"Name of the organisation."`
+	Domain          string `json:"domain" doc:"SIP domain, also the digest realm."`
+	ExtensionFirst  string `json:"extension_first"`
+	ExtensionLast   string `json:"extension_last"`
+	Digest          string `json:"digest" enum:"md5,both,sha256" doc:"Digest algorithms the phones are offered. Most phones know MD5 only."`
+	TLSOnly         bool   `json:"tls_only" doc:"Phones on UDP and TCP are refused."`
+	MaxContacts     int    `json:"max_contacts" doc:"How many phones one extension may register; the one that registered longest ago gives way."`
+	QualifySeconds  int    `json:"qualify_seconds" doc:"How often phones behind NAT on UDP are asked whether they are still there; 0: never."`
+	QualifyFailures int    `json:"qualify_failures" doc:"Questions without an answer after which a phone is not rung any more."`
+}
+
+// TenantUpdate replaces what may be changed of the organisation.
+type TenantUpdate struct {
+	Name            string `json:"name" minLength:"1" maxLength:"100"`
+	Digest          string `json:"digest" enum:"md5,both,sha256"`
+	TLSOnly         bool   `json:"tls_only"`
+	MaxContacts     int    `json:"max_contacts" minimum:"1" maximum:"50"`
+	QualifySeconds  int    `json:"qualify_seconds" minimum:"0" maximum:"600" doc:"0, or 15 to 600."`
+	QualifyFailures int    `json:"qualify_failures" minimum:"1" maximum:"10"`
+}
+
+// WebPhoneCredentials let a web phone register for a while, over WebSockets
+// only.
+type WebPhoneCredentials struct {
+	Number      string    `json:"number"`
+	DisplayName string    `json:"display_name"`
+	URI         string    `json:"uri" doc:"Address of record to register."`
+	AuthUser    string    `json:"auth_user" doc:"User name of the digest; not that of the address."`
+	Password    string    `json:"password"`
+	ExpiresAt   time.Time `json:"expires_at" doc:"Ask again before; they also end with the session."`
+}
+
 // Registration is one Contact of an extension.
 type Registration struct {
 	Number       string    `json:"number"`
-	Contact      string    `json:"contact" doc:"Contact URI as registered."`
+	Contact      string    `json:"contact" doc:"Contact URI as registered, without its push token."`
+	State        string    `json:"state" enum:"reachable,unreachable,waiting" doc:"unreachable: it does not answer; waiting: its connection ended with a restart of the PBX and is not back yet. Neither is rung."`
+	NAT          bool      `json:"nat" doc:"The phone is behind a NAT."`
+	RTTMs        float64   `json:"rtt_ms" doc:"How long its last answer took, in milliseconds; 0: not measured."`
 	UserAgent    string    `json:"user_agent"`
 	Source       string    `json:"source" doc:"Address and port the registration came from."`
 	Listener     string    `json:"listener" doc:"Service of the port table that received it."`

@@ -252,7 +252,8 @@ func (p *PBX) webSide() (err error) {
 	host, _ := os.Hostname()
 	p.api = api.New(api.Config{
 		Store: p.store, Login: p.logins, Wizard: p.wizard, Live: live{p}, Bus: &p.bus,
-		Logger: p.log.With("part", "api"), Version: version.String(), Hostname: host, Fingerprint: p.certs.Fingerprint,
+		WebPhones: p.telephone.webPhones,
+		Logger:    p.log.With("part", "api"), Version: version.String(), Hostname: host, Fingerprint: p.certs.Fingerprint,
 	})
 	files := provision.NewHandler(provision.Config{
 		Snapshot: p.store.Snapshot,

@@ -349,18 +349,25 @@ func TestQuestionsAreSpread(t *testing.T) {
 	})
 }
 
+type webCredentials struct{ Name, Password string }
+
+func issue(w *WebPhones, session []byte) (c webCredentials) {
+	c.Name, c.Password, _ = w.Issue(phone101, session)
+	return c
+}
+
 func TestWebPhoneCredentials(t *testing.T) {
 	inTime(t, func(t *testing.T) {
 		w := NewWebPhones()
 		r := newRig(t, Config{})
 		r.stream(ports.EdgeWSS, "WSS", "c1")
 		wss := r.flow
-		c := w.Issue(phone101, []byte("session"), time.Now())
+		c := issue(w, []byte("session"))
 		user, s, ok := w.Find(wss, "a.test", c.Name)
 		if !ok || user != "101" || s.MD5 != hexMD5(c.Name+":a.test:"+c.Password) || s.SHA256 == "" {
 			t.Fatal(user, s, ok)
 		}
-		if d := w.Issue(phone101, []byte("session"), time.Now()); d.Name == c.Name || d.Password == c.Password {
+		if d := issue(w, []byte("session")); d.Name == c.Name || d.Password == c.Password {
 			t.Error("two alike")
 		}
 		no := func(what string, f sip.Flow, realm, name string) {
@@ -381,7 +388,7 @@ func TestWebPhoneCredentials(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		no("after its life", wss, "a.test", c.Name)
 
-		c = w.Issue(phone101, []byte("one"), time.Now())
+		c = issue(w, []byte("one"))
 		_, s, _ = w.Find(wss, "a.test", c.Name)
 		w.Revoke([]byte("other"))
 		if _, _, ok := w.Find(wss, "a.test", c.Name); !ok {
@@ -389,12 +396,12 @@ func TestWebPhoneCredentials(t *testing.T) {
 		}
 		w.Revoke([]byte("one"))
 		no("after the session", wss, "a.test", c.Name)
-		c = w.Issue(phone101, []byte("two"), time.Now())
+		c = issue(w, []byte("two"))
 		_, s, _ = w.Find(wss, "a.test", c.Name)
 		w.RevokeAll(phone101)
 		no("after all were revoked", wss, "a.test", c.Name)
 		time.Sleep(2 * time.Second)
-		c = w.Issue(phone101, []byte("three"), time.Now())
+		c = issue(w, []byte("three"))
 		if _, _, ok := w.Find(wss, "a.test", c.Name); !ok {
 			t.Error("new ones do not work")
 		}
@@ -438,7 +445,7 @@ func TestDigestModes(t *testing.T) {
 			if (code == "200 OK") != (x.mode != telephony.DigestSHA256) {
 				t.Errorf("%s over %s: %s", x.mode, x.protocol, code)
 			}
-			c := w.Issue(phone101, nil, time.Now())
+			c := issue(w, nil)
 			r.password = c.Password
 			code, _ = r.register(ask{user: c.Name, to: "sip:101@a.test", cseq: 3, lines: []string{"Contact: <sip:101@h>"}})
 			if (code == "200 OK") != (x.protocol == "WSS") {

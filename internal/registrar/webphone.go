@@ -45,20 +45,14 @@ func newKey() []byte {
 	return key
 }
 
-// WebCredentials let a web phone register as an extension for a while.
-type WebCredentials struct {
-	Name, Password string // of the digest
-	Expires        time.Time
-}
-
-// Issue makes credentials for an extension. Session names the web session that
-// asked, so that they can end with it.
-func (w *WebPhones) Issue(aor telephony.AOR, session []byte, now time.Time) WebCredentials {
-	expires := now.Add(WebPhoneLife).Truncate(time.Second)
+// Issue makes name and password of the digest for an extension. Session names
+// the web session that asked, so that they can end with it.
+func (w *WebPhones) Issue(aor telephony.AOR, session []byte) (name, password string, expires time.Time) {
+	expires = time.Now().Add(WebPhoneLife).Truncate(time.Second)
 	var nonce [6]byte
 	rand.Read(nonce[:])
-	name := webPrefix + aor.User + "." + strconv.FormatInt(expires.Unix(), 36) + "." + w.tag(session) + "." + base64.RawURLEncoding.EncodeToString(nonce[:])
-	return WebCredentials{Name: name, Password: w.password(name, aor.Domain), Expires: expires}
+	name = webPrefix + aor.User + "." + strconv.FormatInt(expires.Unix(), 36) + "." + w.tag(session) + "." + base64.RawURLEncoding.EncodeToString(nonce[:])
+	return name, w.password(name, aor.Domain), expires
 }
 
 // tag stands for a session without giving it away.

@@ -349,6 +349,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/tenant": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read the settings of the organisation */
+        get: operations["get-tenant"];
+        /** Change the settings of the organisation */
+        put: operations["put-tenant"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/web-phone/credentials": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Credentials for the own extension's web phone, for a few hours */
+        post: operations["create-web-phone-credentials"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -632,17 +667,29 @@ export interface components {
             url: string;
         };
         Registration: {
-            /** @description Contact URI as registered. */
+            /** @description Contact URI as registered, without its push token. */
             contact: string;
             /** Format: date-time */
             expires_at: string;
             /** @description Service of the port table that received it. */
             listener: string;
+            /** @description The phone is behind a NAT. */
+            nat: boolean;
             number: string;
             /** Format: date-time */
             registered_at: string;
+            /**
+             * Format: double
+             * @description How long its last answer took, in milliseconds; 0: not measured.
+             */
+            rtt_ms: number;
             /** @description Address and port the registration came from. */
             source: string;
+            /**
+             * @description unreachable: it does not answer; waiting: its connection ended with a restart of the PBX and is not back yet. Neither is rung.
+             * @enum {string}
+             */
+            state: "reachable" | "unreachable" | "waiting";
             user_agent: string;
         };
         RegistrationEvent: {
@@ -777,6 +824,65 @@ export interface components {
              * @enum {string}
              */
             id: "administrator" | "tenant" | "extensions";
+        };
+        Tenant: {
+            /**
+             * @description Digest algorithms the phones are offered. Most phones know MD5 only.
+             * @enum {string}
+             */
+            digest: "md5" | "both" | "sha256";
+            /** @description SIP domain, also the digest realm. */
+            domain: string;
+            extension_first: string;
+            extension_last: string;
+            /**
+             * Format: int64
+             * @description How many phones one extension may register; the one that registered longest ago gives way.
+             */
+            max_contacts: number;
+            /** @description Name of the organisation. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Questions without an answer after which a phone is not rung any more.
+             */
+            qualify_failures: number;
+            /**
+             * Format: int64
+             * @description How often phones behind NAT on UDP are asked whether they are still there; 0: never.
+             */
+            qualify_seconds: number;
+            /** @description Phones on UDP and TCP are refused. */
+            tls_only: boolean;
+        };
+        TenantUpdate: {
+            /** @enum {string} */
+            digest: "md5" | "both" | "sha256";
+            /** Format: int64 */
+            max_contacts: number;
+            name: string;
+            /** Format: int64 */
+            qualify_failures: number;
+            /**
+             * Format: int64
+             * @description 0, or 15 to 600.
+             */
+            qualify_seconds: number;
+            tls_only: boolean;
+        };
+        WebPhoneCredentials: {
+            /** @description User name of the digest; not that of the address. */
+            auth_user: string;
+            display_name: string;
+            /**
+             * Format: date-time
+             * @description Ask again before; they also end with the session.
+             */
+            expires_at: string;
+            number: string;
+            password: string;
+            /** @description Address of record to register. */
+            uri: string;
         };
     };
     responses: never;
@@ -2282,6 +2388,187 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-tenant": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tenant"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "put-tenant": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TenantUpdate"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tenant"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "create-web-phone-credentials": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebPhoneCredentials"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

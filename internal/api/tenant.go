@@ -1,0 +1,46 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"ringfence/internal/store"
+	"ringfence/internal/telephony"
+)
+
+func (s *Server) registerTenant() {
+	handle(s, operation{id: "get-tenant", method: http.MethodGet, path: "/tenant", tag: "tenant", summary: "Read the settings of the organisation", access: admin, errors: []int{http.StatusNotFound}}, s.getTenant)
+	handle(s, operation{id: "put-tenant", method: http.MethodPut, path: "/tenant", tag: "tenant", summary: "Change the settings of the organisation", access: admin, errors: []int{http.StatusNotFound}}, s.putTenant)
+}
+
+func (s *Server) getTenant(ctx context.Context, _ *noInput) (*body[Tenant], error) {
+	t, ok := s.cfg.Store.Snapshot().Tenant(callerOf(ctx).tenant)
+	if !ok {
+		return nil, store.ErrNotFound
+	}
+	return &body[Tenant]{Tenant{
+		Name: t.Name, Domain: t.Domain, ExtensionFirst: t.ExtensionFirst, ExtensionLast: t.ExtensionLast,
+		Digest: string(t.Digest), TLSOnly: t.TLSOnly, MaxContacts: t.MaxContacts,
+		QualifySeconds: int(t.QualifyInterval / time.Second), QualifyFailures: t.QualifyFailures,
+	}}, nil
+}
+
+func (s *Server) putTenant(ctx context.Context, in *body[TenantUpdate]) (*body[Tenant], error) {
+	err := s.change(ctx, func(tx *store.Tx) error {
+		t, err := tx.Tenant()
+		if err != nil {
+			return err
+		}
+		t.Name = in.Body.Name
+		t.Registration = telephony.Registration{
+			Digest: telephony.Digest(in.Body.Digest), TLSOnly: in.Body.TLSOnly, MaxContacts: in.Body.MaxContacts,
+			QualifyInterval: time.Duration(in.Body.QualifySeconds) * time.Second, QualifyFailures: in.Body.QualifyFailures,
+		}
+		return tx.PutTenant(t)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.getTenant(ctx, nil)
+}
