@@ -20,6 +20,7 @@ type party struct {
 	leg   *dialog.Leg
 	media MediaLeg
 	held  bool // its last offer put the other side on hold
+	stale bool // it does not know yet whom it hears: see reoffer
 }
 
 // call is a pair of legs. Everything but live, done and what newCall sets is
@@ -41,6 +42,8 @@ type call struct {
 	forks    []*fork
 	rung     telephony.Extension // whose phones are tried, or were last
 	hops     []hop               // who sent the call on
+	early    *fork               // the phone whose early media the caller gets
+	answer   []byte              // what the caller was answered last
 	media    MediaCall
 	noAnswer *time.Timer
 	relay    *relay // the re-INVITE that is being relayed

@@ -20,12 +20,14 @@ func TestForks(t *testing.T) {
 		if header(i1, "Call-ID") == header(i2, "Call-ID") {
 			t.Error("the phones share a Call-ID: one that is registered twice would refuse with 482")
 		}
-		b1.reply(i1, 183, "b1", "v=0 early-1") // its early media would contradict the others'
-		if p := a.want("183"); body(p) != "" {
-			t.Errorf("early media of one of several phones: %s", p)
+		b1.reply(i1, 183, "b1", "v=0 early-1") // the first to have early media is heard
+		if p := a.want("183"); body(p) != "v=0 via-pbx(early-1)" {
+			t.Errorf("early media of the first phone: %s", p)
 		}
-		b2.reply(i2, 180, "b2", "")
-		a.want("180")
+		b2.reply(i2, 180, "b2", "v=0 early-2")
+		if p := a.want("180"); body(p) != "" {
+			t.Errorf("early media of a second phone: %s", p)
+		}
 		b3.reply(i3, 486, "b3", "")
 		b3.want("ACK")
 		a.quiet(time.Second)

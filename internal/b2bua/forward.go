@@ -162,7 +162,8 @@ func (c *call) dropForks() {
 	for _, f := range c.forks {
 		f.dropped = true
 	}
-	c.forks = nil
+	c.forks, c.early = nil, nil
+	c.stopRelay()
 }
 
 // redirected is where a phone sends the call with its 3xx (RFC 3261 section

@@ -40,6 +40,8 @@ type Config struct {
 	MaxCalls  int           // 2,000; more are refused with 503
 	NoAnswer  time.Duration // for extensions that set none; 60 s
 	DeadMedia time.Duration // no RTP from either side ends a call; 600 s
+
+	Session dialog.SessionTimer
 }
 
 // maxWait is how long a new INVITE may have waited to be looked at. On a system
@@ -76,7 +78,7 @@ func New(c Config) *Service {
 	}
 	s := &Service{
 		c:       c,
-		dialogs: dialog.NewLayer(c.Endpoint, c.Logger),
+		dialogs: dialog.NewLayer(c.Endpoint, c.Logger, c.Session),
 		calls:   make(map[telephony.CallID]*call),
 		stop:    make(chan struct{}),
 	}

@@ -16,14 +16,33 @@ const relayTimeout = 30 * time.Second
 // errNoAnswer says that a 2xx to an offer came without an answer.
 var errNoAnswer = errors.New("no session description in the answer")
 
-// relay is a re-INVITE of one side on its way to the other.
+// offer is a re-INVITE, UPDATE or PRACK with which a side changes the session.
+type offer interface {
+	Request() *sip.Request
+	Accept(sdp []byte)
+	Reject(sip.Reply)
+}
+
+// relay is the offer of one side on its way to the other.
 type relay struct {
-	in       *dialog.Inbound
-	out      *dialog.Outbound
+	in       offer            // nil: ours
+	out      *dialog.Outbound // nil: an UPDATE
 	from, to *party
 	late     bool // the offer comes in the 2xx of the other side
 	over     bool // the one who asked has been answered
 	timer    *time.Timer
+}
+
+func (r *relay) ack(sdp []byte) {
+	if r.out != nil {
+		r.out.Ack(sdp)
+	}
+}
+
+func (r *relay) cancel() {
+	if r.out != nil {
+		r.out.Cancel()
+	}
 }
 
 // sides returns the party of a leg and the opposite one.
@@ -40,14 +59,18 @@ func (c *call) Cancelled(in *dialog.Inbound) {
 		return
 	}
 	if in.Initial() {
-		c.cancelForks(nil, sip.Header{Name: "Reason", Value: "SIP;cause=487"})
+		h := sip.Header{Name: "Reason", Value: "SIP;cause=487"}
+		c.cancelForks(nil, h)
+		if c.callee != nil { // our 200 waited for a PRACK
+			c.callee.leg.Bye(h)
+		}
 		c.finish(telephony.EndCancelled, 487)
 		return
 	}
 	if r := c.relay; r != nil && r.in == in {
 		r.over = true
 		r.from.media.Rollback()
-		r.out.Cancel()
+		r.cancel()
 	}
 }
 
@@ -60,6 +83,9 @@ func (c *call) Acked(in *dialog.Inbound, sdp []byte) {
 	if in.Initial() {
 		if c.in.Request().SDP() == nil {
 			c.lateAnswer(c.callee.out, &c.caller, &c.callee.party, sdp)
+		}
+		if c.caller.stale && c.callee != nil {
+			c.reoffer(&c.caller, &c.callee.party)
 		}
 		return
 	}
@@ -83,8 +109,8 @@ func (c *call) lateAnswer(out *dialog.Outbound, from, to *party, sdp []byte) {
 	out.Ack(answer)
 }
 
-// NoAck: a side never acknowledged our 2xx; the call is dead (RFC 3261 section
-// 13.3.1.4).
+// NoAck: a side never acknowledged our 2xx (RFC 3261 section 13.3.1.4) or our
+// reliable provisional response (RFC 3262 section 3); the call is dead.
 func (c *call) NoAck(in *dialog.Inbound) {
 	c.end(telephony.EndFailed, sip.Reply{Code: 408})
 }
@@ -135,17 +161,12 @@ func (c *call) Reinvite(in *dialog.Inbound) {
 			return
 		}
 	}
-	c.relay = r
-	r.timer = time.AfterFunc(relayTimeout, func() { c.box.Post(func() { c.relayExpired(r) }) })
-	r.out = to.leg.Invite(offer, in.Request().NextHops(), nil, dialog.Answers{
-		Accepted: func(x *sip.Response) { c.reinviteAccepted(r, x) },
-		Refused:  func(x *sip.Response) { c.reinviteRefused(r, x) },
-	})
+	c.send(r, offer, in.Request().NextHops(), func(x *sip.Response) { c.reinviteAccepted(r, x) }, func(x *sip.Response) { c.reinviteRefused(r, x) })
 }
 
 func (c *call) reinviteAccepted(r *relay, x *sip.Response) {
 	if c.finished {
-		r.out.Ack(nil)
+		r.ack(nil)
 		return
 	}
 	sdp := x.SDP()
@@ -156,7 +177,7 @@ func (c *call) reinviteAccepted(r *relay, x *sip.Response) {
 	if r.over {
 		// Taken back or timed out meanwhile: the other side has the session
 		// of an offer nobody holds to any more, so it keeps hearing us only.
-		r.out.Ack(nil)
+		r.ack(nil)
 		c.stopRelay()
 		return
 	}
@@ -166,11 +187,11 @@ func (c *call) reinviteAccepted(r *relay, x *sip.Response) {
 	case r.late:
 		reply, err = r.from.media.Offer(r.to.media)
 	default:
-		r.out.Ack(nil)
+		r.ack(nil)
 		reply, err = r.from.media.Answer(r.to.media)
 	}
 	if err != nil {
-		r.out.Ack(nil)
+		r.ack(nil)
 		r.from.media.Rollback()
 		r.in.Reject(sip.Reply{Code: 488})
 		c.stopRelay()
@@ -210,13 +231,15 @@ func (c *call) relayExpired(r *relay) {
 	if c.finished || c.relay != r || r.over {
 		return
 	}
-	if r.late && r.in.Answered() {
+	if in, ok := r.in.(*dialog.Inbound); ok && r.late && in.Answered() {
 		return // waits for an ACK, which the dialog watches
 	}
 	r.over = true
 	r.from.media.Rollback()
-	r.in.Reject(sip.Reply{Code: 500, Headers: []sip.Header{{Name: "Retry-After", Value: "5"}}})
-	r.out.Cancel()
+	if r.in != nil {
+		r.in.Reject(sip.Reply{Code: 500, Headers: []sip.Header{{Name: "Retry-After", Value: "5"}}})
+	}
+	r.cancel()
 }
 
 func (c *call) stopRelay() {
@@ -224,10 +247,16 @@ func (c *call) stopRelay() {
 		c.relay.timer.Stop()
 		c.relay = nil
 	}
+	if c.caller.stale && c.callee != nil && !c.finished {
+		c.box.Post(func() { c.reoffer(&c.caller, &c.callee.party) })
+	}
 }
 
 // noteHold shows a call as held while one side's session does not take media.
 func (c *call) noteHold(r *relay, answer []byte) {
+	if c.callee == nil {
+		return
+	}
 	if r.late {
 		r.to.held = holds(answer)
 	} else {

@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -22,12 +23,28 @@ const mediaTimeout = time.Second
 type fork struct {
 	party
 	out     *dialog.Outbound
-	refusal int // status code of its refusal, 0 while it may still answer
-	early   bool
+	refusal int    // status code of its refusal, 0 while it may still answer
 	rang    bool   // it sent 180 or 183
 	tag     string // with this tag
 	who     telephony.Party
 	dropped bool // the call went elsewhere
+	// said are the descriptions in its provisional responses, by To tag: a
+	// proxy may have forked our INVITE.
+	said map[string][]byte
+	last string // the tag whose description the caller's media follows
+}
+
+// maxSaid bounds said.
+const maxSaid = 16
+
+// hear notes the description in a provisional response.
+func (f *fork) hear(tag string, sdp []byte) {
+	if f.said == nil {
+		f.said = make(map[string][]byte)
+	}
+	if len(f.said) < maxSaid || f.said[tag] != nil {
+		f.said[tag] = bytes.Clone(sdp)
+	}
 }
 
 // start looks for the callee and rings its phones.
@@ -162,8 +179,9 @@ func (c *call) identity() string {
 }
 
 // progress passes a provisional response on. Its session description (early
-// media, also in a 180) is passed on if only one phone rings: with several the
-// caller would get answers that contradict each other within one dialog.
+// media, also in a 180) goes to the caller if no other phone's has before: the
+// first phone that has early media is heard until one answers. Of several early
+// dialogs with one phone the caller hears the last.
 func (c *call) progress(f *fork, r *sip.Response) {
 	if c.finished || c.callee != nil {
 		return
@@ -175,17 +193,30 @@ func (c *call) progress(f *fork, r *sip.Response) {
 	if r.Code == 180 {
 		c.become(telephony.CallRinging)
 	}
-	if sdp := r.SDP(); sdp != nil && len(c.forks) == 1 && c.in.Request().SDP() != nil {
-		if answer, err := c.join(f, sdp); err == nil {
-			f.early = true
-			c.lastCode = r.Code
-			c.in.Progress(r.Code, answer)
-			return
+	if sdp := r.SDP(); sdp != nil && c.in.Request().SDP() != nil {
+		f.hear(r.To.Tag(), sdp)
+		if c.early == nil || c.early == f {
+			if answer, err := c.join(f, sdp); err == nil {
+				c.early, c.lastCode, f.last = f, r.Code, r.To.Tag()
+				c.earlyMedia(r.Code, answer)
+				return
+			}
 		}
 	}
 	if r.Code != c.lastCode && c.lastCode != 180 {
 		c.lastCode = r.Code
 		c.in.Progress(r.Code, nil)
+	}
+}
+
+// earlyMedia passes early media on to the caller. One whose offer has been answered
+// for good is offered the change.
+func (c *call) earlyMedia(code int, answer []byte) {
+	changed := c.in.Settled() && !bytes.Equal(answer, c.answer)
+	c.answer = answer
+	c.in.Progress(code, answer)
+	if changed {
+		c.reoffer(&c.caller, &c.early.party)
 	}
 }
 
@@ -205,9 +236,16 @@ func (c *call) accepted(f *fork, r *sip.Response) {
 		f.leg.Bye(sip.Header{Name: "Reason", Value: elsewhere})
 		return
 	}
-	sdp := r.SDP()
 	late := c.in.Request().SDP() == nil
-	if sdp == nil && (late || !f.early) {
+	sdp := r.SDP()
+	was := f.said[r.To.Tag()]
+	if was == nil {
+		was = f.said[f.last]
+	}
+	if sdp == nil || f.out.Settled() {
+		sdp = was // the answer came in a provisional response, for good if reliably
+	}
+	if sdp == nil {
 		c.unusable(f)
 		return
 	}
@@ -223,7 +261,8 @@ func (c *call) accepted(f *fork, r *sip.Response) {
 		if err = f.media.SetRemote(sdp); err == nil {
 			forCaller, err = c.caller.media.Offer(f.media)
 		}
-	case sdp == nil: // as in its early answer
+	case f.out.Settled() && c.early == f && f.last == r.To.Tag():
+		// Joined already, and perhaps changed by an UPDATE since.
 		forCaller, err = c.caller.media.Answer(f.media)
 	default:
 		forCaller, err = c.join(f, sdp)
@@ -240,6 +279,7 @@ func (c *call) accepted(f *fork, r *sip.Response) {
 	c.record.Callee = f.who
 	c.record.Callee.Addr = f.leg.Flow().Remote
 	c.caller.leg.Present(c.asserted(c.record.Callee, false)...)
+	c.caller.stale = c.caller.stale || c.in.Settled() && !bytes.Equal(forCaller, c.answer)
 	c.in.Accept(forCaller)
 	c.become(telephony.CallConnected)
 }
@@ -255,6 +295,9 @@ func (c *call) unusable(f *fork) {
 func (c *call) refused(f *fork, r *sip.Response) {
 	f.refusal = r.Code
 	f.media.Close()
+	if c.early == f {
+		c.early = nil
+	}
 	if c.finished || c.callee != nil || f.dropped {
 		return
 	}

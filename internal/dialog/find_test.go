@@ -11,7 +11,7 @@ import (
 // TestFind is RFC 3891 section 3.
 func TestFind(t *testing.T) {
 	t.Parallel()
-	y := NewLayer(nil, nil)
+	y := NewLayer(nil, nil, SessionTimer{})
 	made := y.Call(sip.Flow{}, "<sip:a@x>", "<sip:b@x>", "sip:b@x", Params{Mailbox: &Mailbox{}})
 	made.out = &Outbound{}
 	if y.Find(made.callID, made.localTag, "0") != made || y.Find(made.callID, made.localTag, "peer") != nil {
@@ -54,7 +54,7 @@ func TestFind(t *testing.T) {
 // its order, and never beside what runs in the other.
 func TestJoin(t *testing.T) {
 	t.Parallel()
-	y := NewLayer(nil, nil)
+	y := NewLayer(nil, nil, SessionTimer{})
 	var from, into Mailbox
 	var wg sync.WaitGroup
 	var got []string // only ever touched in one mailbox at a time

@@ -20,6 +20,7 @@ type Inbound struct {
 	timer   *time.Timer
 	next    time.Duration
 	started time.Time
+	rel     reliable
 }
 
 // Leg returns the leg.
@@ -37,12 +38,21 @@ func (in *Inbound) Request() *sip.Request { return in.tx.Request() }
 // waits reports whether the ACK to our 2xx is outstanding.
 func (in *Inbound) waits() bool { return in.ok && !in.ackedAt }
 
-// Progress sends a provisional response, with a session description or without.
+// Progress sends a provisional response, with a session description or without;
+// reliably where the peer can (RFC 3262). Then a description that comes after
+// the first is left out, see Settled.
 func (in *Inbound) Progress(code int, sdp []byte) {
-	if in.final {
+	if in.final || in.rel.held != nil {
 		return
 	}
-	in.tx.Reply(sip.Reply{Code: code, Tag: in.tag(), Headers: []sip.Header{in.leg.contact(), sip.Allow()}, Body: sdp})
+	p := sip.Reply{Code: code, Tag: in.tag(), Headers: []sip.Header{in.leg.contact(), sip.Allow()}, Body: sdp}
+	switch reliably, silent := in.wantsReliable(sdp); {
+	case silent:
+	case reliably:
+		in.sendReliable(p)
+	default:
+		in.tx.Reply(p)
+	}
 }
 
 func (in *Inbound) tag() string {
@@ -53,39 +63,33 @@ func (in *Inbound) tag() string {
 }
 
 // Accept answers with 200 and sends it again until the ACK comes (RFC 3261
-// section 13.3.1.4). The User hears of Acked or NoAck.
+// section 13.3.1.4). The User hears of Acked or NoAck. The 200 waits for the
+// PRACK of a provisional response with our answer (RFC 3262 section 3), and does
+// not repeat that answer.
 func (in *Inbound) Accept(sdp []byte) {
-	if in.final {
-		return
+	switch {
+	case in.final || in.rel.held != nil:
+	case in.rel.describes(), in.leg.update != nil && in.leg.update.prack():
+		in.rel.held = func() { in.accept(sdp) }
+	default:
+		in.accept(sdp)
 	}
+}
+
+func (in *Inbound) accept(sdp []byte) {
 	in.final, in.ok = true, true
+	in.rel.stop()
 	if in.initial {
 		in.leg.state = confirmed
 	}
-	h := append(in.leg.inviteHeaders(), in.sessionTimer()...)
+	if in.rel.settled {
+		sdp = nil
+	}
+	h := append(in.leg.inviteHeaders(nil), in.leg.answerSession(in.tx.Request())...)
 	in.tx.Reply(sip.Reply{Code: 200, Tag: in.tag(), Headers: h, Body: sdp})
 	in.started = time.Now()
 	in.next = in.leg.layer.ep.Timers().T1
 	in.timer = in.leg.after(in.next, in.resend)
-}
-
-// sessionTimer leaves the refreshing of a session with a required timer to the
-// peer (RFC 4028 section 9): we only answer its re-INVITEs.
-func (in *Inbound) sessionTimer() []sip.Header {
-	r := in.tx.Request()
-	for _, tag := range r.Values("Require") {
-		if !strings.EqualFold(tag, "timer") {
-			continue
-		}
-		seconds, _, _ := strings.Cut(r.Header("Session-Expires"), ";")
-		if n, err := strconv.ParseUint(strings.TrimSpace(seconds), 10, 32); err == nil {
-			return []sip.Header{
-				{Name: "Require", Value: "timer"},
-				{Name: "Session-Expires", Value: strconv.FormatUint(n, 10) + ";refresher=uac"},
-			}
-		}
-	}
-	return nil
 }
 
 func (in *Inbound) resend() {
@@ -129,6 +133,7 @@ func (in *Inbound) Reject(p sip.Reply) {
 		return
 	}
 	in.final = true
+	in.rel.stop()
 	p.Tag = in.tag()
 	in.tx.Reply(p)
 	if in.initial {
@@ -137,6 +142,7 @@ func (in *Inbound) Reject(p sip.Reply) {
 }
 
 func (in *Inbound) stop() {
+	in.rel.stop()
 	if in.timer != nil {
 		in.timer.Stop()
 	}

@@ -1,6 +1,7 @@
 // Package dialog keeps INVITE dialogs (RFC 3261 sections 12 to 15): who the
-// two ends are, the sequence numbers, the reliability of 2xx and ACK, which of
-// two crossing requests wins, and where requests to the peer go.
+// two ends are, the sequence numbers, the reliability of 2xx, ACK and provisional
+// responses (RFC 3262), which of two crossing offers wins (RFC 3311), the session
+// timers (RFC 4028), and where requests to the peer go.
 //
 // A Leg is our end of one dialog. Everything about it, including the calls to
 // its User, happens in the Mailbox it was made with, so that neither needs
@@ -16,8 +17,9 @@ import (
 
 // Layer finds the leg that a request within a dialog is for.
 type Layer struct {
-	ep  *sip.Endpoint
-	log *slog.Logger
+	ep      *sip.Endpoint
+	log     *slog.Logger
+	session SessionTimer
 
 	joining sync.Mutex // one Join at a time, so that none goes in a circle
 
@@ -26,8 +28,8 @@ type Layer struct {
 }
 
 // NewLayer returns a layer without legs.
-func NewLayer(ep *sip.Endpoint, log *slog.Logger) *Layer {
-	return &Layer{ep: ep, log: log, legs: make(map[string]*Leg)}
+func NewLayer(ep *sip.Endpoint, log *slog.Logger, session SessionTimer) *Layer {
+	return &Layer{ep: ep, log: log, session: session.orDefaults(), legs: make(map[string]*Leg)}
 }
 
 // Len is how many legs there are, including those that wait for the answer to

@@ -1,6 +1,7 @@
 package dialog
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -51,6 +52,9 @@ type Params struct {
 	Contact string       // user part of our Contact
 	Headers []sip.Header // in INVITEs and their 2xx, such as Allow
 	Routes  []string     // of a leg we call: the proxies before the peer (RFC 3327)
+	// Supported are option tags besides those of this package, such as
+	// "replaces".
+	Supported string
 }
 
 // Leg is our end of one INVITE dialog.
@@ -80,6 +84,12 @@ type Leg struct {
 	byeDue    bool      // a BYE waits for the ACK to our 2xx
 	byeWith   []sip.Header
 	agains    int // requests tried again since the last that was accepted
+
+	fork        *fork     // the early dialog that target and routes are of
+	update      *Update   // the peer's offer that has no answer
+	updating    *updating // our UPDATE that has none
+	takesUpdate bool      // the peer does
+	session     session
 }
 
 // Flow is where the peer is; it follows the peer's requests through changes of
@@ -92,11 +102,18 @@ func (l *Leg) CallID() string { return l.callID }
 // Ended reports whether nothing more can be sent. Call it in the mailbox.
 func (l *Leg) Ended() bool { return l.state >= ending }
 
+// errTooShort says that an INVITE's session interval was too small.
+var errTooShort = errors.New("session interval too small")
+
 // Accept makes a leg of a received INVITE without a To tag and begins its
 // transaction. Call it in the INVITE's handler. On an error the INVITE has been
 // refused.
 func (y *Layer) Accept(tx *sip.ServerTx, p Params) (*Inbound, error) {
 	r := tx.Request()
+	if p := y.tooShort(r); p != nil {
+		tx.Reply(*p)
+		return nil, errTooShort
+	}
 	l := &Leg{
 		layer: y, box: p.Mailbox, user: p.User, params: p,
 		callID: r.CallID, localTag: sip.NewTag(),
@@ -106,6 +123,7 @@ func (y *Layer) Accept(tx *sip.ServerTx, p Params) (*Inbound, error) {
 	}
 	in := &Inbound{leg: l, tx: tx, initial: true}
 	l.in = in
+	l.learn(r.Values("Allow"))
 	if err := tx.Begin(func() { l.box.Post(func() { l.cancelled(tx) }) }); err != nil {
 		return nil, err
 	}
@@ -160,11 +178,12 @@ func (l *Leg) request(method string, seq uint32) sip.Outgoing {
 		o.To += ";tag=" + l.remoteTag
 	}
 	routes := l.routes
-	if len(routes) > 0 && !looseRoute(routes[0]) {
-		// A strict router is the Request-URI itself.
-		first := strings.Trim(routes[0], "<>")
-		routes = append(append([]string(nil), routes[1:]...), "<"+l.target+">")
-		o.URI = first
+	if len(routes) > 0 {
+		if first, loose := looseRoute(routes[0]); !loose {
+			// A strict router is the Request-URI itself.
+			routes = append(append([]string(nil), routes[1:]...), "<"+l.target+">")
+			o.URI = first
+		}
 	}
 	for _, r := range routes {
 		o.Headers = append(o.Headers, sip.Header{Name: "Route", Value: r})
@@ -173,11 +192,6 @@ func (l *Leg) request(method string, seq uint32) sip.Outgoing {
 		o.Headers = append(o.Headers, sip.Header{Name: "User-Agent", Value: p})
 	}
 	return o
-}
-
-func looseRoute(r string) bool {
-	r = strings.ToLower(r)
-	return strings.Contains(r, ";lr")
 }
 
 // contact is our Contact towards this peer.
@@ -197,8 +211,26 @@ func (l *Leg) contact() sip.Header {
 	return sip.Header{Name: "Contact", Value: uri + ">"}
 }
 
-func (l *Leg) inviteHeaders() []sip.Header {
-	return append(append([]sip.Header{l.contact()}, l.params.Headers...), l.presented...)
+func (l *Leg) inviteHeaders(o *Outbound) []sip.Header {
+	method := sip.INVITE
+	if o != nil && o.initial && !o.offer {
+		// Its reliable provisional responses would bring an offer, whose answer
+		// we do not have before the other side accepts.
+		method = sip.UPDATE
+	}
+	return append([]sip.Header{l.contact(), l.supported(method)}, append(l.params.Headers[:len(l.params.Headers):len(l.params.Headers)], l.presented...)...)
+}
+
+// supported lists our extensions.
+func (l *Leg) supported(method string) sip.Header {
+	h := sip.Header{Name: "Supported", Value: "timer"}
+	if method == sip.INVITE {
+		h.Value = "100rel, timer"
+	}
+	if l.params.Supported != "" {
+		h.Value += ", " + l.params.Supported
+	}
+	return h
 }
 
 // Do sends a request other than INVITE and BYE within the dialog. done is
@@ -233,6 +265,7 @@ func (l *Leg) Bye(headers ...sip.Header) {
 		return
 	}
 	l.dropReinvite()
+	l.session.stop()
 	if l.out != nil && l.out.answered && l.out.ack == nil {
 		l.out.Ack(nil)
 	}
@@ -248,9 +281,12 @@ func (l *Leg) Bye(headers ...sip.Header) {
 	}
 }
 
-// dropReinvite refuses the peer's re-INVITE that nobody has answered yet
-// (RFC 3261 section 15.1.2).
+// dropReinvite refuses the peer's re-INVITE or UPDATE that nobody has answered
+// yet (RFC 3261 section 15.1.2).
 func (l *Leg) dropReinvite() {
+	if l.update != nil {
+		l.update.Reject(sip.Reply{Code: 487})
+	}
 	if l.in != nil && !l.in.final {
 		l.in.Reject(sip.Reply{Code: 487})
 	}
@@ -262,6 +298,10 @@ func (l *Leg) end() {
 		return
 	}
 	l.state = ended
+	l.session.stop()
+	if l.update != nil {
+		l.update.Reject(sip.Reply{Code: 481})
+	}
 	if l.in != nil {
 		l.in.stop()
 	}
@@ -274,7 +314,7 @@ func (l *Leg) end() {
 // receive handles a request within the dialog.
 func (l *Leg) receive(tx *sip.ServerTx) {
 	r := tx.Request()
-	if l.state == ended || r.From.Tag() != l.remoteTag {
+	if l.state == ended || r.From.Tag() != l.remoteTag && !l.ofFork(r.From.Tag()) {
 		tx.Reply(sip.Reply{Code: 481})
 		return
 	}
@@ -292,6 +332,10 @@ func (l *Leg) receive(tx *sip.ServerTx) {
 		l.byed(tx)
 	case sip.INVITE:
 		l.reinvited(tx)
+	case sip.PRACK:
+		l.pracked(tx)
+	case sip.UPDATE:
+		l.updated(tx)
 	case sip.OPTIONS:
 		tx.Reply(sip.Capabilities())
 	default:
@@ -301,6 +345,16 @@ func (l *Leg) receive(tx *sip.ServerTx) {
 		}
 		l.user.Request(l, tx)
 	}
+}
+
+// ofFork reports whether a tag is that of another early dialog of our INVITE;
+// that is then the one we talk to.
+func (l *Leg) ofFork(tag string) bool {
+	if l.state != early || l.out == nil || l.out.forks[tag] == nil {
+		return false
+	}
+	l.follow(l.out.forks[tag])
+	return true
 }
 
 // byed handles the peer's BYE.
@@ -315,6 +369,9 @@ func (l *Leg) byed(tx *sip.ServerTx) {
 			l.cancelled(l.in.tx)
 			return
 		}
+		// It may not (section 15), unless its 2xx were all lost.
+		l.out.Cancel()
+		return
 	case confirmed:
 		l.dropReinvite()
 		if l.out != nil {
@@ -331,11 +388,15 @@ func (l *Leg) reinvited(tx *sip.ServerTx) {
 	case l.state != confirmed || l.byeDue:
 		tx.Reply(sip.Reply{Code: 481})
 		return
-	case l.out != nil && l.out.pending():
+	case l.out != nil && l.out.pending(), l.updating != nil && l.updating.offer:
 		tx.Reply(sip.Reply{Code: 491})
 		return
-	case l.in != nil && !l.in.final:
-		tx.Reply(sip.Reply{Code: 500, Headers: []sip.Header{{Name: "Retry-After", Value: retryAfter()}}})
+	case l.in != nil && !l.in.final, l.update != nil:
+		tx.Reply(refusal(500))
+		return
+	}
+	if p := l.layer.tooShort(tx.Request()); p != nil {
+		tx.Reply(*p)
 		return
 	}
 	if l.in != nil && l.in.waits() {
@@ -347,9 +408,8 @@ func (l *Leg) reinvited(tx *sip.ServerTx) {
 		}
 	}
 	r := tx.Request()
-	if c, err := r.Addresses("Contact"); err == nil && len(c) == 1 {
-		l.target = requestURI(c[0].URI) // target refresh (section 12.2.2)
-	}
+	l.refreshTarget(r)
+	l.learn(r.Values("Allow"))
 	l.in = &Inbound{leg: l, tx: tx}
 	l.user.Reinvite(l.in)
 }

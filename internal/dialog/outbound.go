@@ -26,6 +26,10 @@ type Outbound struct {
 	answered  bool // the first 2xx was told
 	refused   bool
 	ack       []byte
+	offer     bool             // it has a session description
+	again     func()           // sends it once more
+	raised    int              // how often a 422 made us do that
+	forks     map[string]*fork // early dialogs by remote tag
 	ackFlow   sip.Flow
 	strays    map[string]bool // remote tags of other forks that answered 2xx
 }
@@ -34,17 +38,33 @@ type Outbound struct {
 // change the session. With a nil sdp the peer makes the offer in its 2xx. If
 // one of either side is pending it is refused with a local 491.
 func (l *Leg) Invite(sdp []byte, hops int, headers []sip.Header, on Answers) *Outbound {
-	o := &Outbound{leg: l, on: on, initial: l.state == early}
-	if l.Ended() || l.busy() {
+	o := &Outbound{leg: l, on: on, initial: l.state == early, offer: sdp != nil}
+	if l.Ended() || l.busy() || l.update != nil || l.updating != nil && l.updating.offer {
 		o.refused = true
 		l.box.Post(func() { on.Refused(&sip.Response{Code: 491, Local: true}) })
 		return o
 	}
+	l.out = o
+	target, routes := l.target, l.routes
+	o.again = func() {
+		if o.initial { // what provisional responses said is over
+			l.know("")
+			l.fork, o.forks, l.target, l.routes = nil, nil, target, routes
+		}
+		o.send(sdp, hops, headers)
+	}
+	o.send(sdp, hops, headers)
+	return o
+}
+
+// send sends the INVITE; a second time with another number, after a 422.
+func (o *Outbound) send(sdp []byte, hops int, headers []sip.Header) {
+	l := o.leg
 	l.localSeq++
 	o.cseq = l.localSeq
-	l.out = o
 	req := l.request(sip.INVITE, o.cseq)
-	req.Headers = append(append(req.Headers, l.inviteHeaders()...), headers...)
+	req.Headers = append(append(req.Headers, l.inviteHeaders(o)...), l.askSession()...)
+	req.Headers = append(req.Headers, headers...)
 	req.Body, req.MaxForwards = sdp, hops
 	tx, err := l.layer.ep.Request(l.flow, req, func(r *sip.Response) {
 		if r.Provisional() {
@@ -55,10 +75,9 @@ func (l *Leg) Invite(sdp []byte, hops int, headers []sip.Header, on Answers) *Ou
 	})
 	if err != nil {
 		l.box.Post(func() { o.receive(&sip.Response{Code: 503, Local: true}) })
-		return o
+		return
 	}
 	o.tx = tx
-	return o
 }
 
 // busy reports whether an INVITE is in progress in either direction (RFC 3261
@@ -101,12 +120,16 @@ func (o *Outbound) receive(r *sip.Response) {
 	l := o.leg
 	switch {
 	case r.Provisional():
-		if r.Code > 100 && !o.answered && !o.refused && !o.cancelled && o.on.Progress != nil && l.state < ending {
+		if r.Code > 100 && !o.answered && !o.refused && l.state < ending && o.heard(r) && !o.cancelled && o.on.Progress != nil {
 			o.on.Progress(r)
 		}
 	case r.Success():
 		o.succeed(r)
-	case !o.answered && !o.refused:
+	case o.answered || o.refused:
+	case r.Code == 422 && !o.cancelled && l.state < ending && o.raised < maxRaised && l.raise(r):
+		o.raised++
+		o.again()
+	default:
 		o.refused = true
 		if o.initial {
 			l.end()
@@ -136,15 +159,18 @@ func (o *Outbound) succeed(r *sip.Response) {
 		o.on.Refused(&sip.Response{Code: 487, Local: true})
 	default:
 		o.answered = true
+		l.agains = 0
 		if o.initial {
 			l.confirm(r)
 		} else {
 			l.target = refreshed(l.target, r)
 		}
+		l.learn(r.Values("Allow"))
 		if l.state >= ending {
 			o.Ack(nil)
 			return
 		}
+		l.agreeSession(r)
 		o.on.Accepted(r)
 	}
 }
@@ -152,6 +178,11 @@ func (o *Outbound) succeed(r *sip.Response) {
 // confirm makes the dialog of the first 2xx (RFC 3261 section 12.1.2).
 func (l *Leg) confirm(r *sip.Response) {
 	l.state = confirmed
+	if tag := r.To.Tag(); l.out != nil && l.out.forks[tag] != nil {
+		l.follow(l.out.forks[tag])
+	} else if l.fork != nil { // a dialog without an early one
+		l.fork, l.remoteSeq = nil, 0
+	}
 	l.know(r.To.Tag())
 	l.target = refreshed(l.target, r)
 	l.routes = reversed(r.Values("Record-Route"))
@@ -192,8 +223,8 @@ func (o *Outbound) stray(r *sip.Response) {
 		o.strays = make(map[string]bool)
 	}
 	o.strays[tag] = true
-	// The number of another dialog: its own sequence begins after the INVITE.
-	_, _ = l.layer.ep.Request(l.flow, l.request(sip.BYE, o.cseq+1), func(*sip.Response) {})
+	// The number of another dialog, above all that was sent in this one.
+	_, _ = l.layer.ep.Request(l.flow, l.request(sip.BYE, o.leg.localSeq+1), func(*sip.Response) {})
 }
 
 // forget lets the transaction go when the dialog has ended.

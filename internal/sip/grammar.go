@@ -196,6 +196,9 @@ func paramValue(s string) (v, rest string, err error) {
 	return s[:n], trim(s[n:]), nil
 }
 
+// ParseAddress reads the value of a header such as Route or Refer-To.
+func ParseAddress(s string) (NameAddr, error) { return parseNameAddr(s) }
+
 // parseNameAddr reads name-addr or addr-spec with header parameters (RFC 3261
 // section 20.10: without angle brackets a "?" , "," or ";" ends the URI).
 func parseNameAddr(s string) (NameAddr, error) {

@@ -5,7 +5,7 @@ import (
 )
 
 // allow lists the methods this product takes (RFC 3261 section 20.5).
-const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REGISTER, SUBSCRIBE, NOTIFY, PUBLISH"
+const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REGISTER, SUBSCRIBE, NOTIFY, PUBLISH"
 
 // Allow is the header that lists our methods.
 func Allow() Header { return Header{"Allow", allow} }
@@ -85,13 +85,15 @@ func goodContacts(r *Request) bool {
 }
 
 // unsupported lists the option tags of Require and Proxy-Require that we do
-// not have (section 8.2.2.3). Session timers are left to the peer; Path and outbound
-// concern the registrar.
+// not have (section 8.2.2.3). Path and outbound concern the registrar.
 func unsupported(r *Request) []string {
 	var bad []string
 	for _, name := range [...]string{"Require", "Proxy-Require"} {
 		for _, tag := range r.Values(name) {
-			if strings.EqualFold(tag, "timer") || r.Method == REGISTER && (strings.EqualFold(tag, "path") || strings.EqualFold(tag, "outbound")) {
+			if strings.EqualFold(tag, "timer") || strings.EqualFold(tag, "100rel") {
+				continue // the dialog layer has them (RFC 4028, RFC 3262)
+			}
+			if r.Method == REGISTER && (strings.EqualFold(tag, "path") || strings.EqualFold(tag, "outbound")) {
 				continue
 			}
 			if !isToken(tag) {

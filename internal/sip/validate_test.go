@@ -78,9 +78,9 @@ func TestUnsupportedIsListed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, Config{}, false)
-		b.get(msg("INFO", "z9hG4bKa", "1", "Require: 100rel, timer", "Require: foo"))
+		b.get(msg("INFO", "z9hG4bKa", "1", "Require: 100rel, timer, bar", "Require: foo"))
 		synctest.Wait()
-		if got := b.take(); len(got) != 1 || header(got[0], "Unsupported") != "100rel, foo" {
+		if got := b.take(); len(got) != 1 || header(got[0], "Unsupported") != "bar, foo" {
 			t.Errorf("%q", got)
 		}
 		b.Close()
