@@ -85,5 +85,6 @@ func (s *Server) register() {
 	s.registerWebPhone()
 	s.registerRecords()
 	s.registerBox()
+	s.registerTransports()
 	s.registerEvents()
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -34,7 +35,11 @@ type live struct {
 	calls    map[telephony.TenantID][]telephony.LiveCall
 	hungUp   []telephony.CallID
 	ports    []PortState
+	settings func() telephony.Settings
 }
+
+// busyPort belongs to another program.
+const busyPort = 7777
 
 func (l *live) Registrations(t telephony.TenantID) []telephony.Binding {
 	l.mu.Lock()
@@ -61,6 +66,31 @@ func (l *live) HangUp(_ context.Context, t telephony.TenantID, id telephony.Call
 }
 
 func (l *live) Ports() []PortState { return l.ports }
+
+// Transports are those of the store's settings, all listening.
+func (l *live) Transports() []PortState {
+	if l.settings == nil {
+		return nil
+	}
+	on, err := ports.Effective(l.settings().Ports, ports.InService)
+	if err != nil {
+		panic(err)
+	}
+	var out []PortState
+	for _, s := range on {
+		if s.IsSignalling() {
+			out = append(out, PortState{Service: s})
+		}
+	}
+	return out
+}
+
+func (l *live) PortFree(s ports.Service) error {
+	if s.First == busyPort {
+		return fmt.Errorf("%s port %d is in use by another program", s.Proto, s.First)
+	}
+	return nil
+}
 
 func (l *live) Health() Health {
 	return Health{Fence: FenceStatus{Error: "no packet filter here"}, Applied: []Applied{{Subsystem: "sip", Rev: 3}}}
@@ -129,6 +159,13 @@ func openBox(t testing.TB, dir string, seed *setup.Seed) *box {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.store.Close() })
+	b.live.settings = func() telephony.Settings { return b.store.Snapshot().Settings }
+	b.store.AddVerifier("ports", func(next *telephony.Snapshot) error {
+		if _, err := ports.Effective(next.Settings.Ports, ports.InService); err != nil {
+			return &telephony.FieldError{Field: "ports", Reason: err.Error()}
+		}
+		return nil
+	})
 	if b.login, err = login.New(t.Context(), login.Config{Store: b.store, Bus: b.bus, Logger: logger}); err != nil {
 		t.Fatal(err)
 	}

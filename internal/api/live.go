@@ -22,6 +22,11 @@ type Live interface {
 	HangUp(context.Context, telephony.TenantID, telephony.CallID) error
 	// Ports are the rows of the port table that are or should be open.
 	Ports() []PortState
+	// Transports are the SIP rows of the port table that are on.
+	Transports() []PortState
+	// PortFree says why a service cannot listen on its port: because another
+	// program does.
+	PortFree(ports.Service) error
 	// Health is the state of the subsystems.
 	Health() Health
 }

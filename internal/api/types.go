@@ -316,6 +316,29 @@ type PortList struct {
 	Items []Port `json:"items" nullable:"false"`
 }
 
+// Transport is a SIP transport that exists.
+type Transport struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	Side     string `json:"side" enum:"core,edge"`
+	Protocol string `json:"protocol" enum:"udp,tcp,tls,wss"`
+	Port     int    `json:"port"`
+	State    string `json:"state" enum:"listening,error"`
+	Error    string `json:"error" doc:"Why the state is error."`
+}
+
+// TransportList lists the SIP transports that exist.
+type TransportList struct {
+	Items []Transport `json:"items" nullable:"false"`
+}
+
+// TransportCreate asks for a SIP transport.
+type TransportCreate struct {
+	Side     string `json:"side" enum:"core,edge"`
+	Protocol string `json:"protocol" enum:"udp,tcp,tls,wss" doc:"The core has udp, tcp and tls, the edge udp, tcp and wss."`
+	Port     int    `json:"port,omitempty" minimum:"1" maximum:"65535" doc:"Left out: the standard port of the port table."`
+}
+
 // FenceStatus says whether a packet filter guards the ports.
 type FenceStatus struct {
 	Active bool   `json:"active"`

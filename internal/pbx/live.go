@@ -3,7 +3,11 @@ package pbx
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"ringfence/firewall"
@@ -50,12 +54,63 @@ func (l live) Ports() []api.PortState {
 	return all
 }
 
+// Transports are the SIP rows in force.
+func (l live) Transports() []api.PortState {
+	on, err := l.p.services()
+	if err != nil {
+		return nil
+	}
+	var all []api.PortState
+	for _, s := range on {
+		if !s.IsSignalling() {
+			continue
+		}
+		t := api.PortState{Service: s}
+		if err := l.p.listening(s); err != nil {
+			t.Err = err.Error()
+		}
+		all = append(all, t)
+	}
+	return all
+}
+
+// PortFree tries the port. One that a listener of ours still holds is free by
+// the time it is needed: Reconcile closes before it opens.
+func (l live) PortFree(s ports.Service) error {
+	for _, on := range l.p.telephone.endpoint.Listening() {
+		if row, ok := ports.Lookup(ports.Table(), on.ID); ok && row.Proto == s.Proto && on.Addr.Port() == s.First {
+			return nil
+		}
+	}
+	host := ""
+	if l.p.opts.Listen.IsValid() {
+		host = l.p.opts.Listen.String()
+	}
+	addr := net.JoinHostPort(host, strconv.Itoa(int(s.First)))
+	var try io.Closer
+	var err error
+	if s.Proto == ports.UDP {
+		try, err = net.ListenPacket("udp", addr)
+	} else {
+		var lc net.ListenConfig
+		lc.SetMultipathTCP(false)
+		try, err = lc.Listen(context.Background(), "tcp", addr)
+	}
+	if err != nil {
+		return fmt.Errorf("%s port %d cannot be opened: %w", s.Proto, s.First, err)
+	}
+	return try.Close()
+}
+
 // listening is why a service does not listen, or nil.
 func (p *PBX) listening(s ports.Service) error {
 	switch {
 	case s.Wrap == ports.RTP:
 		return nil // opened call by call
 	case s.IsSignalling():
+		if err := p.telephone.endpoint.Failed(s.ID); err != nil {
+			return err
+		}
 		if _, ok := p.sipAddr(s.ID); !ok {
 			return errors.New("not listening")
 		}

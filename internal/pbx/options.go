@@ -81,7 +81,7 @@ func (o *Options) effective(s telephony.Settings) ([]ports.Service, error) {
 		return nil, err
 	}
 	if o.Ephemeral {
-		return o.ephemeral(on), nil
+		return o.ephemeral(on, overrides), nil
 	}
 	if !o.Dev && o.Instance == 0 {
 		return on, nil
@@ -89,7 +89,8 @@ func (o *Options) effective(s telephony.Settings) ([]ports.Service, error) {
 	return ports.Slice(on, o.Instance)
 }
 
-// allOn switches every service on that this version can serve.
+// allOn switches every service on that this version can serve and nobody has
+// switched off.
 func allOn(overrides []ports.Override) []ports.Override {
 	on := true
 	var all []ports.Override
@@ -101,6 +102,9 @@ func allOn(overrides []ports.Override) []ports.Override {
 		for _, given := range overrides {
 			if given.ID == s.ID {
 				o.First, o.Last = given.First, given.Last
+				if given.Enabled != nil {
+					o.Enabled = given.Enabled
+				}
 			}
 		}
 		all = append(all, o)
@@ -108,11 +112,15 @@ func allOn(overrides []ports.Override) []ports.Override {
 	return all
 }
 
-func (o *Options) ephemeral(on []ports.Service) []ports.Service {
+// ephemeral lets the kernel choose the ports nobody has chosen.
+func (o *Options) ephemeral(on []ports.Service, overrides []ports.Override) []ports.Service {
 	on = slices.Clone(on)
 	for i := range on {
 		s := &on[i]
 		if !s.Range() {
+			if slices.ContainsFunc(overrides, func(given ports.Override) bool { return given.ID == s.ID && given.First != 0 }) {
+				continue
+			}
 			s.First, s.Last = 0, 0
 			continue
 		}

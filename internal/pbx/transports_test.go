@@ -2,6 +2,13 @@ package pbx_test
 
 import (
 	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,6 +16,7 @@ import (
 	"ringfence/internal/pbxtest"
 	"ringfence/internal/ports"
 	"ringfence/internal/siptest"
+	"ringfence/tests/apiclient"
 )
 
 // Every transport registers, and calls every other with audio both ways.
@@ -75,6 +83,121 @@ func TestBindingEndsWithItsConnection(t *testing.T) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s: %d registrations without the connection, want 1", id, p.Registered())
 			}
+		}
+	}
+}
+
+// A transport is deleted and made anew on another port at run time: the old
+// port closes and the new one opens within a second, a call on another
+// transport goes on, with its media.
+func TestTransportMovesAtRunTime(t *testing.T) {
+	t.Parallel()
+	p := pbxtest.New(t)
+	admin := p.Admin()
+	a, b := p.PhoneOn(ports.SIPTLS, "101", 440), p.PhoneOn(ports.EdgeWSS, "102", 880)
+	out, in := connect(t, a, b, "102")
+	type transport struct {
+		ID, State, Side, Protocol string
+		Port                      int
+	}
+	for _, id := range []ports.ID{ports.SIPTCP, ports.SIPUDP} {
+		row, _ := ports.Lookup(ports.Table(), id)
+		before := p.Addr(id)
+		if err := admin.Do(t.Context(), "DELETE", "/transports/"+string(id), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		follows(t, string(id)+" is closed", func() bool { return !answers(row.Proto, before) })
+		var made transport
+		wish := map[string]any{"side": row.Side, "protocol": row.Protocol(), "port": freePort(t, row.Proto)}
+		if err := admin.Do(t.Context(), "POST", "/transports", wish, &made); err != nil {
+			t.Fatal(err)
+		}
+		if made.Port != wish["port"] || made.ID != string(id) {
+			t.Errorf("asked for %v, got %+v", wish, made)
+		}
+		after := netip.AddrPortFrom(before.Addr(), uint16(made.Port))
+		follows(t, string(id)+" is open on its new port", func() bool { return answers(row.Proto, after) })
+		if answers(row.Proto, before) {
+			t.Errorf("%s still answers on its old port", id)
+		}
+		var list struct{ Items []transport }
+		if err := admin.Do(t.Context(), "GET", "/transports", nil, &list); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(list.Items, func(x transport) bool {
+			return x.ID == string(id) && x.State == "listening" && x.Port == made.Port
+		}) {
+			t.Errorf("transports %+v", list.Items)
+		}
+	}
+	err := admin.Do(t.Context(), "POST", "/transports", map[string]any{"side": "core", "protocol": "tcp"}, nil)
+	if apiclient.Status(err) != http.StatusConflict {
+		t.Errorf("creating what exists: %v", err)
+	}
+	talk(t, out, in, false, 440, 880)
+}
+
+// A port that another program holds is refused with the reason.
+func TestTransportRefusesABusyPort(t *testing.T) {
+	t.Parallel()
+	p := pbxtest.New(t)
+	admin := p.Admin()
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := admin.Do(t.Context(), "DELETE", "/transports/sip-tcp", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	wish := map[string]any{"side": "core", "protocol": "tcp", "port": other.Addr().(*net.TCPAddr).Port}
+	err = admin.Do(t.Context(), "POST", "/transports", wish, nil)
+	if apiclient.Status(err) != http.StatusConflict || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// follows waits a second at most.
+func follows(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	start := time.Now()
+	for !f() {
+		if time.Since(start) > time.Second {
+			t.Fatalf("not within a second: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Logf("%s after %v", what, time.Since(start))
+}
+
+// answers reports whether an OPTIONS to an address is answered.
+func answers(proto ports.Proto, to netip.AddrPort) bool {
+	c, err := net.DialTimeout(string(proto), to.String(), time.Second)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(200 * time.Millisecond))
+	fmt.Fprintf(c, "OPTIONS sip:x SIP/2.0\r\nVia: SIP/2.0/%s h;rport;branch=z9hG4bK%d\r\nFrom: <sip:x@x>;tag=1\r\nTo: <sip:x>\r\nCall-ID: %d\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n", strings.ToUpper(string(proto)), time.Now().UnixNano(), time.Now().UnixNano())
+	n, err := c.Read(make([]byte, 4096))
+	return err == nil && n > 0
+}
+
+// freePort is one that nobody has just now, and that no row of the table owns.
+func freePort(t *testing.T, proto ports.Proto) int {
+	t.Helper()
+	for {
+		port := 20000 + rand.IntN(4000)
+		var c io.Closer
+		var err error
+		if proto == ports.UDP {
+			c, err = net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
+		} else {
+			c, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		}
+		if err == nil {
+			c.Close()
+			return port
 		}
 	}
 }

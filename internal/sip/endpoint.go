@@ -138,8 +138,9 @@ type Endpoint struct {
 
 	defaultPort uint16 // SIP's registered port, where sent-by names none
 
-	mu        sync.RWMutex // guards listeners and closed
+	mu        sync.RWMutex // guards listeners, failed and closed
 	listeners []*listener
+	failed    map[ports.ID]error
 	closed    bool
 
 	workers []*worker
@@ -237,14 +238,28 @@ func (e *Endpoint) Reconcile(binds []Bind) error {
 		delete(want, listenKey{l.id, l.bind})
 	}
 	e.mu.RUnlock()
+	failed := make(map[ports.ID]error)
 	for k, b := range want {
 		err := e.open(k, b.Service)
 		if err != nil && !b.Addr.IsValid() && k.bind.Addr().Is6() && errors.Is(err, syscall.EAFNOSUPPORT) {
 			continue // a kernel without IPv6
 		}
+		if err != nil {
+			failed[k.id] = err
+		}
 		errs = append(errs, err)
 	}
+	e.mu.Lock()
+	e.failed = failed
+	e.mu.Unlock()
 	return errors.Join(errs...)
+}
+
+// Failed is why a service that should listen does not, or nil.
+func (e *Endpoint) Failed(id ports.ID) error {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.failed[id]
 }
 
 type listenKey struct {
