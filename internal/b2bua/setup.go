@@ -261,11 +261,14 @@ func (c *call) accepted(f *fork, r *sip.Response) {
 		if err = f.media.SetRemote(sdp); err == nil {
 			forCaller, err = c.caller.media.Offer(f.media)
 		}
-	case f.out.Settled() && c.early == f && f.last == r.To.Tag():
+	case c.early == f && f.last == r.To.Tag() && bytes.Equal(sdp, was):
 		// Joined already, and perhaps changed by an UPDATE since.
-		forCaller, err = c.caller.media.Answer(f.media)
+		if !c.in.Settled() {
+			forCaller, err = c.caller.media.Answer(f.media)
+		}
 	default:
 		forCaller, err = c.join(f, sdp)
+		c.caller.stale = c.caller.stale || c.in.Settled() && !bytes.Equal(forCaller, c.answer)
 	}
 	if err != nil {
 		c.callee = nil
@@ -279,7 +282,6 @@ func (c *call) accepted(f *fork, r *sip.Response) {
 	c.record.Callee = f.who
 	c.record.Callee.Addr = f.leg.Flow().Remote
 	c.caller.leg.Present(c.asserted(c.record.Callee, false)...)
-	c.caller.stale = c.caller.stale || c.in.Settled() && !bytes.Equal(forCaller, c.answer)
 	c.in.Accept(forCaller)
 	c.become(telephony.CallConnected)
 }
