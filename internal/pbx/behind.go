@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ringfence/internal/location"
+	"ringfence/internal/presence"
 	"ringfence/internal/telephony"
 )
 
@@ -27,6 +28,11 @@ type records struct {
 	location interface {
 		Take() location.Changed
 		Return(location.Changed) // what could not be written
+	}
+	subscriptions func(ctx context.Context, put, removed []telephony.Subscription) error
+	presence      interface {
+		Take() presence.Changed
+		Return(presence.Changed)
 	}
 
 	mu      sync.Mutex
@@ -80,6 +86,7 @@ func (r *records) flush() {
 	defer cancel()
 	r.flushCalls(ctx)
 	r.flushBindings(ctx)
+	r.flushSubscriptions(ctx)
 }
 
 func (r *records) flushCalls(ctx context.Context) {
@@ -118,5 +125,19 @@ func (r *records) flushBindings(ctx context.Context) {
 	if err := r.bindings(ctx, c.Put, c.Removed); err != nil {
 		r.log.Error("registrations not written; they wait in memory", "put", len(c.Put), "removed", len(c.Removed), "err", err)
 		r.location.Return(c)
+	}
+}
+
+func (r *records) flushSubscriptions(ctx context.Context) {
+	if r.presence == nil {
+		return
+	}
+	c := r.presence.Take()
+	if c.Empty() {
+		return
+	}
+	if err := r.subscriptions(ctx, c.Put, c.Removed); err != nil {
+		r.log.Error("subscriptions not written; they wait in memory", "put", len(c.Put), "removed", len(c.Removed), "err", err)
+		r.presence.Return(c)
 	}
 }

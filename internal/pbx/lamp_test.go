@@ -1,10 +1,12 @@
 package pbx_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"ringfence/internal/pbx"
 	"ringfence/internal/pbxtest"
 	"ringfence/internal/siptest"
 )
@@ -67,4 +69,53 @@ func TestLampFollowsARealCall(t *testing.T) {
 	if last, err := lamp.Next(ctx); err != nil || !strings.HasPrefix(last.GetHeader("Subscription-State").Value(), "terminated") {
 		t.Errorf("after unsubscribing: %v, %v", last, err)
 	}
+}
+
+// TestLampsAreRightAfterARestart: a phone that does nothing hears the state as
+// it is, in the subscription it has, within seconds.
+func TestLampsAreRightAfterARestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := pbxtest.Open(t, pbx.Options{DataDir: dir, Extensions: 3})
+	watcher := first.Phone("103", 0)
+	ctx := within(t, 40*time.Second)
+	lamp, err := watcher.Subscribe(ctx, "dialog", "102", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := first.Phone("101", 440), first.Phone("102", 880)
+	connect(t, a, b, "102")
+	lit, err := lamp.Wait(ctx, "<state>confirmed</state>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lamp.Wait(ctx, "<state>terminated</state>"); err != nil {
+		t.Errorf("the call ended with the first run: %v", err)
+	}
+	pbxtest.Open(t, pbx.Options{DataDir: dir, Extensions: 3})
+	dark, err := lamp.Next(within(t, 5*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := string(dark.Body())
+	if strings.Contains(body, "<dialog ") || !strings.HasPrefix(dark.GetHeader("Subscription-State").Value(), "active") {
+		t.Errorf("after the restart: %s", dark)
+	}
+	if dark.CSeq().SeqNo <= lit.CSeq().SeqNo || version(t, body) <= version(t, string(lit.Body())) {
+		t.Errorf("sequence or version went back:\n%s\n%s", lit, dark)
+	}
+}
+
+func version(t *testing.T, body string) int {
+	t.Helper()
+	_, v, _ := strings.Cut(body, `dialog-info" version="`)
+	v, _, _ = strings.Cut(v, `"`)
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		t.Fatalf("%v in %s", err, body)
+	}
+	return n
 }

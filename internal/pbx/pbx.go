@@ -211,6 +211,10 @@ func (p *PBX) telephony(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading registrations: %w", err)
 	}
+	subscriptions, err := p.store.LoadSubscriptions(ctx)
+	if err != nil {
+		return fmt.Errorf("loading subscriptions: %w", err)
+	}
 	pools, err := p.pools()
 	if err != nil {
 		return err
@@ -225,7 +229,7 @@ func (p *PBX) telephony(ctx context.Context) error {
 	p.telephone = newTelephone(telephoneConfig{
 		log: p.log, node: node, epoch: epoch, product: "Ringfence " + version.String(), listen: p.opts.Listen,
 		addresses: p.addresses, snapshot: snapshot, bus: &p.bus, record: p.records.Add,
-		fence: p.fence.media(), pools: pools, bindings: bindings,
+		fence: p.fence.media(), pools: pools, bindings: bindings, subscriptions: subscriptions,
 		tls: sip.TLS{GetCertificate: p.certs.GetCertificate}, origin: httpd.HostNames(snapshot, host, p.certs.Names),
 	})
 	return nil
@@ -279,6 +283,7 @@ func (p *PBX) webSide() (err error) {
 func (p *PBX) startRecords() {
 	p.records.calls, p.records.bindings = p.store.AppendCallRecords, p.store.SaveBindings
 	p.records.location = p.telephone.location
+	p.records.subscriptions, p.records.presence = p.store.SaveSubscriptions, p.telephone.presence
 	ctx, stop := context.WithCancel(context.Background())
 	p.stopRecords = stop
 	p.wg.Go(func() { p.records.run(ctx) })

@@ -47,8 +47,10 @@ type telephoneConfig struct {
 	fence     media.Fence // nil: no packet filter
 	pools     map[ports.Side]ports.Service
 	bindings  []telephony.Binding // of the last run
-	tls       sip.TLS
-	origin    func(host string) bool
+
+	subscriptions []telephony.Subscription // of the last run
+	tls           sip.TLS
+	origin        func(host string) bool
 }
 
 func newTelephone(c telephoneConfig) *telephone {
@@ -83,8 +85,9 @@ func newTelephone(c telephoneConfig) *telephone {
 	})
 	t.presence = presence.New(presence.Config{
 		Endpoint: t.endpoint, Snapshot: c.snapshot, Auth: t.auth, Calls: t.calls, Registrations: t.location,
-		Bus: c.bus, Dialogs: t.calls, Logger: c.log.With("part", "presence"),
+		Bus: c.bus, Dialogs: t.calls, KeepAtShutdown: true, Logger: c.log.With("part", "presence"),
 	})
+	t.presence.Restore(c.subscriptions)
 	t.endpoint.Handle("REGISTER", t.registrar)
 	t.endpoint.Handle(sip.SUBSCRIBE, t.presence)
 	t.endpoint.Handle(sip.PUBLISH, t.presence)
@@ -111,6 +114,7 @@ func (t *telephone) reconcile(s *telephony.Snapshot, on []ports.Service, pools m
 	if err := t.endpoint.Reconcile(binds); err != nil {
 		return fmt.Errorf("opening SIP listeners: %w", err)
 	}
+	t.presence.Resume()
 	return nil
 }
 

@@ -245,17 +245,19 @@ func (s *Service) Close() {
 		return
 	}
 	s.closing = true
-	for _, sub := range s.byTag {
-		if s.c.KeepAtShutdown && sub.storable() {
-			continue
-		}
-		s.end(sub, "deactivated") // RFC 6665 section 4.1.3: subscribe again at once
-	}
 	s.mu.Unlock()
-	s.pump()
 	close(s.stop)
 	s.bus.Close()
 	s.wg.Wait()
+	s.audit() // what just ended is told too
+	s.mu.Lock()
+	for _, sub := range s.byTag {
+		if !s.c.KeepAtShutdown || !sub.storable() {
+			s.end(sub, "deactivated") // RFC 6665 section 4.1.3: subscribe again at once
+		}
+	}
+	s.mu.Unlock()
+	s.pump()
 	for deadline := time.Now().Add(closeTimeout); time.Now().Before(deadline) && s.busy(); {
 		time.Sleep(10 * time.Millisecond)
 	}

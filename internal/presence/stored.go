@@ -3,7 +3,6 @@ package presence
 import (
 	"time"
 
-	"ringfence/internal/sip"
 	"ringfence/internal/telephony"
 )
 
@@ -33,16 +32,17 @@ func (c Changed) Empty() bool { return len(c.Put)+len(c.Removed) == 0 }
 
 // note records a change for the writer. The lock is held.
 func (s *Service) note(u *subscription, removed bool) {
-	if !u.storable() || !s.c.KeepAtShutdown {
+	keep := s.c.KeepAtShutdown && !removed && u.storable()
+	if !keep && !u.kept {
 		return
 	}
-	s.changed[u.LocalTag] = change{u.Subscription, removed}
-	u.stored = u.LocalSeq
+	s.changed[u.LocalTag] = change{u.Subscription, !keep}
+	u.kept, u.stored = keep, u.LocalSeq
 }
 
 // noteSeq records the sequence from time to time. The lock is held.
 func (s *Service) noteSeq(u *subscription) {
-	if u.ending == "" && u.LocalSeq-u.stored >= storeEvery {
+	if u.kept && u.LocalSeq-u.stored >= storeEvery {
 		s.note(u, false)
 	}
 }
@@ -92,18 +92,21 @@ func (s *Service) Restore(list []telephony.Subscription) {
 		x.Version += gap
 		s.enter(&subscription{
 			Subscription: x, key: resourceKey{extension{x.Tenant, x.Resource}, x.Event},
-			flow: sip.Flow{}, stored: x.LocalSeq, counted: now, tokens: float64(s.c.Burst),
+			stored: x.LocalSeq, kept: true, restored: true, counted: now, tokens: float64(s.c.Burst),
 		})
 	}
 }
 
-// Resume tells all subscribers the state as it is now: what they were told
-// before a restart is over.
+// Resume tells the restored subscribers the state as it is now: what they were
+// told before the restart is over. Further calls do nothing.
 func (s *Service) Resume() {
 	s.mu.Lock()
 	for _, u := range s.byTag {
-		s.note(u, false)
-		s.queue(u)
+		if u.restored {
+			u.restored = false
+			s.note(u, false)
+			s.queue(u)
+		}
 	}
 	s.mu.Unlock()
 	s.pump()

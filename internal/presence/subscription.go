@@ -31,15 +31,17 @@ type resource struct {
 // belongs to the service's lock.
 type subscription struct {
 	telephony.Subscription
-	key     resourceKey
-	flow    sip.Flow
-	began   uint64   // order of the subscriptions of one extension
-	shown   []string // dialogs in the last document: they are told to have ended
-	stored  uint32   // LocalSeq that is stored
-	tokens  float64  // NOTIFYs it may get now
-	counted time.Time
-	timer   *time.Timer // until it may get the next one
-	ending  string      // reason of the last NOTIFY, if it ends
+	key      resourceKey
+	flow     sip.Flow
+	began    uint64   // order of the subscriptions of one extension
+	shown    []string // dialogs in the last document: they are told to have ended
+	restored bool     // from the last run, and not told yet
+	kept     bool     // is stored, or about to be
+	stored   uint32   // LocalSeq that is stored
+	tokens   float64  // NOTIFYs it may get now
+	counted  time.Time
+	timer    *time.Timer // until it may get the next one
+	ending   string      // reason of the last NOTIFY, if it ends
 
 	dirty   bool // has something to be told
 	queued  bool // in ready

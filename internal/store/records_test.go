@@ -385,3 +385,45 @@ func TestTenantRules(t *testing.T) {
 		t.Errorf("an extension of the box: %v", err)
 	}
 }
+
+func TestSubscriptionsRoundTrip(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := openAt(t, dir)
+	id := addTenant(t, s, "pbx.example", "101", "102")
+	one := telephony.Subscription{
+		Tenant: id, Subscriber: "101", Resource: "102", Event: "dialog", EventID: "7", CallID: "c@x", LocalTag: "ours", RemoteTag: "theirs",
+		Local: "<sip:102@pbx.example>", Remote: `"A" <sip:101@pbx.example>`, Target: "sip:101@192.0.2.5:5071", Routes: []string{"<sip:a;lr>", "<sip:b;lr>"},
+		LocalSeq: 9, RemoteSeq: 1<<31 - 1, Version: 8, Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond),
+		Flow: telephony.Flow{Node: "n", Epoch: 3, Listener: ports.SIPUDP, Local: netip.MustParseAddrPort("192.0.2.1:5060"), Remote: netip.MustParseAddrPort("192.0.2.5:5071")},
+	}
+	two, expired, nobody := one, one, one
+	two.LocalTag, two.Routes, two.Expires = "ours-2", nil, one.Expires.Add(time.Second)
+	expired.LocalTag, expired.Expires = "ours-3", time.Now().Add(-time.Second)
+	nobody.LocalTag, nobody.Subscriber = "ours-4", "199"
+	if err := s.SaveSubscriptions(t.Context(), []telephony.Subscription{one, two, expired, nobody}, nil); err != nil {
+		t.Fatal(err)
+	}
+	one.LocalSeq, one.Version, one.Target = 509, 508, "sip:101@192.0.2.6"
+	if err := s.SaveSubscriptions(t.Context(), []telephony.Subscription{one}, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = openAt(t, dir)
+	if got, err := s.LoadSubscriptions(t.Context()); err != nil || !reflect.DeepEqual(got, []telephony.Subscription{one, two}) {
+		t.Fatalf("got %+v, %v\nwant %+v", got, err, []telephony.Subscription{one, two})
+	}
+	if err := s.pruneSubscriptions(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := s.readers.QueryRow(`SELECT count(*) FROM subscription`).Scan(&n); err != nil || n != 2 {
+		t.Errorf("%d rows after pruning, %v", n, err)
+	}
+	if err := s.SaveSubscriptions(t.Context(), nil, []telephony.Subscription{one}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.LoadSubscriptions(t.Context()); err != nil || len(got) != 1 || got[0].LocalTag != "ours-2" {
+		t.Errorf("after removal: %+v, %v", got, err)
+	}
+}
