@@ -20,7 +20,7 @@ const (
 // call pump when it is not.
 func (s *Service) queue(u *subscription) {
 	u.dirty = true
-	if u.queued || u.sending || u.timer != nil {
+	if u.queued || u.sending || u.timer != nil || u.restored && u.ending == "" {
 		return
 	}
 	u.queued = true

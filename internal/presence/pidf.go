@@ -95,7 +95,7 @@ func parsePIDF(body []byte) (status, error) {
 	d := xml.NewDecoder(bytes.NewReader(body))
 	d.Entity = nil
 	var path []string
-	tuples, seen := 0, 0
+	tuples, seen, root := 0, 0, false
 	for {
 		t, err := d.Token()
 		if err == io.EOF {
@@ -114,12 +114,16 @@ func parsePIDF(body []byte) (status, error) {
 			if len(path) == 1 && (t.Name.Local != "presence" || t.Name.Space != "urn:ietf:params:xml:ns:pidf") {
 				return status{}, errors.New("no presence document")
 			}
+			root = true
 			tuples += st.start(path)
 		case xml.EndElement:
 			path = path[:len(path)-1]
 		case xml.CharData:
 			st.text(path, string(t))
 		}
+	}
+	if !root {
+		return status{}, errors.New("no presence document")
 	}
 	if tuples == 0 {
 		st.open = true // only says what a person does

@@ -388,3 +388,33 @@ func inTime(t *testing.T, f func(t *testing.T)) {
 	t.Parallel()
 	synctest.Test(t, f)
 }
+
+func (w *world) publications() int {
+	w.svc.mu.Lock()
+	defer w.svc.mu.Unlock()
+	return w.svc.nPublish
+}
+
+func (w *world) status(number string) status {
+	w.svc.mu.Lock()
+	defer w.svc.mu.Unlock()
+	return w.svc.compose(extension{1, number})
+}
+
+// notifies is how many NOTIFYs were sent.
+func (w *world) notifies() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sent
+}
+
+// checkEmpty checks that nothing is kept of subscriptions that are over.
+func (w *world) checkEmpty() {
+	w.t.Helper()
+	w.svc.mu.Lock()
+	defer w.svc.mu.Unlock()
+	if s := w.svc; len(s.byTag) != 0 || len(s.resources) != 0 || len(s.owners) != 0 || s.waiting != 0 || s.inFlight != 0 || len(s.ready) != 0 {
+		w.t.Errorf("left behind: %d subscriptions, %d resources, %d owners, %d waiting, %d in flight, %d ready",
+			len(s.byTag), len(s.resources), len(s.owners), s.waiting, s.inFlight, len(s.ready))
+	}
+}
