@@ -39,7 +39,7 @@ func (c *call) legs() []telephony.LiveLeg {
 	out = append(out, liveLeg(c.record.Caller, &c.caller, c.state))
 	out[0].Placed = true
 	if c.callee != nil {
-		return append(out, liveLeg(c.record.Callee, &c.callee.party, c.state))
+		return append(out, liveLeg(c.callee.who, &c.callee.party, c.state))
 	}
 	for _, f := range c.forks {
 		state := telephony.CallTrying
