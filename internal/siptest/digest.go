@@ -1,6 +1,7 @@
 package siptest
 
 import (
+	"cmp"
 	"crypto/md5"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -96,7 +97,7 @@ func (p *Phone) authorize(res *sip.Response, method, uri string) (string, *Chall
 		if res.StatusCode == 407 {
 			header = "Proxy-Authorization"
 		}
-		d := digest{hash: newHash, user: p.config.User, password: p.config.Password, method: method, uri: uri}
+		d := digest{hash: newHash, user: cmp.Or(p.config.AuthUser, p.config.User), password: p.config.Password, method: method, uri: uri}
 		if qopAuth(c.QOP) {
 			d.cnonce = token("")
 		}

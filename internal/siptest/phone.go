@@ -22,7 +22,8 @@ import (
 // Config describes a phone.
 type Config struct {
 	Server   netip.AddrPort // where requests go
-	User     string         // SIP user name, also for digest
+	User     string         // SIP user name
+	AuthUser string         // user name of the digest; empty means User
 	Password string
 	Domain   string // SIP domain; empty means the server's address
 	// Transport is UDP (also if empty), TCP, TLS, WS or WSS. All but UDP use

@@ -1,0 +1,175 @@
+package interop
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ringfence/internal/ports"
+)
+
+// tool runs one of sipvicious where the phones are and returns what it said.
+func (b *bench) tool(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		t.Skipf("%s is not installed (make deps)", name)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := b.phones.Command(ctx, name, args...)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), "HOME="+cmd.Dir, "TERM=dumb", "COLUMNS=200")
+	start := time.Now()
+	defer func() { t.Logf("%s took %v", name, time.Since(start)) }()
+	out, _ := cmd.CombinedOutput() // the exit codes of these tools say what was found
+	if ctx.Err() != nil {
+		t.Fatalf("%s did not end: %s", name, out)
+	}
+	return string(out)
+}
+
+// The scanners of SIPVicious find a SIP server, and learn nothing of its
+// extensions: those that exist (101 to 104) look like those that do not.
+func TestScannersTellNoExtensionApart(t *testing.T) {
+	b := newBench(t)
+	server := b.pbx.Addr(ports.SIPUDP)
+	target, domain := server.Addr().String(), b.pbx.Extension("101").Domain
+	port := fmt.Sprint(server.Port())
+	if out := b.tool(t, "svmap", "-p", port, target); !strings.Contains(out, target) {
+		t.Errorf("svmap did not even find the server, so the rest says nothing:\n%s", out)
+	}
+	for _, scan := range [][]string{{"-m", "REGISTER"}, {"--force", "-m", "REGISTER"}, {"--force", "-m", "INVITE"}, {"--force", "-m", "OPTIONS"}} {
+		out := b.tool(t, "svwar", append(scan, "-p", port, "-e", "101-104,190-193", "--domain="+domain, "--maximumtime=3", target)...)
+		real, made := listed(out, "101", "104"), listed(out, "190", "193")
+		t.Logf("svwar %v: of 4 each %d that exist, %d that do not", scan, len(real), len(made))
+		if len(real) != len(made) || len(real) != 0 && len(real) != 4 || saidOf(out, real) != saidOf(out, made) {
+			t.Errorf("svwar %v tells extensions apart:\n%s", scan, out)
+		}
+	}
+	words := filepath.Join(t.TempDir(), "words")
+	right := b.pbx.Extension("102").SIPPassword
+	for _, c := range []struct {
+		number, words string
+		found         bool
+	}{
+		{"101", "1234\n101\npassword\nsecret\n", false},
+		{"190", "1234\n190\npassword\nsecret\n", false},
+		{"102", "1234\n" + right + "\n", true}, // the tool does work
+		{"190", "1234\n" + right + "\n", false},
+	} {
+		if err := os.WriteFile(words, []byte(c.words), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out := b.tool(t, "svcrack", "-p", port, "-u", c.number, "-d", words, "--domain="+domain, "--maximumtime=3", target)
+		if found := strings.Contains(out, "| "+c.number+" "); found != c.found {
+			t.Errorf("svcrack on %s: found is %v\n%s", c.number, found, out)
+		}
+	}
+}
+
+// listed are the extensions of a range that svwar has a row for.
+func listed(out, first, last string) (all []string) {
+	for _, m := range regexp.MustCompile(`(?m)^[|│] *(\d+) *[|│] *(\w+)`).FindAllStringSubmatch(out, -1) {
+		if m[1] >= first && m[1] <= last {
+			all = append(all, m[1])
+		}
+	}
+	return all
+}
+
+// saidOf is what svwar says of extensions, without their numbers.
+func saidOf(out string, numbers []string) string {
+	said := map[string]bool{}
+	for _, n := range numbers {
+		m := regexp.MustCompile(`[|│] *` + n + ` *[|│] *(\w+)`).FindStringSubmatch(out)
+		if m != nil {
+			said[m[1]] = true
+		}
+	}
+	return fmt.Sprint(said)
+}
+
+// On the wire, 1,000 refused registrations of an extension that exists and
+// 1,000 of one that does not: same codes, same headers, medians within 1 ms.
+func TestAnswersTakeTheSameTime(t *testing.T) {
+	b := newBench(t)
+	const rounds = 1000
+	conn, err := b.phones.ListenUDP(netip.MustParseAddrPort("10.77.0.3:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	server, domain := b.pbx.Addr(ports.SIPUDP), b.pbx.Extension("101").Domain
+	took, shape := map[string][]time.Duration{}, map[string]map[string]bool{"101": {}, "190": {}}
+	for i := range rounds {
+		order := []string{"101", "190"}
+		if rand.IntN(2) == 0 {
+			slices.Reverse(order)
+		}
+		for _, number := range order {
+			d, answer := refused(t, conn, server, domain, number, i)
+			took[number] = append(took[number], d)
+			shape[number][headersOf(answer)] = true
+		}
+	}
+	if a, b := fmt.Sprint(shape["101"]), fmt.Sprint(shape["190"]); a != b || len(shape["101"]) != 1 {
+		t.Errorf("answers differ:\n%s\n%s", a, b)
+	}
+	real, made := median(took["101"]), median(took["190"])
+	t.Logf("median of %d: %v for an extension that exists, %v for one that does not", rounds, real, made)
+	if d := (real - made).Abs(); d > time.Millisecond {
+		t.Errorf("medians differ by %v", d)
+	}
+}
+
+// refused sends a REGISTER with a wrong password and a nonce of the server's.
+func refused(t *testing.T, conn *net.UDPConn, server netip.AddrPort, domain, number string, i int) (time.Duration, string) {
+	t.Helper()
+	send := func(seq int, auth string) (time.Duration, string) {
+		id := fmt.Sprintf("%s-%d", number, i)
+		m := fmt.Sprintf("REGISTER sip:%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bK%s-%d\r\nMax-Forwards: 70\r\nFrom: <sip:%s@%s>;tag=f\r\nTo: <sip:%s@%s>\r\nCall-ID: %s\r\nCSeq: %d REGISTER\r\n%sContent-Length: 0\r\n\r\n",
+			domain, conn.LocalAddr(), id, seq, number, domain, number, domain, id, seq, auth)
+		buf := make([]byte, 4096)
+		start := time.Now()
+		if _, err := conn.WriteToUDPAddrPort([]byte(m), server); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetReadDeadline(start.Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := conn.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return time.Since(start), string(buf[:n])
+	}
+	_, challenge := send(1, "")
+	_, rest, _ := strings.Cut(challenge, `nonce="`)
+	nonce, _, _ := strings.Cut(rest, `"`)
+	return send(2, fmt.Sprintf("Authorization: Digest username=\"%s\", realm=\"%s\", nonce=\"%s\", uri=\"sip:%s\", response=\"%032d\", cnonce=\"c\", qop=auth, nc=00000001, algorithm=MD5\r\n", number, domain, nonce, domain, i))
+}
+
+// headersOf is status line and header names of an answer, in order.
+func headersOf(answer string) string {
+	head, _, _ := strings.Cut(answer, "\r\n\r\n")
+	lines := strings.Split(head, "\r\n")
+	for i := range lines[1:] {
+		lines[i+1], _, _ = strings.Cut(lines[i+1], ":")
+	}
+	return strings.Join(lines, "|") + fmt.Sprint(strings.Contains(head, "stale"))
+}
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
+}
