@@ -26,7 +26,7 @@ drills: deps web kernel ## the long ones: power cuts, floods, fuzzing; hours
 	go run ./tests/suites -drills
 
 bench: deps web kernel ## timed figures of what ships
-	RINGFENCE_BENCH=1 go test -count=1 -v -timeout 60m ./bench
+	RINGFENCE_BENCH=1 go test -count=1 -v -p 1 -timeout 90m ./bench/...
 
 check: ## formatting, vet, architecture rules; seconds
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"

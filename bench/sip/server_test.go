@@ -34,7 +34,7 @@ const ourAddress = "127.0.5.1"
 func ringfence(t *testing.T, extensions int) *server {
 	t.Helper()
 	var p *pbxproc.Process
-	onCore(t, 0, func() { p = pbxproc.Start(t, nil, ourAddress, "-extensions", strconv.Itoa(extensions)) })
+	onCore(t, 0, func() { p = pbxproc.Start(t, nil, ourAddress, "-alone", "-extensions", strconv.Itoa(extensions)) })
 	s := &server{name: "ringfence", addr: p.Addr(ports.SIPUDP), pid: p.PID()}
 	for _, e := range p.Facts.Extensions {
 		s.users = append(s.users, User{e.SIPUser, e.SIPPassword, e.Domain})

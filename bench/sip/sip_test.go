@@ -147,11 +147,11 @@ func (m *measurement) calls(f *figure) {
 	m.call("warming up calls", calls/5, 50, 0)
 	r := m.call("quiet, 10 calls a second", 200, 10, 0)
 	f.quiet50, f.quiet99 = r.Wait(0.5), r.Wait(0.99)
+	m.held(f) // before memory is stretched by the loads below
 	f.callRate = m.ladder()
 	used := m.s.used(m.T)
 	r = m.call("half as many", calls, f.callRate/2, 0)
 	f.callCPU, f.half99 = (m.s.used(m.T)-used)/time.Duration(r.OK), r.Wait(0.99)
-	m.held(f)
 }
 
 // ladder finds the highest rate that holds. It rises in steps, for a server

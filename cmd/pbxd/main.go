@@ -55,6 +55,7 @@ func options(args []string) (pbx.Options, error) {
 	listen := flags.String("listen", "", "put every listener on one `address`")
 	flags.IntVar(&o.Extensions, "extensions", 4, "how many extensions -dev seeds, `1..10000`")
 	flags.IntVar(&o.Instance, "instance", 0, "`0..9`: shift services by 100 times this, and take this tenth of the RTP ports")
+	flags.BoolVar(&o.Alone, "alone", false, "take all RTP ports with -dev, not a tenth: no other instance runs")
 	debug := flags.Bool("debug", false, "log more")
 	if err := flags.Parse(args); err != nil {
 		return o, err

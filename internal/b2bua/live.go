@@ -76,3 +76,7 @@ func (c *call) rings(f *fork, r *sip.Response) {
 
 // tell says that something about the call changed that its state does not say.
 func (c *call) tell() { c.s.publish(events.CallChanged{Call: c.show()}) }
+
+// Legs is how many dialogs there are, including those whose calls are over but
+// whose far ends have not answered yet.
+func (s *Service) Legs() int { return s.dialogs.Len() }

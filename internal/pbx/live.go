@@ -125,6 +125,27 @@ func (p *PBX) listening(s ports.Service) error {
 	return nil
 }
 
+// Held is what calls take of the system; all of it is given back.
+type Held struct {
+	Calls, Legs int
+	Media       int // port pairs in use or resting
+	Pending     int // transactions in progress
+}
+
+// Empty reports whether nothing is held.
+func (h Held) Empty() bool { return h == Held{} }
+
+// Held counts what is held now.
+func (p *PBX) Held() Held {
+	h := Held{Calls: len(p.telephone.calls.Calls(telephony.System)), Legs: p.telephone.calls.Legs()}
+	m := p.telephone.media.Stats()
+	for side := range m.Held {
+		h.Media += m.Held[side] + m.Resting[side]
+	}
+	h.Pending = p.telephone.endpoint.Stats().Pending
+	return h
+}
+
 // sipAddr is where a SIP service listens.
 func (p *PBX) sipAddr(id ports.ID) (netip.AddrPort, bool) {
 	for _, l := range p.telephone.endpoint.Listening() {

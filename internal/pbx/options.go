@@ -32,6 +32,8 @@ type Options struct {
 	Extensions int
 	// Instance 0..9 moves services out of the way of other instances.
 	Instance int
+	// Alone takes all RTP ports with Dev, not a tenth: no other instance runs.
+	Alone bool
 	// Ephemeral lets every listener take a free port of the kernel's choice,
 	// and a random part of the RTP ranges: for tests that run side by side.
 	Ephemeral bool
@@ -83,7 +85,7 @@ func (o *Options) effective(s telephony.Settings) ([]ports.Service, error) {
 	if o.Ephemeral {
 		return o.ephemeral(on, overrides), nil
 	}
-	if !o.Dev && o.Instance == 0 {
+	if o.Instance == 0 && (o.Alone || !o.Dev) {
 		return on, nil
 	}
 	return ports.Slice(on, o.Instance)

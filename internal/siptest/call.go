@@ -220,6 +220,14 @@ func (c *Call) EndedByPeer() bool {
 	return c.byPeer
 }
 
+// Tags are those of the dialog, the phone's own and the peer's, empty before
+// the peer's is known.
+func (c *Call) Tags() (local, remote string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.localTag, c.remoteTag
+}
+
 // ID is the Call-ID.
 func (c *Call) ID() string { return c.id }
 
