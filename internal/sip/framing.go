@@ -77,8 +77,7 @@ func (f *framer) skip() error {
 
 // head reads up to and with the blank line.
 func (f *framer) head(buf []byte) ([]byte, error) {
-	lines, line := 0, len(buf) // where the present line begins
-	for {
+	for lines := 0; ; {
 		part, err := f.r.ReadSlice('\n')
 		buf = append(buf, part...)
 		switch {
@@ -95,10 +94,9 @@ func (f *framer) head(buf []byte) ([]byte, error) {
 		if lines++; lines > maxLines {
 			return buf, errTooLarge
 		}
-		if string(buf[line:]) == "\r\n" {
+		if bytes.HasSuffix(buf, []byte("\r\n\r\n")) {
 			return buf, nil
 		}
-		line = len(buf)
 	}
 }
 
@@ -111,11 +109,11 @@ func startLine(line []byte) bool {
 // says something else makes both useless.
 func contentLength(head []byte) (n int, ok bool) {
 	for {
-		i := bytes.IndexByte(head, '\n')
-		if i < 0 || i+1 >= len(head) {
+		i := bytes.Index(head, []byte("\r\n"))
+		if i < 0 || i+2 >= len(head) {
 			return n, ok
 		}
-		head = head[i+1:]
+		head = head[i+2:]
 		if c := head[0] | 0x20; c != 'c' && c != 'l' {
 			continue
 		}
