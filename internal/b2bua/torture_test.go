@@ -2,8 +2,11 @@ package b2bua
 
 import (
 	"bytes"
+	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -13,6 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
+	"ringfence/internal/certs"
 	"ringfence/internal/ports"
 	"ringfence/internal/sip"
 )
@@ -42,54 +48,94 @@ var torture = map[string]string{
 	"ipv6-bug-abnf-3-colons": "200", "ipv6-correct-abnf-2-colons": "200",
 }
 
-// TestTorture sends the messages over UDP to the whole stack. Those of RFC 4475
-// are in the module of the SIP library; SIP_TORTURE_DIR may name a folder with
-// more.
-func TestTorture(t *testing.T) {
-	t.Parallel()
+// tortureStream is what differs over TCP and TLS: a message whose end cannot be
+// told from its Content-Length ends the connection, after a refusal if it is a
+// request; one that promises more than it brings is waited for.
+// A WebSocket tells the end of a message itself, as a datagram does.
+var tortureStream = map[string]string{
+	"clerr":   "",        // waits for the bytes it promises
+	"dblreq":  "401 407", // both requests, by two workers
+	"inv2543": "400",     // RFC 2543 knew streams without a length
+}
+
+// tortureFiles are those of RFC 4475 in the module of the SIP library, and
+// those of SIP_TORTURE_DIR or of a folder "shared" beside the repository.
+func tortureFiles(t *testing.T) map[string][]byte {
+	t.Helper()
 	var files []string
 	if out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/emiago/sipgo").Output(); err == nil {
 		files, _ = filepath.Glob(filepath.Join(strings.TrimSpace(string(out)), "sip", "testdata", "torture", "*", "*.dat"))
 	}
-	if dir := os.Getenv("SIP_TORTURE_DIR"); dir != "" {
-		more, _ := filepath.Glob(filepath.Join(dir, "*", "*.dat"))
-		files = append(files, more...)
+	more := os.Getenv("SIP_TORTURE_DIR")
+	if more == "" {
+		more = filepath.Join("..", "..", "..", "shared", "torture")
 	}
-	if len(files) == 0 {
-		t.Skip("the module of the SIP library, which has the messages of RFC 4475, is not in the module cache")
-	}
-	s := newStack(t, nil)
-	to := s.listen()
-	good, seen := 0, map[string]bool{}
-	for _, f := range files {
+	others, _ := filepath.Glob(filepath.Join(more, "*", "*.dat"))
+	all := make(map[string][]byte)
+	for _, f := range append(files, others...) {
 		name := strings.TrimSuffix(filepath.Base(f), ".dat")
 		raw, err := os.ReadFile(f)
-		want, known := torture[name]
-		if err != nil || !known {
-			continue
+		if _, known := torture[name]; known && err == nil {
+			all[name] = raw
 		}
-		seen[name] = true
-		got := exchange(t, to, raw)
-		ok := want == "" && len(got) == 0 || want != "" && len(got) == 1 && strings.HasPrefix(got[0], "SIP/2.0 "+want)
-		if !ok {
-			t.Errorf("%s: answered %q, want %q", name, got, want)
-			continue
-		}
-		good++
 	}
-	t.Logf("%d messages as wanted, %d names", good, len(seen))
-	if len(seen) < 49 {
-		t.Errorf("only %d messages found", len(seen))
+	if len(all) == 0 {
+		t.Skip("the module of the SIP library, which has the messages of RFC 4475, is not in the module cache")
 	}
-	if st := s.ep.Stats(); st.Panics != 0 || st.Pending != 0 || st.Completed != 0 {
-		t.Errorf("left behind: %+v", st)
+	if len(all) < 49 {
+		t.Errorf("only %d messages found", len(all))
+	}
+	return all
+}
+
+// TestTorture sends the messages over every transport to the whole stack.
+func TestTorture(t *testing.T) {
+	t.Parallel()
+	all := tortureFiles(t)
+	for _, c := range []struct {
+		id      ports.ID
+		differs map[string]string
+	}{{ports.SIPUDP, nil}, {ports.SIPTCP, tortureStream}, {ports.SIPTLS, tortureStream}, {ports.EdgeWSS, nil}} {
+		t.Run(string(c.id), func(t *testing.T) {
+			t.Parallel()
+			certificate, err := certs.Open(certs.Config{Dir: t.TempDir(), Names: []string{"localhost"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := newStackWith(t, sip.Config{TLS: sip.TLS{GetCertificate: certificate.GetCertificate}}, nil)
+			to := s.listenOn(c.id)
+			good := 0
+			for name, raw := range all {
+				want := torture[name]
+				if other, ok := c.differs[name]; ok {
+					want = other
+				}
+				got := exchange(t, c.id, to, raw)
+				var codes []string
+				for _, a := range got {
+					codes = append(codes, strings.Fields(a)[1])
+				}
+				slices.Sort(codes)
+				if strings.Join(codes, " ") == want {
+					good++
+				} else {
+					t.Errorf("%s: answered %q, want %q", name, got, want)
+				}
+			}
+			t.Logf("%d of %d messages as wanted", good, len(all))
+			if st := s.ep.Stats(); st.Panics != 0 || st.Pending != 0 || st.Completed != 0 {
+				t.Errorf("left behind: %+v", st)
+			}
+		})
 	}
 }
 
 // listen opens the UDP row of the table on loopback.
-func (s *stack) listen() netip.AddrPort {
+func (s *stack) listen() netip.AddrPort { s.t.Helper(); return s.listenOn(ports.SIPUDP) }
+
+func (s *stack) listenOn(id ports.ID) netip.AddrPort {
 	s.t.Helper()
-	row, _ := ports.Lookup(ports.Table(), ports.SIPUDP)
+	row, _ := ports.Lookup(ports.Table(), id)
 	row.First, row.Last = 0, 0
 	if err := s.ep.Reconcile([]sip.Bind{{Service: row, Addr: netip.MustParseAddr("127.0.0.1")}}); err != nil {
 		s.t.Fatal(err)
@@ -97,38 +143,81 @@ func (s *stack) listen() netip.AddrPort {
 	return s.ep.Listening()[0].Addr
 }
 
-// exchange sends one message and an OPTIONS after it, and returns the first
-// lines of all answers before the one to the OPTIONS.
-func exchange(t *testing.T, to netip.AddrPort, raw []byte) (answers []string) {
+// peer is the far end of a transport.
+func peer(t *testing.T, id ports.ID, to netip.AddrPort) net.Conn {
 	t.Helper()
-	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+	var c net.Conn
+	var err error
+	insecure := &tls.Config{InsecureSkipVerify: true}
+	switch id {
+	case ports.SIPTCP:
+		c, err = net.Dial("tcp", to.String())
+	case ports.SIPTLS:
+		c, err = tls.Dial("tcp", to.String(), insecure)
+	case ports.EdgeWSS:
+		var ws *websocket.Conn
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: insecure}}
+		ws, _, err = websocket.Dial(t.Context(), "wss://"+to.String(), &websocket.DialOptions{HTTPClient: client, Subprotocols: []string{"sip"}})
+		if err == nil {
+			return &frames{ws: ws}
+		}
+	default:
+		c, err = net.Dial("udp", to.String())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+// frames is a WebSocket as a connection: a frame at a time.
+type frames struct {
+	net.Conn // nil; what is used stands below
+	ws       *websocket.Conn
+	until    time.Time
+}
+
+func (f *frames) Write(b []byte) (int, error) {
+	return len(b), f.ws.Write(context.Background(), websocket.MessageBinary, b)
+}
+
+func (f *frames) Read(b []byte) (int, error) {
+	ctx, cancel := context.WithDeadline(context.Background(), f.until)
+	defer cancel()
+	_, frame, err := f.ws.Read(ctx)
+	return copy(b, frame), err
+}
+
+func (f *frames) SetReadDeadline(t time.Time) error { f.until = t; return nil }
+func (f *frames) Close() error                      { return f.ws.CloseNow() }
+
+// exchange sends one message, then an OPTIONS on a connection of its own, and
+// returns the first lines of all answers to the message.
+func exchange(t *testing.T, id ports.ID, to netip.AddrPort, raw []byte) (answers []string) {
+	t.Helper()
+	c := peer(t, id, to)
 	defer c.Close()
 	c.Write(raw)
 	time.Sleep(5 * time.Millisecond) // another Call-ID is another worker
-	fmt.Fprintf(c, "OPTIONS sip:a.test SIP/2.0\r\nVia: SIP/2.0/UDP h;rport;branch=z9hG4bKbeat\r\nFrom: <sip:beat@a.test>;tag=1\r\nTo: <sip:a.test>\r\nCall-ID: beat\r\nCSeq: 1 OPTIONS\r\n\r\n")
+	beat := peer(t, id, to)
+	defer beat.Close()
+	fmt.Fprintf(beat, "OPTIONS sip:a.test SIP/2.0\r\nVia: SIP/2.0/UDP h;rport;branch=z9hG4bKbeat\r\nFrom: <sip:beat@a.test>;tag=1\r\nTo: <sip:a.test>\r\nCall-ID: beat\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n")
+	beat.SetReadDeadline(time.Now().Add(5 * time.Second))
 	buf := make([]byte, 65536)
-	beat := false
+	if n, err := beat.Read(buf); err != nil || !bytes.Contains(buf[:n], []byte("z9hG4bKbeat")) {
+		t.Errorf("no heart-beat: %v", err)
+	}
+	c.SetReadDeadline(time.Now().Add(15 * time.Millisecond))
 	for {
-		wait := 5 * time.Second
-		if beat {
-			wait = 10 * time.Millisecond
-		}
-		c.SetReadDeadline(time.Now().Add(wait))
 		n, err := c.Read(buf)
 		if err != nil {
-			if !beat {
-				t.Error("no heart-beat")
-			}
 			return answers
 		}
-		if bytes.Contains(buf[:n], []byte("z9hG4bKbeat")) {
-			beat = true
-			continue
+		for _, m := range strings.SplitAfter(string(buf[:n]), "\r\n\r\n") {
+			if strings.HasPrefix(m, "SIP/2.0 ") {
+				answers = append(answers, line(m))
+			}
 		}
-		answers = append(answers, line(string(buf[:n])))
 	}
 }
 

@@ -155,6 +155,9 @@ func addrOf(a net.Addr) netip.AddrPort {
 // queued, such as the BYE of a shutdown.
 const partTime = 500 * time.Millisecond
 
+// graceTime is how long answers may take after the peer lost the thread.
+const graceTime = 200 * time.Millisecond
+
 // close frees the port, then ends the connections. It returns when all their
 // goroutines have ended.
 func (l *streamListener) close() error {
@@ -236,18 +239,25 @@ func (l *streamListener) serve(c *conn) {
 		return
 	default:
 	}
-	if l.read(c, socket) {
-		c.part()
-		// Reading on keeps the kernel from resetting the connection before the
-		// peer has read the refusal.
-		_ = c.raw.SetReadDeadline(within(partTime))
-		_, _ = io.CopyN(io.Discard, socket, maxMessage)
+	if !l.read(c, socket) {
+		return
 	}
+	// The answers to earlier messages are still on their way to the queue.
+	select {
+	case <-c.done:
+	case <-l.stop:
+	case <-time.After(graceTime):
+	}
+	c.part()
+	// Reading on keeps the kernel from resetting the connection before the peer
+	// has read the answers.
+	_ = c.raw.SetReadDeadline(within(partTime))
+	_, _ = io.CopyN(io.Discard, socket, maxMessage)
 }
 
 // read takes messages until the connection ends. It reports whether that was
-// for a message that was refused.
-func (l *streamListener) read(c *conn, socket net.Conn) (refused bool) {
+// for a message whose end cannot be found, and there are answers to deliver.
+func (l *streamListener) read(c *conn, socket net.Conn) (lost bool) {
 	e, times := l.e, l.e.cfg.Streams
 	stranger := true // as far as the deadline in force goes
 	wait := func() {
@@ -267,6 +277,7 @@ func (l *streamListener) read(c *conn, socket net.Conn) (refused bool) {
 			_ = c.Send(c.flow, []byte("\r\n"))
 		},
 	}
+	spoke := false
 	for {
 		wait()
 		buf := e.buffers.Get().(*[]byte)
@@ -274,20 +285,22 @@ func (l *streamListener) read(c *conn, socket net.Conn) (refused bool) {
 		*buf = raw
 		switch {
 		case err == nil:
+			spoke = true
 			e.conns.spoke(c)
 			e.receive(c.flow, raw, c.done)
 		case errors.Is(err, errTooLarge):
-			refused = e.refuse(c.flow, raw, Reply{Code: 513})
+			lost = e.refuse(c.flow, raw, Reply{Code: 513}) || spoke
 		case errors.Is(err, errBadLength):
-			refused = e.refuse(c.flow, raw, Reply{Code: 400, Reason: "Missing or Malformed Content-Length"})
+			lost = e.refuse(c.flow, raw, Reply{Code: 400, Reason: "Missing or Malformed Content-Length"}) || spoke
 		case errors.Is(err, errNoStartLine):
 			e.junk.note(e, c.flow)
+			lost = spoke
 		case stranger && c.trusted.Load() && errors.Is(err, os.ErrDeadlineExceeded):
 			err = nil // its last message has proven who it is since
 		}
 		e.recycle(buf)
 		if err != nil {
-			return refused
+			return lost
 		}
 		select {
 		case <-c.done:
