@@ -24,7 +24,7 @@ const settingsIntro = `# Settings
 Generated from ` + "`telephony.Settings`" + ` by ` + "`make generate`" + `; do not edit.
 
 The box-wide settings. A refused value is answered with the name in the first column.
-In this version the wizard and [first-boot answers](../cloud-init/README.md#settings) set some of them; SIP transports are created and deleted through `/api/v1/transports`; other ports the portal shows and cannot change yet.
+In this version the wizard and [first-boot answers](../cloud-init/README.md#settings) set some of them; SIP transports are created and deleted through /api/v1/transports; other ports the portal shows and cannot change yet.
 
 | name | default | |
 |---|---|---|

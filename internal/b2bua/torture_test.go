@@ -110,6 +110,9 @@ func TestTorture(t *testing.T) {
 				if other, ok := c.differs[name]; ok {
 					want = other
 				}
+				if c.differs != nil && !bytes.Contains(raw, []byte("\r\n\r\n")) {
+					want = "" // the module's copy of baddn lacks its end, which is waited for
+				}
 				got := exchange(t, c.id, to, raw)
 				var codes []string
 				for _, a := range got {
