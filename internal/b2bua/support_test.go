@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"cmp"
 	"context"
 	"crypto/md5"
 	"encoding/hex"
@@ -73,6 +74,7 @@ type stack struct {
 	snap    atomic.Pointer[telephony.Snapshot]
 
 	flow   sip.Flow // in memory
+	rows   []sip.Bind
 	mu     sync.Mutex
 	phones map[netip.AddrPort]chan string
 }
@@ -178,6 +180,7 @@ type phone struct {
 	addr   netip.AddrPort
 	in     chan string
 	send   func(string)
+	via    string // transport in its Via; UDP if empty
 	count  int
 }
 
@@ -306,7 +309,7 @@ func (d *dialogue) request(method, sdp string, extra ...string) {
 		seq, branch = d.inviteSeq, d.branch
 	}
 	h := []string{
-		"Via: SIP/2.0/UDP " + d.p.addr.String() + ";rport;branch=" + branch,
+		"Via: SIP/2.0/" + cmp.Or(d.p.via, "UDP") + " " + d.p.addr.String() + ";rport;branch=" + branch,
 		"From: " + d.local, "To: " + d.remote, "Call-ID: " + d.id,
 		fmt.Sprintf("CSeq: %d %s", seq, method), "Max-Forwards: 70",
 		fmt.Sprintf("Contact: <sip:%s@%s>", d.p.user, d.p.addr),
@@ -318,7 +321,7 @@ func (d *dialogue) request(method, sdp string, extra ...string) {
 // refuseAck acknowledges a refusal, in the INVITE's transaction.
 func (d *dialogue) refuseAck(refusal string) {
 	d.p.send(text("ACK "+d.inviteURI+" SIP/2.0", []string{
-		"Via: SIP/2.0/UDP " + d.p.addr.String() + ";rport;branch=" + d.branch,
+		"Via: SIP/2.0/" + cmp.Or(d.p.via, "UDP") + " " + d.p.addr.String() + ";rport;branch=" + d.branch,
 		"From: " + d.local, "To: " + header(refusal, "To"), "Call-ID: " + d.id,
 		fmt.Sprintf("CSeq: %d ACK", d.inviteSeq), "Max-Forwards: 70",
 	}, ""))
