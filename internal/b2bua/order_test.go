@@ -16,10 +16,10 @@ import (
 	"ringfence/internal/telephony"
 )
 
-// TestBackToBack: 1,000 calls whose messages follow each other without a
+// TestPitfall10BackToBack: 1,000 calls whose messages follow each other without a
 // pause: 180, 183, 200 from the callee, then ACK, re-INVITE, BYE from the
 // caller. None is lost and none overtakes another.
-func TestBackToBack(t *testing.T) {
+func TestPitfall10BackToBack(t *testing.T) {
 	inTime(t, func(t *testing.T) {
 		s, a, b := pair(t, nil)
 		for i := range 1000 {
@@ -29,9 +29,9 @@ func TestBackToBack(t *testing.T) {
 	})
 }
 
-// TestBackToBackOnTheWire is the same on real sockets, where several goroutines
+// TestPitfall10BackToBackOnTheWire is the same on real sockets, where several goroutines
 // could overtake each other: over UDP, over TCP, and from one to the other.
-func TestBackToBackOnTheWire(t *testing.T) {
+func TestPitfall10BackToBackOnTheWire(t *testing.T) {
 	for _, c := range []struct {
 		caller, callee ports.ID
 		calls          int

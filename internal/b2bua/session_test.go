@@ -105,8 +105,8 @@ func TestReinviteToAStranger(t *testing.T) {
 	})
 }
 
-// TestGlare: both sides re-INVITE at once (RFC 3261 section 14).
-func TestGlare(t *testing.T) {
+// TestPitfall14Glare: both sides re-INVITE at once (RFC 3261 section 14).
+func TestPitfall14Glare(t *testing.T) {
 	inTime(t, func(t *testing.T) {
 		s, a, b := pair(t, nil)
 		da, db := talking(a, b)
@@ -141,8 +141,8 @@ func TestGlare(t *testing.T) {
 	})
 }
 
-// TestSecondInviteWhileOneIsPending is RFC 3261 section 14.2.
-func TestSecondInviteWhileOneIsPending(t *testing.T) {
+// TestPitfall14SecondInviteWhileOneIsPending is RFC 3261 section 14.2.
+func TestPitfall14SecondInviteWhileOneIsPending(t *testing.T) {
 	inTime(t, func(t *testing.T) {
 		_, a, b := pair(t, nil)
 		da, _ := talking(a, b)
@@ -291,9 +291,9 @@ func TestInfo(t *testing.T) {
 	})
 }
 
-// TestAckCountsAsTheInvite: the ACK carries the INVITE's number whatever was
+// TestPitfall11AckCountsAsTheInvite: the ACK carries the INVITE's number whatever was
 // sent in between.
-func TestAckCountsAsTheInvite(t *testing.T) {
+func TestPitfall11AckCountsAsTheInvite(t *testing.T) {
 	inTime(t, func(t *testing.T) {
 		_, a, b := pair(t, nil)
 		da, db := talking(a, b)

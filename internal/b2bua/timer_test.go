@@ -60,9 +60,9 @@ func TestSessionTimerOfTheCaller(t *testing.T) {
 	}
 }
 
-// TestCallerRefreshesOrIsGone: UPDATE and re-INVITE count; without either the
+// TestPitfall16CallerRefreshesOrIsGone: UPDATE and re-INVITE count; without either the
 // call ends a little before the session does (RFC 4028 section 10).
-func TestCallerRefreshesOrIsGone(t *testing.T) {
+func TestPitfall16CallerRefreshesOrIsGone(t *testing.T) {
 	inTime(t, func(t *testing.T) {
 		s, a, b := pair(t, nil)
 		da, _, _, _ := timed(a, b, []string{"Supported: timer", "Session-Expires: 300"}, nil)
@@ -219,9 +219,9 @@ func TestCalleeThatShouldRefresh(t *testing.T) {
 	})
 }
 
-// TestIntervalTooSmall is 422 in both roles, for all methods (RFC 4028 sections
+// TestPitfall15IntervalTooSmall is 422 in both roles, for all methods (RFC 4028 sections
 // 7.3 and 9).
-func TestIntervalTooSmall(t *testing.T) {
+func TestPitfall15IntervalTooSmall(t *testing.T) {
 	inTime(t, func(t *testing.T) {
 		s, a, b := pair(t, func(c *Config) {
 			c.Session = dialog.SessionTimer{Interval: 10 * time.Minute, Min: 2 * time.Minute}

@@ -1,0 +1,640 @@
+package b2bua
+
+// The thirty things that go wrong in practice, and the tests that show they do
+// not here. What other tests show as well is named with them.
+//
+//	 1 hold in all spellings            TestPitfall01, TestHold
+//	 2 attribute on an unended line     TestPitfall02
+//	 3 re-INVITE without an offer       TestPitfall03, TestReinviteWithoutOffer
+//	 4 INVITE without an offer          TestPitfall04
+//	 5 new address in a re-INVITE       TestPitfall05
+//	 6 re-INVITE of the called side     TestPitfall06
+//	 7 no echo of the peer's SDP        TestPitfall07
+//	 8 advertised address stays         TestPitfall08
+//	 9 version in o=                    TestPitfall09
+//	10 order                            TestPitfall10BackToBack, TestPitfall10BackToBackOnTheWire
+//	11 CSeq of ACK and CANCEL           TestPitfall11, TestPitfall11AckCountsAsTheInvite
+//	12 CANCEL crosses 200               TestPitfall12
+//	13 malformed CANCEL                 TestPitfall13
+//	14 glare                            TestPitfall14Glare, TestPitfall14SecondInviteWhileOneIsPending, TestRefreshFails, TestAnotherPhoneThanTheOneHeard
+//	15 session timer, 422               TestPitfall15IntervalTooSmall
+//	16 who refreshes                    TestPitfall16CallerRefreshesOrIsGone, TestWeRefresh, TestCalleeThatShouldRefresh
+//	17 several early dialogs            TestPitfall17
+//	18 180 with SDP                     TestPitfall18
+//	19 early media missed by a browser  TestPitfall19; the browser itself in issue 4
+//	20 DTMF clocks                      issue 4
+//	21 SRTP roll-over and re-keying     issue 4
+//	22 SRTP after 65,535 packets        issue 4
+//	23 crypto lines                     issue 4
+//	24 private address in SDP           media.TestLatch*
+//	25 injected RTP                     media, attack_test.go
+//	26 the connection it came on        TestPitfall26
+//	27 large messages over UDP          TestPitfall27
+//	28 transfer                         the tests of transfers
+//	29 addresses of ICE                 issue 4
+//	30 silence                          issue 4
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ringfence/internal/media"
+	"ringfence/internal/ports"
+	"ringfence/internal/sip"
+	"ringfence/internal/siptest"
+	"ringfence/internal/telephony"
+)
+
+// behindNAT is a PBX whose media are bound to one address and advertised at
+// another.
+type behindNAT struct{}
+
+func (behindNAT) Local(netip.Addr) netip.Addr      { return netip.MustParseAddr("127.0.0.1") }
+func (behindNAT) Advertised(netip.Addr) netip.Addr { return netip.MustParseAddr("198.51.100.7") }
+
+// realPair is a pair with the real media engine.
+func realPair(t *testing.T) (*stack, *phone, *phone) {
+	t.Helper()
+	row, _ := ports.Lookup(ports.Table(), ports.RTPCore)
+	engine := media.New(media.Config{Pools: map[ports.Side]ports.Service{ports.Core: row}, Logger: slog.New(slog.DiscardHandler)})
+	t.Cleanup(engine.Close)
+	s, a, b := pair(t, func(c *Config) { c.Media, c.Addresses = Engine(engine), behindNAT{} })
+	t.Cleanup(func() { go agree(a); go agree(b) }) // so that closing need not wait
+	return s, a, b
+}
+
+// agree answers requests until nothing comes any more.
+func agree(p *phone) {
+	for {
+		select {
+		case m := <-p.in:
+			answerAnything(p, m)
+		case <-time.After(time.Second):
+			return
+		}
+	}
+}
+
+// describe is a phone's description: version, port and the lines after m=.
+func describe(version, port int, lines ...string) string {
+	return fmt.Sprintf("v=0\r\no=phone 77 %d IN IP4 192.0.2.50\r\ns=-\r\nc=IN IP4 192.0.2.50\r\nt=0 0\r\nm=audio %d RTP/AVP 0 8\r\n%s", version, port, strings.Join(append(lines, ""), "\r\n"))
+}
+
+// direction is that of a description.
+func direction(t *testing.T, message string) string {
+	t.Helper()
+	d, err := siptest.ParseSDP(body(message))
+	if err != nil || !d.Addr.IsValid() {
+		t.Fatalf("%v in\n%s", err, message)
+	}
+	return d.Direction
+}
+
+// realCall sets a call up with the real engine and returns what both sides were
+// told.
+func realCall(t *testing.T, a, b *phone) (da, db *dialogue, invite, ok string) {
+	t.Helper()
+	da = a.dial("102", describe(1, 40000))
+	invite = b.want("INVITE")
+	b.reply(invite, 200, "b1", describe(1, 40100))
+	b.want("ACK")
+	ok = a.want("200")
+	da.learn(ok)
+	da.request(sip.ACK, "")
+	return da, b.dialogueOf(invite, "b1"), invite, ok
+}
+
+// reoffer sends a re-INVITE and returns what the other side got and what came
+// back; answer is sent by the other side.
+func reoffer(t *testing.T, d *dialogue, other *phone, offer, answer string) (got, back string) {
+	t.Helper()
+	d.request(sip.INVITE, offer)
+	d.p.want("100")
+	got = other.want("INVITE")
+	other.reply(got, 200, "", answer)
+	other.want("ACK")
+	back = d.p.want("200")
+	d.request(sip.ACK, "")
+	return got, back
+}
+
+func TestPitfall01(t *testing.T) {
+	t.Parallel()
+	_, a, b := realPair(t)
+	da, _, _, _ := realCall(t, a, b)
+	version := 1
+	for _, c := range []struct{ offer, answer, told, back string }{
+		{"a=sendonly", "a=recvonly", "sendonly", "recvonly"},
+		{"a=sendonly", "", "sendonly", "recvonly"}, // the other phone forgets it
+		{"a=inactive", "a=inactive", "inactive", "inactive"},
+		{"a=inactive", "a=sendrecv", "inactive", "inactive"},
+		{"a=sendrecv", "a=sendrecv", "sendrecv", "sendrecv"},
+		{"", "", "sendrecv", "sendrecv"},
+	} {
+		version++
+		got, back := reoffer(t, da, b, describe(version, 40000, c.offer), describe(version, 40100, c.answer))
+		if direction(t, got) != c.told || direction(t, back) != c.back {
+			t.Errorf("%v: the other side is told %s, the holder %s", c, direction(t, got), direction(t, back))
+		}
+	}
+	null := strings.Replace(describe(99, 40000), "c=IN IP4 192.0.2.50", "c=IN IP4 0.0.0.0", 1)
+	got, _ := reoffer(t, da, b, null, describe(99, 40100))
+	if strings.Contains(body(got), "0.0.0.0") || direction(t, got) == "sendrecv" {
+		t.Errorf("hold in the old way is passed on as\n%s", body(got))
+	}
+}
+
+func TestPitfall02(t *testing.T) {
+	t.Parallel()
+	_, a, b := realPair(t)
+	da, _, _, _ := realCall(t, a, b)
+	for _, end := range []string{"", "\n", "\r\n"} {
+		got, back := reoffer(t, da, b, describe(2+len(end), 40000)+"a=sendonly"+end, describe(2+len(end), 40100)+"a=recvonly"+end)
+		if direction(t, got) != "sendonly" || direction(t, back) != "recvonly" {
+			t.Errorf("with the end %q: %s, %s", end, direction(t, got), direction(t, back))
+		}
+	}
+}
+
+func TestPitfall03(t *testing.T) {
+	t.Parallel()
+	_, a, b := realPair(t)
+	da, _, _, _ := realCall(t, a, b)
+	da.request(sip.INVITE, "")
+	a.want("100")
+	re := b.want("INVITE")
+	if body(re) != "" {
+		t.Error(re)
+	}
+	b.reply(re, 200, "", describe(2, 40102))
+	ok := a.want("200")
+	if direction(t, ok) != "sendrecv" || strings.Contains(body(ok), "192.0.2.50") {
+		t.Error(ok)
+	}
+	da.request(sip.ACK, describe(2, 40000, "a=sendonly"))
+	if ack := b.want("ACK"); direction(t, ack) != "sendonly" {
+		t.Error(ack)
+	}
+}
+
+func TestPitfall04(t *testing.T) {
+	t.Parallel()
+	_, a, b := realPair(t)
+	da := a.dial("102", "")
+	invite := b.want("INVITE")
+	if body(invite) != "" {
+		t.Error(invite)
+	}
+	b.reply(invite, 180, "b1", "")
+	a.want("180")
+	b.reply(invite, 200, "b1", describe(1, 40100))
+	ok := a.want("200")
+	if d, err := siptest.ParseSDP(body(ok)); err != nil || d.Addr.Addr().String() != "198.51.100.7" {
+		t.Error(ok)
+	}
+	da.learn(ok)
+	da.request(sip.ACK, describe(1, 40000))
+	if ack := b.want("ACK"); direction(t, ack) != "sendrecv" {
+		t.Error(ack)
+	}
+}
+
+// TestPitfall05: the media follow a phone that moves, heard on real sockets.
+func TestPitfall05(t *testing.T) {
+	t.Parallel()
+	row, _ := ports.Lookup(ports.Table(), ports.RTPCore)
+	engine := media.New(media.Config{Pools: map[ports.Side]ports.Service{ports.Core: row}, Logger: slog.New(slog.DiscardHandler)})
+	t.Cleanup(engine.Close)
+	s := newStack(t, func(c *Config) { c.Media = Engine(engine) })
+	server := s.listen()
+	ctx := t.Context()
+	start := func(user string, tone float64) *siptest.Phone {
+		p := siptest.NewPhone(t, siptest.Config{Server: server, User: user, Password: "pw" + user, Domain: "a.test", Tone: tone, AutoAnswer: user == "102"})
+		if err := p.Register(ctx); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	a, b := start("101", 440), start("102", 880)
+	out, err := a.Call(ctx, "102")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := b.WaitCall(ctx)
+	if err == nil {
+		err = out.Wait(ctx, siptest.Answered)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := out.MediaAddr()
+	if err := out.ReInvite(ctx, siptest.Offer{Move: true}); err != nil || out.MediaAddr() == before {
+		t.Fatalf("moving from %s to %s: %v", before, out.MediaAddr(), err)
+	}
+	for _, x := range []struct {
+		c          *siptest.Call
+		hears, not float64
+	}{{out, 880, 440}, {in, 440, 880}} {
+		x.c.Forget()
+		h, err := x.c.Hear(ctx, time.Second)
+		if err == nil {
+			err = h.Middle(600*time.Millisecond).Only(x.hears, x.not)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if err := out.HangUp(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPitfall06(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		s, a, b := pair(t, nil)
+		_, db := talking(a, b)
+		synctest.Wait() // the ACK
+		db.request(sip.INVITE, "v=0 new-b")
+		b.want("100")
+		re := a.want("INVITE sip:101@192.0.2.50:5101")
+		if tag(header(re, "To")) != "1012" {
+			t.Error(re)
+		}
+		a.reply(re, 200, "", "v=0 new-a")
+		a.want("ACK")
+		b.want("200")
+		db.request(sip.ACK, "")
+		synctest.Wait()
+		if n := len(s.svc.Calls(telephony.System)); n != 1 || s.svc.dialogs.Len() != 2 {
+			t.Errorf("%d calls, %d legs", n, s.svc.dialogs.Len())
+		}
+		if len(s.records) != 0 {
+			t.Error("something ended")
+		}
+	})
+}
+
+func TestPitfall07(t *testing.T) {
+	t.Parallel()
+	_, a, b := realPair(t)
+	da, db, invite, ok := realCall(t, a, b)
+	got, back := reoffer(t, da, b, describe(2, 40000), describe(2, 40100))
+	got2, back2 := reoffer(t, db, a, describe(3, 40100), describe(3, 40000))
+	for _, m := range []string{invite, ok, got, back, got2, back2} {
+		for _, own := range []string{"192.0.2.50", "o=phone", " 40000 ", " 40100 ", " 77 "} {
+			if strings.Contains(body(m), own) {
+				t.Errorf("a phone's own %q is told to others, or to itself:\n%s", own, body(m))
+			}
+		}
+	}
+}
+
+func TestPitfall08(t *testing.T) {
+	t.Parallel()
+	_, a, b := realPair(t)
+	da, db, invite, ok := realCall(t, a, b)
+	got, back := reoffer(t, da, b, describe(2, 40000, "a=sendonly"), describe(2, 40100, "a=recvonly"))
+	got2, back2 := reoffer(t, db, a, describe(3, 40100), describe(3, 40000))
+	ports := map[netip.AddrPort]int{}
+	for _, m := range []string{invite, ok, got, back, got2, back2} {
+		d, err := siptest.ParseSDP(body(m))
+		if err != nil || d.Addr.Addr().String() != "198.51.100.7" || strings.Contains(body(m), "127.0.0.1") {
+			t.Errorf("%v:\n%s", err, body(m))
+		}
+		ports[d.Addr]++
+	}
+	if len(ports) != 2 {
+		t.Errorf("the two sides' addresses changed: %v", ports)
+	}
+}
+
+func TestPitfall09(t *testing.T) {
+	t.Parallel()
+	_, a, b := realPair(t)
+	da, _, invite, _ := realCall(t, a, b)
+	told := func(m string) (session string, version int) {
+		d, err := siptest.ParseSDP(body(m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Sscan(d.Version, &version)
+		return d.Session, version
+	}
+	id, v := told(invite)
+	for i, c := range []struct {
+		lines string
+		more  int
+		code  int
+	}{{"a=sendonly", 1, 200}, {"a=sendonly", 0, 200}, {"a=sendrecv", 1, 200}, {"a=inactive", 1, 488}, {"a=sendonly", 1, 200}} {
+		da.request(sip.INVITE, describe(i+2, 40000, c.lines))
+		a.want("100")
+		re := b.want("INVITE")
+		b.reply(re, c.code, "", describe(i+2, 40100))
+		b.want("ACK")
+		back := a.want(fmt.Sprint(c.code))
+		if c.code == 200 {
+			da.request(sip.ACK, "")
+		} else {
+			da.refuseAck(back)
+		}
+		id2, v2 := told(re)
+		if id2 != id || v2 != v+c.more {
+			t.Errorf("offer %d: session %s version %d after %s %d, want %d more", i, id2, v2, id, v, c.more)
+		}
+		v = v2
+	}
+}
+
+// TestPitfall11: PRACK and UPDATE took numbers meanwhile.
+func TestPitfall11(t *testing.T) {
+	t.Parallel()
+	for _, cancel := range []bool{false, true} {
+		inTime2(t, fmt.Sprint("cancel ", cancel), func(t *testing.T) {
+			_, a, b := pair(t, nil)
+			da := a.dial("102", "v=0 offer-a", "Supported: 100rel", takesUpdate)
+			invite := b.want("INVITE")
+			b.reply(invite, 183, "b1", "v=0 early", "Require: 100rel", "RSeq: 1", takesUpdate)
+			b.reply(b.want("PRACK"), 200, "", "")
+			da.prack(a.want("183"), "")
+			a.want("200")
+			da.request(sip.UPDATE, "v=0 again")
+			u := b.want("UPDATE")
+			if header(u, "CSeq") != "3 UPDATE" {
+				t.Error(u)
+			}
+			b.reply(u, 200, "", "v=0 again-b")
+			a.want("200")
+			if cancel {
+				da.request(sip.CANCEL, "")
+				a.want("200")
+				c := b.want("CANCEL")
+				if header(c, "CSeq") != "1 CANCEL" || header(c, "Via") != header(invite, "Via") {
+					t.Error(c)
+				}
+				return
+			}
+			b.reply(invite, 200, "b1", "")
+			if ack := b.want("ACK"); header(ack, "CSeq") != "1 ACK" {
+				t.Error(ack)
+			}
+		})
+	}
+}
+
+func inTime2(t *testing.T, name string, f func(t *testing.T)) {
+	t.Run(name, func(t *testing.T) { inTime(t, f) })
+}
+
+// TestPitfall12: the callee's 200 crosses our CANCEL; and the caller's CANCEL
+// crosses our 200.
+func TestPitfall12(t *testing.T) {
+	t.Parallel()
+	inTime2(t, "of the callee", func(t *testing.T) {
+		s, a, b := pair(t, nil)
+		da := a.dial("102", "v=0 offer-a")
+		invite := b.want("INVITE")
+		b.reply(invite, 180, "b1", "")
+		a.want("180")
+		da.request(sip.CANCEL, "")
+		a.want("200")
+		da.refuseAck(a.want("487"))
+		cancel := b.want("CANCEL")
+		b.reply(invite, 200, "b1", "v=0 answer-b")
+		b.want("ACK")
+		bye := b.want("BYE")
+		b.reply(cancel, 481, "b1", "")
+		b.reply(invite, 200, "b1", "v=0 answer-b")
+		b.want("ACK")
+		b.reply(bye, 200, "", "")
+		s.ended(telephony.EndCancelled, 487)
+		time.Sleep(time.Minute)
+		if n := s.svc.dialogs.Len(); n != 0 {
+			t.Errorf("%d legs left", n)
+		}
+	})
+	inTime2(t, "of the caller", func(t *testing.T) {
+		s, a, b := pair(t, nil)
+		da := a.dial("102", "v=0 offer-a")
+		invite := b.want("INVITE")
+		b.reply(invite, 200, "b1", "v=0 answer-b")
+		b.want("ACK")
+		ok := a.want("200")
+		da.request(sip.CANCEL, "") // sent before it came
+		a.want("200")              // of the CANCEL, without effect (RFC 3261 section 9.2)
+		da.learn(ok)
+		da.request(sip.ACK, "")
+		b.quiet(time.Second)
+		da.request(sip.BYE, "")
+		a.want("200")
+		b.reply(b.want("BYE"), 200, "", "")
+		s.ended(telephony.EndCallerHungUp, 200)
+	})
+}
+
+// TestPitfall13: a CANCEL with the number of another request, of another call
+// or from another address cancels nothing; one whose caller only got branch and
+// To tag wrong says clearly enough what it wants.
+func TestPitfall13(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		s, a, b := pair(t, nil)
+		da := a.dial("102", "v=0 offer-a")
+		invite := b.want("INVITE")
+		b.reply(invite, 180, "b1", "")
+		a.want("180")
+		good := *da
+		da.branch, da.inviteSeq = da.branch+"x", da.inviteSeq+1
+		da.request(sip.CANCEL, "")
+		a.want("481")
+		*da = good
+		da.branch, da.id = da.branch+"x", da.id+"x"
+		da.request(sip.CANCEL, "")
+		a.want("481")
+		*da = good
+		stranger := &phone{t: t, user: "101", domain: "a.test", addr: netip.MustParseAddrPort("192.0.2.66:5101"), in: make(chan string, 9)}
+		s.mu.Lock()
+		s.phones[stranger.addr] = stranger.in
+		s.mu.Unlock()
+		stranger.send = func(raw string) {
+			f := s.flow
+			f.Remote = stranger.addr
+			s.ep.Receive(f, []byte(raw))
+		}
+		da.p = stranger
+		da.request(sip.CANCEL, "")
+		stranger.want("481")
+		b.quiet(time.Second)
+		*da = good
+		da.branch += "x"
+		da.remote += ";tag=nonsense"
+		da.request(sip.CANCEL, "")
+		a.want("200")
+		a.want("487")
+		b.want("CANCEL")
+		s.ended(telephony.EndCancelled, 487)
+	})
+}
+
+// TestPitfall17: a proxy forked our INVITE: the last one is followed, and the
+// final response need not repeat what it said.
+func TestPitfall17(t *testing.T) {
+	t.Parallel()
+	for _, reliable := range []bool{false, true} {
+		inTime2(t, fmt.Sprint("reliable ", reliable), func(t *testing.T) {
+			s, a, b := pair(t, nil)
+			extra := []string{takesUpdate}
+			if reliable {
+				extra = append(extra, "Supported: 100rel")
+			}
+			da := a.dial("102", "v=0 offer-a", extra...)
+			invite := b.want("INVITE")
+			early := func(tag, sdp string) {
+				b.send(strings.Replace(answerOf(b, invite, tag, sdp), "Contact: <sip:102@", "Contact: <sip:"+tag+"@", 1))
+				p := b.want("PRACK sip:" + tag + "@")
+				if header(p, "RAck") != "1 1 INVITE" {
+					t.Error(p)
+				}
+				b.reply(p, 200, "", "")
+			}
+			early("x", "v=0 early-x")
+			p := a.want("183")
+			if body(p) != "v=0 via-pbx(early-x)" {
+				t.Error(p)
+			}
+			if reliable {
+				da.prack(p, "")
+				a.want("200")
+			}
+			early("y", "v=0 early-y")
+			if !reliable {
+				p = a.want("183")
+				if body(p) != "v=0 via-pbx(early-y)" {
+					t.Error(p)
+				}
+			} else {
+				// Its offer is answered for good: the change comes as an offer.
+				var u string
+				for range 2 {
+					switch m := a.next(); {
+					case strings.HasPrefix(m, "UPDATE"):
+						u = m
+					case body(m) != "":
+						t.Error(m)
+					default:
+						da.prack(m, "")
+					}
+				}
+				if body(u) != "v=0 via-pbx(early-y)" {
+					t.Fatal(u)
+				}
+				a.want("200")
+				a.reply(u, 200, "", "v=0 answer-y")
+			}
+			b.reply(invite, 200, "y", "")
+			if ack := b.want("ACK"); tag(header(ack, "To")) != "y" {
+				t.Error(ack)
+			}
+			ok := a.want("200")
+			if reliable != (body(ok) == "") || !reliable && body(ok) != "v=0 via-pbx(early-y)" {
+				t.Error(ok)
+			}
+			da.learn(ok)
+			da.request(sip.ACK, "")
+			a.quiet(time.Second)
+			da.request(sip.BYE, "")
+			a.want("200")
+			b.want("BYE")
+			s.ended(telephony.EndCallerHungUp, 200)
+		})
+	}
+}
+
+// answerOf is a reliable 183 with a tag.
+func answerOf(p *phone, req, tag, sdp string) string {
+	var out string
+	send := p.send
+	p.send = func(raw string) { out = raw }
+	p.reply(req, 183, tag, sdp, "Require: 100rel", "RSeq: 1")
+	p.send = send
+	return out
+}
+
+func TestPitfall18(t *testing.T) {
+	t.Parallel()
+	_, a, b := realPair(t)
+	a.dial("102", describe(1, 40000))
+	invite := b.want("INVITE")
+	b.reply(invite, 180, "b1", "")
+	if p := a.want("180"); body(p) != "" {
+		t.Error(p)
+	}
+	b.reply(invite, 180, "b1", describe(1, 40100))
+	if p := a.want("180"); direction(t, p) != "sendrecv" {
+		t.Error(p)
+	}
+	b.reply(invite, 486, "b1", "")
+	a.want("486")
+}
+
+// TestPitfall19: who could not use the early answer yet gets the same one with
+// the 200.
+func TestPitfall19(t *testing.T) {
+	t.Parallel()
+	_, a, b := realPair(t)
+	a.dial("102", describe(1, 40000))
+	invite := b.want("INVITE")
+	b.reply(invite, 183, "b1", describe(1, 40100))
+	early := a.want("183")
+	b.reply(invite, 200, "b1", describe(1, 40100))
+	if ok := a.want("200"); body(ok) != body(early) || body(ok) == "" {
+		t.Errorf("183 said\n%s\nand 200\n%s", body(early), body(ok))
+	}
+}
+
+// TestPitfall26: requests go to the connection a phone opened, wherever its
+// Contact points.
+func TestPitfall26(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, nil)
+	a, b := s.wire("101", ports.SIPTCP), s.wire("102", ports.SIPTCP)
+	a.addr, b.addr = netip.MustParseAddrPort("192.0.2.77:49152"), netip.MustParseAddrPort("192.0.2.78:49153")
+	a.register()
+	b.register()
+	da, db := talking(a, b)
+	db.request(sip.INFO, "x")
+	a.reply(a.want("INFO sip:101@192.0.2.77:49152"), 200, "", "")
+	b.want("200")
+	da.request(sip.BYE, "")
+	a.want("200")
+	b.reply(b.want("BYE sip:102@192.0.2.78:49153"), 200, "", "")
+}
+
+// TestPitfall27: what is larger than a packet goes over UDP all the same.
+func TestPitfall27(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, nil)
+	a, b := s.wire("101", ports.SIPUDP), s.wire("102", ports.SIPUDP)
+	a.register()
+	b.register()
+	long := strings.Repeat("a=candidate:1 1 UDP 2130706431 192.0.2.50 40000 typ host\r\n", 120)
+	da := a.dial("102", "v=0 "+long)
+	invite := b.want("INVITE")
+	if body(invite) != "v=0 via-pbx("+long+")" {
+		t.Errorf("%d bytes of %d", len(body(invite)), len(long))
+	}
+	b.reply(invite, 200, "b1", "v=0 "+long)
+	b.want("ACK")
+	ok := a.want("200")
+	if body(ok) != "v=0 via-pbx("+long+")" {
+		t.Errorf("%d bytes of %d", len(body(ok)), len(long))
+	}
+	da.learn(ok)
+	da.request(sip.ACK, "")
+	da.request(sip.BYE, "")
+	a.want("200")
+	b.reply(b.want("BYE"), 200, "", "")
+}
