@@ -87,12 +87,25 @@ func (c *call) Acked(in *dialog.Inbound, sdp []byte) {
 		if c.caller.stale && c.callee != nil {
 			c.reoffer(&c.caller, &c.callee.party)
 		}
-		return
-	}
-	if r := c.relay; r != nil && r.in == in && r.late {
+	} else if r := c.relay; r != nil && r.in == in && r.late {
 		c.lateAnswer(r.out, r.from, r.to, sdp)
 		c.stopRelay()
 	}
+	if f := c.waits; f != nil {
+		c.waits = nil
+		f()
+	}
+}
+
+// acknowledged reports whether an offer can be passed on to a side now. If that
+// side's ACK to our 2xx is still on its way, which the other side cannot know,
+// f runs when it has come.
+func (c *call) acknowledged(to *party, f func()) bool {
+	if to == nil || !to.leg.Unacked() || c.waits != nil {
+		return true
+	}
+	c.waits = f
+	return false
 }
 
 func (c *call) lateAnswer(out *dialog.Outbound, from, to *party, sdp []byte) {
@@ -145,6 +158,9 @@ func (c *call) Reinvite(in *dialog.Inbound) {
 		return
 	}
 	from, to := c.sides(in.Leg())
+	if in.Answered() || !c.acknowledged(to, func() { c.Reinvite(in) }) {
+		return
+	}
 	r := &relay{in: in, from: from, to: to}
 	var offer []byte
 	if sdp := in.Request().SDP(); sdp == nil {

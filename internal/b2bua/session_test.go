@@ -422,3 +422,64 @@ func TestRouteSet(t *testing.T) {
 		s.ended(telephony.EndCalleeHungUp, 200)
 	})
 }
+
+// TestReinviteBeforeTheOthersAck: the callee changes the session as soon as it
+// has our ACK; that of the caller is still on its way. The change waits for it.
+func TestReinviteBeforeTheOthersAck(t *testing.T) {
+	t.Parallel()
+	for _, c := range []string{"INVITE", "UPDATE", "cancelled", "BYE", "never"} {
+		inTime2(t, c, func(t *testing.T) {
+			s, a, b := pair(t, nil)
+			da := a.dial("102", "v=0 offer-a")
+			invite := b.want("INVITE")
+			b.reply(invite, 200, "b1", "v=0 answer-b")
+			b.want("ACK")
+			da.learn(a.want("200"))
+			db := b.dialogueOf(invite, "b1")
+			if c == "UPDATE" {
+				db.request(sip.UPDATE, "v=0 new-b")
+			} else {
+				db.request(sip.INVITE, "v=0 new-b")
+				b.want("100")
+			}
+			a.quiet(100 * time.Millisecond)
+			switch c {
+			case "cancelled":
+				db.request(sip.CANCEL, "")
+				b.want("200")
+				db.refuseAck(b.want("487"))
+				da.request(sip.ACK, "")
+				a.quiet(10 * time.Second)
+				return
+			case "never":
+				for m := b.nextWithin(40 * time.Second); !strings.HasPrefix(m, "BYE"); m = b.next() {
+					if !strings.HasPrefix(m, "SIP/2.0 487") {
+						t.Error(m)
+					}
+				}
+				s.ended(telephony.EndFailed, 200)
+				return
+			}
+			da.request(sip.ACK, "")
+			re := a.want("INVITE")
+			if body(re) != "v=0 via-pbx(new-b)" {
+				t.Error(re)
+			}
+			if c == "BYE" {
+				da.request(sip.BYE, "")
+				a.want("200")
+				for m := b.next(); !strings.HasPrefix(m, "BYE"); m = b.next() {
+					if !strings.HasPrefix(m, "SIP/2.0 487") {
+						t.Error(m)
+					}
+				}
+				return
+			}
+			a.reply(re, 200, "", "v=0 new-a")
+			a.want("ACK")
+			if ok := b.want("200"); body(ok) != "v=0 via-pbx(new-a)" {
+				t.Error(ok)
+			}
+		})
+	}
+}

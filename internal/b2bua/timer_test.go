@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ringfence/internal/dialog"
@@ -236,6 +237,7 @@ func TestPitfall15IntervalTooSmall(t *testing.T) {
 			t.Error(no)
 		}
 		d.refuseAck(no)
+		synctest.Wait()
 		if n := s.svc.dialogs.Len() + len(s.svc.Calls(1)); n != 0 {
 			t.Errorf("%d legs and calls of a refused INVITE", n)
 		}

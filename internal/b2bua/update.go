@@ -42,6 +42,9 @@ func (c *call) Update(u *dialog.Update) {
 		u.Reject(sip.Reply{Code: 491})
 		return
 	}
+	if u.Answered() || !c.acknowledged(to, func() { c.Update(u) }) {
+		return
+	}
 	if from.media.SetRemote(u.Request().SDP()) != nil {
 		u.Reject(sip.Reply{Code: 488})
 		return

@@ -53,6 +53,9 @@ func (l *Leg) Replaceable(earlyOnly bool) int {
 func (l *Leg) Early() bool     { return l.state == early }
 func (l *Leg) Confirmed() bool { return l.state == confirmed }
 
+// Unacked reports whether our 2xx waits for its ACK. Call it in the mailbox.
+func (l *Leg) Unacked() bool { return l.in != nil && l.in.waits() }
+
 // Outgoing reports whether we made the dialog.
 func (l *Leg) Outgoing() bool { return l.outgoing }
 

@@ -23,6 +23,9 @@ func (u *Update) Request() *sip.Request { return u.tx.Request() }
 
 func (u *Update) prack() bool { return u.tx.Request().Method == sip.PRACK }
 
+// Answered reports whether it was accepted or rejected. Call it in the mailbox.
+func (u *Update) Answered() bool { return u.done }
+
 // Accept answers the offer.
 func (u *Update) Accept(sdp []byte) {
 	u.reply(sip.Reply{Code: 200, Headers: u.leg.updateHeaders(u.tx.Request()), Body: sdp})
