@@ -88,8 +88,8 @@ func (p *PBX) console() string {
 	}
 	for _, t := range s.Tenants() {
 		c.Extensions += len(s.Extensions(t.ID))
-		c.Registered += len(p.telephone.location.All(t.ID))
 	}
+	c.Registered = p.telephone.location.Len()
 	c.Calls = len(p.telephone.calls.Calls(0))
 	c.Warnings = append(c.Warnings, p.warnings...)
 	if err := p.store.Health(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"ringfence/internal/location"
@@ -70,7 +71,8 @@ func (s *Service) ServeSIP(tx *sip.ServerTx) {
 		tx.Reply(sip.Reply{Code: 403}) // nobody registers for others
 		return
 	}
-	aor := telephony.AOR{User: user, Domain: domain}
+	// Copies: a binding is kept, and must not hold the whole message.
+	aor := telephony.AOR{User: strings.Clone(user), Domain: strings.Clone(domain)}
 	req, refusal := s.read(tx, tenant, aor)
 	if refusal != nil {
 		tx.Reply(*refusal)

@@ -374,7 +374,8 @@ func TestBindingIsSmall(t *testing.T) {
 		r.nonce = ""
 		if code, _ := r.register(ask{user: number, cseq: 1, callID: fmt.Sprintf("%032d", i), lines: []string{
 			fmt.Sprintf(`Contact: <sip:%s@192.168.100.%d:5062;transport=udp>;+sip.instance="<urn:uuid:00000000-0000-1000-8000-%012d>"`, number, i%250, i),
-			"User-Agent: Yealink SIP-T46U 108.86.0.20"}}); code != "200 OK" {
+			"User-Agent: Yealink SIP-T46U 108.86.0.20",
+			"X-Long: " + strings.Repeat("x", 2000)}}); code != "200 OK" { // must not be kept
 			t.Fatal(code)
 		}
 	}

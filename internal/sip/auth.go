@@ -281,30 +281,29 @@ func parseNC(s string) uint32 {
 // compares it in constant time.
 func (c *credentials) matches(ha1, method string) bool {
 	var want [2 * sha256.Size]byte
-	var n int
-	if c.algorithm == SHA256 {
-		n = c.expect(want[:], ha1, method, func(b []byte, out []byte) int {
-			s := sha256.Sum256(b)
-			return hex.Encode(out, s[:])
-		})
-	} else {
-		n = c.expect(want[:], ha1, method, func(b []byte, out []byte) int {
-			s := md5.Sum(b)
-			return hex.Encode(out, s[:])
-		})
-	}
+	n := c.expect(want[:], ha1, method)
 	return subtle.ConstantTimeCompare([]byte(strings.ToLower(c.response)), want[:n]) == 1
 }
 
-func (c *credentials) expect(out []byte, ha1, method string, sum func(b, out []byte) int) int {
+func (c *credentials) expect(out []byte, ha1, method string) int {
 	var space [512]byte
 	b := append(append(append(space[:0], method...), ':'), c.uri...)
 	var ha2 [2 * sha256.Size]byte
-	n := sum(b, ha2[:])
+	n := c.algorithm.sum(b, ha2[:])
 	b = append(b[:0], ha1...)
 	for _, s := range [...]string{c.nonce, c.ncText, c.cnonce, c.qop} {
 		b = append(append(b, ':'), s...)
 	}
 	b = append(append(b, ':'), ha2[:n]...)
-	return sum(b, out)
+	return c.algorithm.sum(b, out)
+}
+
+// sum writes the hash of b to out in hex, and returns its length.
+func (a Algorithm) sum(b, out []byte) int {
+	if a == SHA256 {
+		s := sha256.Sum256(b)
+		return hex.Encode(out, s[:])
+	}
+	s := md5.Sum(b)
+	return hex.Encode(out, s[:])
 }

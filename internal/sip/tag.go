@@ -22,9 +22,19 @@ func newTagSecret() tagSecret {
 	return tagSecret{newMACs(key)}
 }
 
+// macState is an HMAC with room for its input and output, which would else be
+// allocated at every use.
+type macState struct {
+	hash hash.Hash
+	in   []byte
+	out  []byte
+}
+
 // newMACs pools HMAC states: making one costs as much as using it.
 func newMACs(key []byte) *sync.Pool {
-	return &sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}
+	return &sync.Pool{New: func() any {
+		return &macState{hash: hmac.New(sha256.New, key), in: make([]byte, 0, 512), out: make([]byte, 0, sha256.Size)}
+	}}
 }
 
 // tagBytes is 120 bits, a whole number of base32 digits.
@@ -44,11 +54,15 @@ func (s tagSecret) tag(r *Request) string {
 }
 
 func mac(pool *sync.Pool, out, b []byte) []byte {
-	h := pool.Get().(hash.Hash)
-	h.Reset()
-	h.Write(b)
-	out = h.Sum(out)
-	pool.Put(h)
+	m := pool.Get().(*macState)
+	m.in = append(m.in[:0], b...)
+	m.hash.Reset()
+	m.hash.Write(m.in)
+	m.out = m.hash.Sum(m.out[:0])
+	out = append(out, m.out...)
+	if cap(m.in) <= 4096 { // unless a huge request made it huge
+		pool.Put(m)
+	}
 	return out
 }
 
