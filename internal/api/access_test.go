@@ -10,6 +10,7 @@ import (
 
 	"ringfence/internal/store"
 	"ringfence/internal/telephony"
+	"ringfence/internal/trace"
 )
 
 // public are the routes that need no session, typed by hand: a new one has to
@@ -95,12 +96,19 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 	}
 }
 
+// exampleTrace is that of call-1, of the first tenant.
+func exampleTrace() map[telephony.TenantID]map[telephony.CallID]trace.Trace {
+	one := trace.Trace{Messages: []trace.Message{{Raw: []byte("INVITE sip:101@pbx.example SIP/2.0\r\n\r\n")}}}
+	return map[telephony.TenantID]map[telephony.CallID]trace.Trace{1: {"call-1": one}}
+}
+
 // The other half: who is allowed does get through.
 func TestAdministratorsGetThrough(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
 	boss := b.setUp()
 	ann := b.user(1, "ann", telephony.RoleAdmin, "")
+	b.live.traces = exampleTrace()
 	for _, pattern := range b.routes.added {
 		method, path := target(pattern)
 		if method != http.MethodGet || path == "/events" || path == "/setup" {
@@ -177,6 +185,7 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.live.calls[1] = []telephony.LiveCall{{ID: "call-1", Tenant: 1, Caller: telephony.Party{Number: "101"}}}
+	b.live.traces = exampleTrace()
 	b.live.bindings[1] = []telephony.Binding{{Tenant: 1, AOR: telephony.AOR{User: "101", Domain: "pbx.example"}}}
 	now := time.Now()
 	if err := b.store.AppendCallRecords(t.Context(), []telephony.CallRecord{{ID: "call-0", Tenant: 1, Caller: telephony.Party{Number: "101"}, Started: now, Ended: now}}); err != nil {

@@ -20,6 +20,7 @@ import (
 	"ringfence/internal/setup"
 	"ringfence/internal/store"
 	"ringfence/internal/telephony"
+	"ringfence/internal/trace"
 )
 
 // Passwords of the tests. They follow the policy.
@@ -33,6 +34,7 @@ type live struct {
 	mu       sync.Mutex
 	bindings map[telephony.TenantID][]telephony.Binding
 	calls    map[telephony.TenantID][]telephony.LiveCall
+	traces   map[telephony.TenantID]map[telephony.CallID]trace.Trace
 	hungUp   []telephony.CallID
 	ports    []PortState
 	settings func() telephony.Settings
@@ -51,6 +53,13 @@ func (l *live) Calls(t telephony.TenantID) []telephony.LiveCall {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.calls[t]
+}
+
+func (l *live) Trace(t telephony.TenantID, id telephony.CallID) (trace.Trace, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found, ok := l.traces[t][id]
+	return found, ok
 }
 
 func (l *live) HangUp(_ context.Context, t telephony.TenantID, id telephony.CallID) error {

@@ -9,6 +9,7 @@ import (
 
 	"ringfence/internal/ports"
 	"ringfence/internal/telephony"
+	"ringfence/internal/trace"
 )
 
 // Live is what runs now. The API declares it and pbx implements it, so that no
@@ -20,6 +21,8 @@ type Live interface {
 	Calls(telephony.TenantID) []telephony.LiveCall
 	// HangUp ends a call of a tenant; store.ErrNotFound if it is not there.
 	HangUp(context.Context, telephony.TenantID, telephony.CallID) error
+	// Trace is what is kept of the SIP messages of a tenant's call.
+	Trace(telephony.TenantID, telephony.CallID) (trace.Trace, bool)
 	// Ports are the rows of the port table that are or should be open.
 	Ports() []PortState
 	// Transports are the SIP rows of the port table that are on.
@@ -50,6 +53,7 @@ type callPath struct {
 }
 
 func (s *Server) registerLive() {
+	s.registerTrace()
 	handle(s, operation{id: "list-registrations", method: http.MethodGet, path: "/registrations", tag: "live", summary: "Phones that are registered now", access: admin}, s.listRegistrations)
 	handle(s, operation{id: "list-calls", method: http.MethodGet, path: "/calls", tag: "live", summary: "Calls in progress", access: admin}, s.listCalls)
 	handle(s, operation{id: "hang-up", method: http.MethodDelete, path: "/calls/{id}", tag: "live", summary: "End a call", access: admin, status: http.StatusNoContent, errors: []int{http.StatusNotFound}}, s.hangUp)

@@ -32,10 +32,11 @@ type operation struct {
 	id, method, path string
 	tag, summary     string
 	access           access
-	status           int   // of success; 0 is 200, or 204 without a body
-	errors           []int // besides those every route has
-	bodyLimit        int64 // 0 is maxBody
-	stream           bool  // answers without end
+	status           int    // of success; 0 is 200, or 204 without a body
+	errors           []int  // besides those every route has
+	bodyLimit        int64  // 0 is maxBody
+	stream           bool   // answers without end
+	produces         string // media type of the answer, if it is a file
 	// fields say where a refused field stands in the request, if not at
 	// "body." and its name.
 	fields map[string]string
@@ -139,6 +140,9 @@ func (o operation) document() huma.Operation {
 		errs = append(errs, http.StatusUnauthorized, http.StatusForbidden)
 	}
 	op.Errors = errs
+	if o.produces != "" {
+		op.Responses = binary(o.produces)
+	}
 	return op
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"strings"
 
+	"ringfence/internal/dialog"
 	"ringfence/internal/events"
 	"ringfence/internal/sip"
 	"ringfence/internal/telephony"
@@ -80,3 +81,10 @@ func (c *call) tell() { c.s.publish(events.CallChanged{Call: c.show()}) }
 // Legs is how many dialogs there are, including those whose calls are over but
 // whose far ends have not answered yet.
 func (s *Service) Legs() int { return s.dialogs.Len() }
+
+// owned tells whose leg a Call-ID is.
+func (s *Service) owned(callID string, u dialog.User) {
+	if c, ok := u.(*call); ok && s.c.Leg != nil {
+		s.c.Leg(c.tenant.ID, c.id, callID)
+	}
+}

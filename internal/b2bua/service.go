@@ -34,6 +34,8 @@ type Config struct {
 	// Record, if set, gets each call's record exactly once, besides the
 	// CallEnded event, which a full bus buffer may lose. It must not block.
 	Record func(telephony.CallRecord)
+	// Leg, if set, is told the Call-ID of each leg of a call. It must not block.
+	Leg    func(tenant telephony.TenantID, call telephony.CallID, callID string)
 	Node   telephony.NodeID
 	Logger *slog.Logger
 
@@ -82,6 +84,7 @@ func New(c Config) *Service {
 		calls:   make(map[telephony.CallID]*call),
 		stop:    make(chan struct{}),
 	}
+	s.dialogs.Owned = s.owned
 	s.wg.Go(s.watch)
 	return s
 }

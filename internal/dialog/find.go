@@ -71,7 +71,10 @@ func (l *Leg) User() User { return l.user }
 
 // SetUser hands the leg over. The new user works in the same mailbox: see
 // Layer.Join for legs of different ones. Call it in the mailbox.
-func (l *Leg) SetUser(u User) { l.user = u }
+func (l *Leg) SetUser(u User) {
+	l.user = u
+	l.layer.owned(l)
+}
 
 // maxAgain bounds how often a request that crossed another is tried again.
 const maxAgain = 8

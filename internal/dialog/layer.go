@@ -21,6 +21,10 @@ type Layer struct {
 	log     *slog.Logger
 	session SessionTimer
 
+	// Owned, if set before the first leg, is told whose leg a Call-ID is: when
+	// it is made, and when it is handed over. It must not block.
+	Owned func(callID string, u User)
+
 	joining sync.Mutex // one Join at a time, so that none goes in a circle
 
 	mu   sync.RWMutex
@@ -42,8 +46,15 @@ func (l *Layer) Len() int {
 
 func (l *Layer) add(leg *Leg) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.legs[leg.localTag] = leg
+	l.mu.Unlock()
+	l.owned(leg)
+}
+
+func (l *Layer) owned(leg *Leg) {
+	if l.Owned != nil {
+		l.Owned(leg.callID, leg.user)
+	}
 }
 
 func (l *Layer) remove(leg *Leg) {

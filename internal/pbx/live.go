@@ -16,6 +16,7 @@ import (
 	"ringfence/internal/ports"
 	"ringfence/internal/store"
 	"ringfence/internal/telephony"
+	"ringfence/internal/trace"
 )
 
 // live shows the running parts to the HTTP side.
@@ -35,6 +36,10 @@ func (l live) HangUp(ctx context.Context, t telephony.TenantID, id telephony.Cal
 		return store.ErrNotFound
 	}
 	return err
+}
+
+func (l live) Trace(t telephony.TenantID, id telephony.CallID) (trace.Trace, bool) {
+	return l.p.telephone.trace.Call(t, id)
 }
 
 // Ports are the rows in force, with the packet filter's counters.

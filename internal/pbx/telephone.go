@@ -16,6 +16,7 @@ import (
 	"ringfence/internal/registrar"
 	"ringfence/internal/sip"
 	"ringfence/internal/telephony"
+	"ringfence/internal/trace"
 )
 
 // telephone is everything that speaks SIP and RTP.
@@ -29,6 +30,7 @@ type telephone struct {
 	media     *media.Engine
 	calls     *b2bua.Service
 	presence  *presence.Service
+	trace     *trace.Ring
 	listen    netip.Addr
 	pools     map[ports.Side]ports.Service // in force
 }
@@ -71,9 +73,10 @@ func newTelephone(c telephoneConfig) *telephone {
 	})
 	t.location.Restore(c.bindings)
 	t.media = media.New(media.Config{Pools: c.pools, Fence: c.fence, Logger: c.log.With("part", "media")})
+	t.trace = trace.New(trace.Config{})
 	t.calls = b2bua.New(b2bua.Config{
 		Endpoint: t.endpoint, Snapshot: c.snapshot, Location: t.location, Auth: t.auth,
-		Media: b2bua.Engine(t.media), Addresses: c.addresses, Bus: c.bus, Record: c.record,
+		Media: b2bua.Engine(t.media), Addresses: c.addresses, Bus: c.bus, Record: c.record, Leg: t.trace.Bind,
 		Node: c.node, Logger: c.log.With("part", "calls"),
 	})
 	t.registrar = registrar.New(registrar.Config{
@@ -100,6 +103,7 @@ func newTelephone(c telephoneConfig) *telephone {
 func (t *telephone) reconcile(s *telephony.Snapshot, on []ports.Service, pools map[ports.Side]ports.Service) error {
 	t.registrar.Reconcile(s)
 	t.presence.Reconcile(s)
+	t.traceAs(s.Settings)
 	same := func(a, b ports.Service) bool { return a.First == b.First && a.Last == b.Last }
 	if !maps.EqualFunc(t.pools, pools, same) {
 		t.media.SetPools(pools)
@@ -116,6 +120,17 @@ func (t *telephone) reconcile(s *telephony.Snapshot, on []ports.Service, pools m
 	}
 	t.presence.Resume()
 	return nil
+}
+
+// traceAs keeps messages, or forgets those that were kept.
+func (t *telephone) traceAs(s telephony.Settings) {
+	t.trace.SetBodies(s.TraceMessages)
+	if s.TraceCalls {
+		t.endpoint.SetTrace(t.trace.Add)
+		return
+	}
+	t.endpoint.SetTrace(nil)
+	t.trace.Clear()
 }
 
 // close ends all calls first, while the endpoint can still send their BYE.

@@ -31,6 +31,8 @@ func settingFields() []settingField {
 		{"session_max", false, func(s *telephony.Settings) any { return &s.SessionMax }},
 		{"login_failures", false, func(s *telephony.Settings) any { return &s.LoginFailures }},
 		{"login_block", false, func(s *telephony.Settings) any { return &s.LoginBlock }},
+		{"trace_calls", false, func(s *telephony.Settings) any { return &s.TraceCalls }},
+		{"trace_messages", false, func(s *telephony.Settings) any { return &s.TraceMessages }},
 	}
 }
 

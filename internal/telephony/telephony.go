@@ -271,6 +271,11 @@ type Settings struct {
 	LoginFailures int
 	// LoginBlock is how long such a block lasts; 1 minute to 30 days.
 	LoginBlock time.Duration
+	// TraceCalls keeps the last SIP messages of each call in memory, without
+	// their secrets, for the ladder of a call.
+	TraceCalls bool
+	// TraceMessages keeps the texts of instant messages in them too.
+	TraceMessages bool
 }
 
 // DefaultSettings are those of a fresh system.
@@ -280,5 +285,6 @@ func DefaultSettings() Settings {
 		SessionMax:    12 * time.Hour,
 		LoginFailures: 5,
 		LoginBlock:    time.Hour,
+		TraceCalls:    true,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ringfence/internal/sip"
@@ -15,11 +16,10 @@ import (
 
 // Config bounds a Ring; zero fields take the defaults.
 type Config struct {
-	Calls   int  // bytes of messages that belong to calls; 16 MiB
-	Call    int  // bytes of one call; 128 KiB
-	Pending int  // bytes of messages that belong to no call (yet); 2 MiB
-	Noise   int  // bytes of REGISTER, OPTIONS and event subscriptions; 256 KiB
-	Bodies  bool // also the bodies of MESSAGE
+	Calls   int // bytes of messages that belong to calls; 16 MiB
+	Call    int // bytes of one call; 128 KiB
+	Pending int // bytes of messages that belong to no call (yet); 2 MiB
+	Noise   int // bytes of REGISTER, OPTIONS and event subscriptions; 256 KiB
 }
 
 func (c Config) withDefaults() Config {
@@ -94,7 +94,8 @@ const maxDialogs = 64
 // Ring keeps messages within its bounds; the oldest calls go first. What
 // strangers send has a bound of its own, so that it cannot push calls out.
 type Ring struct {
-	c Config
+	c      Config
+	bodies atomic.Bool // also those of MESSAGE
 
 	mu      sync.Mutex
 	byCall  map[telephony.CallID]*call
@@ -105,6 +106,8 @@ type Ring struct {
 	queue   []*waiting          // oldest first
 	waits   int                 // bytes of pending
 	noise   list
+	second  int64 // in which noises came
+	noises  int
 }
 
 // New returns an empty ring.
@@ -118,9 +121,12 @@ func New(c Config) *Ring {
 // Add takes one message, for sip.Endpoint's SetTrace. It does not block.
 func (r *Ring) Add(t sip.Trace) {
 	id, method := identify(t.Raw)
+	if r.tooMuch(id, method, t.Time) {
+		return
+	}
 	m := Message{
 		Time: t.Time, Sent: t.Sent, Protocol: t.Flow.Protocol(), Local: t.Flow.Local, Remote: t.Flow.Remote,
-		Raw: redact(bytes.Clone(t.Raw), r.bodies()),
+		Raw: redact(bytes.Clone(t.Raw), r.bodies.Load()),
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -129,12 +135,40 @@ func (r *Ring) Add(t sip.Trace) {
 		r.shrink()
 		return
 	}
-	switch string(method) {
-	case sip.REGISTER, sip.OPTIONS, sip.SUBSCRIBE, sip.NOTIFY, sip.PUBLISH:
+	if noisy(method) {
 		r.noise.add(m, r.c.Noise)
 		return
 	}
 	r.wait(string(id), m)
+}
+
+func noisy(method []byte) bool {
+	switch string(method) {
+	case sip.REGISTER, sip.OPTIONS, sip.SUBSCRIBE, sip.NOTIFY, sip.PUBLISH:
+		return true
+	}
+	return false
+}
+
+// noisePerSecond bounds what is spent on messages that belong to no call.
+const noisePerSecond = 100
+
+// tooMuch reports whether a message is one more of the kind that comes by the
+// thousand.
+func (r *Ring) tooMuch(id, method []byte, now time.Time) bool {
+	if !noisy(method) {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byID[string(id)] != nil {
+		return false
+	}
+	if second := now.Unix(); second != r.second {
+		r.second, r.noises = second, 0
+	}
+	r.noises++
+	return r.noises > noisePerSecond
 }
 
 // wait keeps a message of an unknown Call-ID. The lock is held.
@@ -232,17 +266,7 @@ func (r *Ring) Noise() []Message {
 }
 
 // SetBodies says whether the bodies of MESSAGE are kept from now on.
-func (r *Ring) SetBodies(on bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.c.Bodies = on
-}
-
-func (r *Ring) bodies() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.c.Bodies
-}
+func (r *Ring) SetBodies(on bool) { r.bodies.Store(on) }
 
 // Clear forgets everything: tracing was switched off.
 func (r *Ring) Clear() {
