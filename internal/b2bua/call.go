@@ -51,6 +51,11 @@ type call struct {
 	audited  time.Time
 	lastCode int // of the provisional responses
 	finished bool
+
+	leaving    *call        // that one party is being transferred to
+	arriving   *transfer    // how the caller came here, until somebody answers
+	referredBy []sip.Header // who sent the caller here
+	refers     int          // REFERs that were accepted
 }
 
 func newCall(s *Service, tenant telephony.Tenant, caller telephony.Extension, hidden bool, tx *sip.ServerTx) *call {
@@ -82,7 +87,7 @@ func (c *call) params(contact string) dialog.Params {
 	if !plain(contact) {
 		contact = ""
 	}
-	return dialog.Params{Mailbox: &c.box, User: c, Contact: contact, Headers: []sip.Header{sip.Allow()}}
+	return dialog.Params{Mailbox: &c.box, User: c, Contact: contact, Headers: []sip.Header{sip.Allow()}, Supported: "replaces, norefersub"}
 }
 
 // plain reports whether s can stand in the user part of a URI as it is.
@@ -114,6 +119,11 @@ func (c *call) panicked(reason any) {
 			c.finish(telephony.EndFailed, 500)
 		}
 	}()
+	for _, o := range c.s.all() { // calls that share what may be broken now
+		if o != c && o.box.Joined(&c.box) {
+			o.end(telephony.EndFailed, sip.Reply{Code: 500})
+		}
+	}
 	c.end(telephony.EndFailed, sip.Reply{Code: 500})
 }
 
@@ -123,8 +133,12 @@ func (c *call) end(reason telephony.EndReason, reply sip.Reply) {
 	if c.finished {
 		return
 	}
+	if n := c.leaving; n != nil {
+		c.leaving = nil
+		n.abandon()
+	}
 	code := reply.Code
-	h := sip.Header{Name: "Reason", Value: "SIP;cause=" + strconv.Itoa(code)}
+	h := because(code)
 	if c.callee != nil {
 		code = 200
 		h.Value = normalClearing
@@ -134,13 +148,20 @@ func (c *call) end(reason telephony.EndReason, reply sip.Reply) {
 		c.callee.leg.Bye(h)
 	}
 	switch {
-	case c.in == nil: // it panicked before it began
 	case c.callee != nil:
 		c.caller.leg.Bye(h)
+	case c.arriving != nil:
+		c.strand(code)
+	case c.in == nil: // it panicked before it began
 	default:
 		c.in.Reject(reply)
 	}
 	c.finish(reason, code)
+}
+
+// because is the Reason of a status (RFC 3326 section 2).
+func because(code int) sip.Header {
+	return sip.Header{Name: "Reason", Value: "SIP;cause=" + strconv.Itoa(code)}
 }
 
 // normalClearing is why most calls end (RFC 3326 section 2).

@@ -22,7 +22,7 @@ func TestCall(t *testing.T) {
 		invite := b.want("INVITE sip:102@192.0.2.50:5102 SIP/2.0")
 		for name, want := range map[string]string{
 			"To": "<sip:102@a.test>", "Contact": "<sip:101@192.0.2.1:5060>", "Max-Forwards": "69",
-			"User-Agent": "Ringfence", "CSeq": "1 INVITE", "Allow": "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REGISTER, SUBSCRIBE, NOTIFY, PUBLISH",
+			"User-Agent": "Ringfence", "CSeq": "1 INVITE", "Allow": "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, MESSAGE, REGISTER, SUBSCRIBE, NOTIFY, PUBLISH",
 		} {
 			if got := header(invite, name); got != want {
 				t.Errorf("INVITE has %s %q, want %q", name, got, want)

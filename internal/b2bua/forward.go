@@ -185,13 +185,16 @@ func (c *call) redirected(r *sip.Response) string {
 }
 
 // dialled is the number in a URI of the caller's domain.
-func (c *call) dialled(u sip.URI) (string, bool) {
+func (c *call) dialled(u sip.URI) (string, bool) { return dialled(u, c.tenant, c.caller.leg.Flow()) }
+
+// dialled is the number in a URI of a tenant's domain, or of our own address.
+func dialled(u sip.URI, t telephony.Tenant, f sip.Flow) (string, bool) {
 	if u.Scheme != "sip" && u.Scheme != "sips" {
 		return "", false
 	}
 	user, domain := sip.AOR(u)
 	addr, ok := sip.ParseHost(domain)
-	return user, domain == c.tenant.Domain || ok && addr == c.caller.leg.Flow().Local.Addr()
+	return user, domain == t.Domain || ok && addr == f.Local.Addr()
 }
 
 // history tells a phone how the call came to it: Diversion (RFC 5806), the

@@ -200,7 +200,7 @@ func TestReliableFromTheCallee(t *testing.T) {
 		s, a, b := pair(t, nil)
 		da := a.dial("102", "v=0 offer-a")
 		invite := b.want("INVITE")
-		if header(invite, "Supported") != "100rel, timer" {
+		if header(invite, "Supported") != "100rel, timer, replaces, norefersub" {
 			t.Error(invite)
 		}
 		b.reply(invite, 183, "b1", "v=0 early", "Require: 100rel", "RSeq: 988", "Record-Route: <sip:q1.test;lr>, <sip:q2.test;lr>")

@@ -56,8 +56,9 @@ const closeTimeout = 5 * time.Second
 
 // Service holds the calls of this node.
 type Service struct {
-	c       Config
-	dialogs *dialog.Layer
+	c        Config
+	dialogs  *dialog.Layer
+	messages limiter
 
 	mu       sync.Mutex
 	calls    map[telephony.CallID]*call
@@ -98,6 +99,10 @@ func (s *Service) ServeSIP(tx *sip.ServerTx) {
 		s.dialogs.ServeSIP(tx)
 	case r.Method == sip.INVITE:
 		s.invite(tx)
+	case r.Method == sip.MESSAGE:
+		s.message(tx)
+	case r.Method == sip.REFER:
+		tx.Reply(sip.Reply{Code: 403}) // nobody but the two in a call refers them
 	case r.Method == sip.BYE, r.Method == sip.INFO:
 		tx.Reply(sip.Reply{Code: 481}) // only within a dialog
 	default:
@@ -109,11 +114,18 @@ func (s *Service) ServeSIP(tx *sip.ServerTx) {
 // section 4.1.1.3); who it is comes from its credentials.
 const anonymous = "anonymous.invalid"
 
-// invite authenticates a new call. Nothing is kept of a caller who is not.
-func (s *Service) invite(tx *sip.ServerTx) {
+// caller is who sent a request, by its credentials.
+type caller struct {
+	tenant telephony.Tenant
+	ext    telephony.Extension
+}
+
+// authenticate finds out who sends a request that begins something. Nothing is
+// kept of one who is not known; it has been answered then.
+func (s *Service) authenticate(tx *sip.ServerTx) (caller, bool) {
 	if tx.Waited() > maxWait {
 		tx.Reply(*sip.Busy())
-		return
+		return caller{}, false
 	}
 	r := tx.Request()
 	snap := s.c.Snapshot()
@@ -125,14 +137,23 @@ func (s *Service) invite(tx *sip.ServerTx) {
 	tenant, _ := snap.TenantByDomain(domain)
 	who, ok := s.c.Auth.Require(tx, sip.ChallengeProxy, domain, registrar.Secrets(snap, tenant))
 	if !ok {
-		return
+		return caller{}, false
 	}
-	caller, known := snap.Extension(tenant.ID, who)
+	e, known := snap.Extension(tenant.ID, who)
 	if !known || !nameless && user != who {
 		tx.Reply(sip.Reply{Code: 403}) // the password of one extension is not the identity of another
+		return caller{}, false
+	}
+	return caller{tenant, e}, true
+}
+
+// invite begins a call.
+func (s *Service) invite(tx *sip.ServerTx) {
+	from, ok := s.authenticate(tx)
+	if !ok {
 		return
 	}
-	c := newCall(s, tenant, caller, withheld(r), tx)
+	c := newCall(s, from.tenant, from.ext, withheld(tx.Request()), tx)
 	if !s.add(c) {
 		tx.Reply(*sip.Busy())
 		return

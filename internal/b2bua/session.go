@@ -81,7 +81,7 @@ func (c *call) Acked(in *dialog.Inbound, sdp []byte) {
 		return
 	}
 	if in.Initial() {
-		if c.in.Request().SDP() == nil {
+		if c.in == in && in.Request().SDP() == nil {
 			c.lateAnswer(c.callee.out, &c.caller, &c.callee.party, sdp)
 		}
 		if c.caller.stale && c.callee != nil {
@@ -130,7 +130,11 @@ func (c *call) NoAck(in *dialog.Inbound) {
 
 // Bye: one side hung up.
 func (c *call) Bye(l *dialog.Leg, r *sip.Request) {
-	if c.finished || c.callee == nil {
+	if !c.finished && c.arriving != nil {
+		c.abandon()
+		return
+	}
+	if c.finished || c.callee == nil || c.leaving != nil && c.parted(l) {
 		return
 	}
 	h := sip.Header{Name: "Reason", Value: normalClearing}
@@ -150,10 +154,10 @@ func (c *call) Bye(l *dialog.Leg, r *sip.Request) {
 // or the refresh of a session timer.
 func (c *call) Reinvite(in *dialog.Inbound) {
 	switch {
-	case c.finished || c.callee == nil:
+	case c.finished || c.callee == nil && c.arriving == nil:
 		in.Reject(sip.Reply{Code: 481})
 		return
-	case c.relay != nil:
+	case c.relay != nil, c.callee == nil:
 		in.Reject(sip.Reply{Code: 491}) // both sides at once (RFC 3261 section 14.2)
 		return
 	}
@@ -297,11 +301,18 @@ func holds(sdp []byte) bool {
 	return false
 }
 
-// Request passes INFO on (DTMF of older phones, picture requests) and refuses
-// what we do not do.
+// Request passes INFO (DTMF of older phones, picture requests) and MESSAGE on,
+// carries REFER out and refuses what we do not do.
 func (c *call) Request(l *dialog.Leg, tx *sip.ServerTx) {
 	r := tx.Request()
-	if r.Method != sip.INFO {
+	switch {
+	case r.Method == sip.REFER:
+		c.refer(l, tx)
+		return
+	case r.Method == sip.MESSAGE && len(r.Body) > maxMessage:
+		tx.Reply(sip.Reply{Code: 413})
+		return
+	case r.Method != sip.INFO && r.Method != sip.MESSAGE:
 		tx.Reply(sip.Unhandled(r.Method))
 		return
 	}
@@ -310,7 +321,7 @@ func (c *call) Request(l *dialog.Leg, tx *sip.ServerTx) {
 		return
 	}
 	_, other := c.sides(l)
-	o := sip.Outgoing{Method: sip.INFO, ContentType: r.Header("Content-Type"), Body: r.Body, MaxForwards: r.NextHops()}
+	o := sip.Outgoing{Method: r.Method, ContentType: r.Header("Content-Type"), Body: r.Body, MaxForwards: r.NextHops()}
 	if p := r.Header("Info-Package"); p != "" {
 		o.Headers = []sip.Header{{Name: "Info-Package", Value: p}}
 	}

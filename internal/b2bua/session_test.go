@@ -284,7 +284,7 @@ func TestInfo(t *testing.T) {
 		a.want("415")
 		da.request("UPDATE", "")
 		a.want("200")
-		da.request("REFER", "")
+		da.request("NOTIFY", "")
 		a.want("405")
 		da.request(sip.OPTIONS, "")
 		a.want("200")

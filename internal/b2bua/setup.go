@@ -55,6 +55,10 @@ func (c *call) start(in *dialog.Inbound) {
 		return
 	}
 	c.s.publish(events.CallStarted{Call: c.show()})
+	if in.Request().Has("Replaces") {
+		c.replace()
+		return
+	}
 	number, ok := c.dialled(in.Request().URI)
 	if !ok {
 		c.nobody()
@@ -75,11 +79,17 @@ type device struct {
 // several flows of one phone it takes the latest that works (RFC 5626 section
 // 7): the phone is to ring once.
 func (c *call) phones(callee telephony.Extension) []device {
+	own := callee.Number == c.record.Caller.Number
+	return c.s.phones(c.tenant, callee, func(f sip.Flow) bool { return own && f.Remote == c.caller.leg.Flow().Remote })
+}
+
+// phones lists the bindings of an extension, but for some.
+func (s *Service) phones(tenant telephony.Tenant, callee telephony.Extension, skip func(sip.Flow) bool) []device {
 	var out []device
 	seen := make(map[string]bool) // instances with several flows
-	for _, b := range c.s.c.Location.Bindings(callee.AOR(c.tenant.Domain)) {
-		f, err := c.s.c.Endpoint.Flow(b.Flow)
-		if err != nil || b.Outbound && seen[b.Instance] || callee.Number == c.record.Caller.Number && f.Remote == c.caller.leg.Flow().Remote {
+	for _, b := range s.c.Location.Bindings(callee.AOR(tenant.Domain)) {
+		f, err := s.c.Endpoint.Flow(b.Flow)
+		if err != nil || b.Outbound && seen[b.Instance] || skip(f) {
 			continue
 		}
 		u, err := sip.ParseURI(b.Contact)
@@ -104,7 +114,7 @@ func (c *call) openMedia() error {
 	if c.media != nil {
 		return nil
 	}
-	c.media = c.s.c.Media.NewCall(c.id)
+	c.media = share(c.s.c.Media.NewCall(c.id))
 	var err error
 	if c.caller.media, err = c.newLeg(c.caller.leg.Flow()); err != nil {
 		return err
@@ -143,7 +153,7 @@ func (c *call) ring(p device) error {
 		return err
 	}
 	var offer []byte
-	if c.in.Request().SDP() != nil {
+	if c.offered() {
 		if offer, err = m.Offer(c.caller.media); err != nil {
 			m.Close()
 			return err
@@ -156,7 +166,7 @@ func (c *call) ring(p device) error {
 	f.leg = c.s.dialogs.Call(p.flow, c.identity(), to, p.target, params)
 	f.leg.Present(c.asserted(c.record.Caller, c.hidden)...)
 	c.forks = append(c.forks, f)
-	f.out = f.leg.Invite(offer, c.hopsLeft(), c.history(), dialog.Answers{
+	f.out = f.leg.Invite(offer, c.hopsLeft(), append(c.history(), c.referredBy...), dialog.Answers{
 		Progress: func(r *sip.Response) { c.progress(f, r) },
 		Accepted: func(r *sip.Response) { c.accepted(f, r) },
 		Refused:  func(r *sip.Response) { c.refused(f, r) },
@@ -192,6 +202,13 @@ func (c *call) progress(f *fork, r *sip.Response) {
 	c.rings(f, r)
 	if r.Code == 180 {
 		c.become(telephony.CallRinging)
+	}
+	if c.arriving != nil {
+		if sdp := r.SDP(); sdp != nil {
+			f.hear(r.To.Tag(), sdp)
+		}
+		c.arriving.sub.tell(r.Code, nil)
+		return
 	}
 	if sdp := r.SDP(); sdp != nil && c.in.Request().SDP() != nil {
 		f.hear(r.To.Tag(), sdp)
@@ -236,7 +253,7 @@ func (c *call) accepted(f *fork, r *sip.Response) {
 		f.leg.Bye(sip.Header{Name: "Reason", Value: elsewhere})
 		return
 	}
-	late := c.in.Request().SDP() == nil
+	late := !c.offered()
 	sdp := r.SDP()
 	was := f.said[r.To.Tag()]
 	if was == nil {
@@ -245,8 +262,13 @@ func (c *call) accepted(f *fork, r *sip.Response) {
 	if sdp == nil || f.out.Settled() {
 		sdp = was // the answer came in a provisional response, for good if reliably
 	}
-	if sdp == nil {
+	switch {
+	case sdp == nil || c.arriving != nil && f.media.SetRemote(sdp) != nil:
 		c.unusable(f)
+		return
+	case c.arriving != nil:
+		f.out.Ack(nil)
+		c.arrive(f)
 		return
 	}
 	c.callee = f
@@ -278,12 +300,7 @@ func (c *call) accepted(f *fork, r *sip.Response) {
 	if !late {
 		f.out.Ack(nil)
 	}
-	c.record.Answered = time.Now()
-	c.record.Callee = f.who
-	c.record.Callee.Addr = f.leg.Flow().Remote
-	c.caller.leg.Present(c.asserted(c.record.Callee, false)...)
-	c.in.Accept(forCaller)
-	c.become(telephony.CallConnected)
+	c.answer200(f, forCaller)
 }
 
 // unusable ends a call whose phone answered with something we cannot use.

@@ -30,7 +30,7 @@ var torture = map[string]string{
 	// RFC 4475 section 3.1.1: valid messages
 	// (wsinv has a To tag of no dialog)
 	"wsinv": "481", "intmeth": "501", "esc01": "407", "escnull": "401", "esc02": "501", "lwsdisp": "200",
-	"longreq": "407", "dblreq": "401", "semiuri": "200", "transports": "200", "mpart01": "405",
+	"longreq": "407", "dblreq": "401", "semiuri": "200", "transports": "200", "mpart01": "407",
 	"unreason": "", "noreason": "",
 	// section 3.1.2: invalid messages
 	"badinv01": "400", "clerr": "400", "ncl": "400", "scalar02": "400", "scalarlg": "", "quotbal": "400",

@@ -35,6 +35,9 @@ func (c *call) peers(l *dialog.Leg) (own, other *party) {
 func (c *call) Update(u *dialog.Update) {
 	from, to := c.peers(u.Leg())
 	switch {
+	case !c.finished && c.arriving != nil:
+		u.Reject(sip.Reply{Code: 491})
+		return
 	case c.finished || from == nil || to == nil:
 		u.Reject(sip.Reply{Code: 481})
 		return

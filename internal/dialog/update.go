@@ -181,6 +181,7 @@ func (l *Leg) sendUpdate(sdp []byte, hops, raised int, done func(*sip.Response))
 	l.localSeq++
 	o := l.request(sip.UPDATE, l.localSeq)
 	o.Headers = append(o.Headers, l.contact(), sip.Allow(), l.supported(sip.UPDATE))
+	o.Headers = append(o.Headers, l.presented...)
 	if l.state == confirmed {
 		o.Headers = append(o.Headers, l.askSession()...)
 	}

@@ -5,7 +5,7 @@ import (
 )
 
 // allow lists the methods this product takes (RFC 3261 section 20.5).
-const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REGISTER, SUBSCRIBE, NOTIFY, PUBLISH"
+const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, MESSAGE, REGISTER, SUBSCRIBE, NOTIFY, PUBLISH"
 
 // Allow is the header that lists our methods.
 func Allow() Header { return Header{"Allow", allow} }
@@ -92,6 +92,9 @@ func unsupported(r *Request) []string {
 		for _, tag := range r.Values(name) {
 			if strings.EqualFold(tag, "timer") || strings.EqualFold(tag, "100rel") {
 				continue // the dialog layer has them (RFC 4028, RFC 3262)
+			}
+			if strings.EqualFold(tag, "replaces") || strings.EqualFold(tag, "norefersub") {
+				continue // calls have them (RFC 3891, RFC 4488)
 			}
 			if r.Method == REGISTER && (strings.EqualFold(tag, "path") || strings.EqualFold(tag, "outbound")) {
 				continue

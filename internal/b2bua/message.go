@@ -1,0 +1,135 @@
+package b2bua
+
+import (
+	"sync"
+	"time"
+
+	"ringfence/internal/sip"
+	"ringfence/internal/telephony"
+)
+
+// Limits of messages outside of calls.
+const (
+	maxMessage   = 8 << 10     // bytes of a body
+	messageBurst = 20          // so many at once from one extension
+	messageEvery = time.Second // and then one each
+)
+
+// message passes a MESSAGE outside of any dialog on to all phones of an
+// extension (RFC 3428). The answers tell as much as those to an INVITE do.
+func (s *Service) message(tx *sip.ServerTx) {
+	caller, ok := s.authenticate(tx)
+	if !ok {
+		return
+	}
+	r := tx.Request()
+	switch {
+	case len(r.Body) > maxMessage:
+		tx.Reply(sip.Reply{Code: 413})
+		return
+	case !s.messages.allow(caller.ext.Tenant, caller.ext.Number, time.Now()):
+		tx.Reply(sip.Reply{Code: 480, Headers: []sip.Header{{Name: "Retry-After", Value: "5"}}})
+		return
+	}
+	number, ok := dialled(r.URI, caller.tenant, tx.Flow())
+	to, known := s.c.Snapshot().Extension(caller.tenant.ID, number)
+	if !ok || !known {
+		tx.Reply(sip.Reply{Code: 404})
+		return
+	}
+	phones := s.phones(caller.tenant, to, func(f sip.Flow) bool { return f.Remote == tx.Flow().Remote })
+	if len(phones) == 0 {
+		tx.Reply(sip.Reply{Code: 480})
+		return
+	}
+	if tx.Begin(func() {}) != nil {
+		return
+	}
+	s.deliver(tx, caller, to, phones[:min(len(phones), maxForks)])
+}
+
+// delivery gathers the answers of the phones a message goes to.
+type delivery struct {
+	mu      sync.Mutex
+	tx      *sip.ServerTx
+	waiting int
+	best    int
+	done    bool
+}
+
+func (s *Service) deliver(tx *sip.ServerTx, from caller, to telephony.Extension, phones []device) {
+	r := tx.Request()
+	d := &delivery{tx: tx, waiting: len(phones)}
+	c := &call{tenant: from.tenant, hidden: withheld(r)} // for how it is presented
+	c.record.Caller = telephony.Party{Number: from.ext.Number, Name: from.ext.DisplayName}
+	for _, p := range phones {
+		o := sip.Outgoing{
+			Method: sip.MESSAGE, URI: p.target, CallID: sip.NewCallID(), CSeq: 1, MaxForwards: r.NextHops(),
+			From: c.identity() + ";tag=" + sip.NewTag(), To: "<" + c.aor(to.Number) + ">",
+			Headers: c.asserted(c.record.Caller, c.hidden), ContentType: r.Header("Content-Type"), Body: r.Body,
+		}
+		for _, route := range p.routes {
+			o.Headers = append(o.Headers, sip.Header{Name: "Route", Value: route})
+		}
+		if _, err := s.c.Endpoint.Request(p.flow, o, func(x *sip.Response) { d.answered(x.Code) }); err != nil {
+			d.answered(503)
+		}
+	}
+}
+
+// answered counts one phone's answer: the first that takes the message answers
+// for all, else the best of the refusals does.
+func (d *delivery) answered(code int) {
+	if code < 200 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.waiting--
+	if rank(code) > rank(d.best) {
+		d.best = code
+	}
+	switch {
+	case d.done:
+	case code < 300:
+		d.done = true
+		d.tx.Reply(sip.Reply{Code: 200})
+	case d.waiting == 0:
+		d.done = true
+		code, _ := verdict(d.best)
+		if d.best == 413 || d.best == 415 {
+			code = d.best // about the message itself
+		}
+		d.tx.Reply(sip.Reply{Code: code})
+	}
+}
+
+// limiter bounds how many messages an extension sends: there are as many
+// entries as extensions at most, for only they pass the digest.
+type limiter struct {
+	mu   sync.Mutex
+	free map[senderKey]time.Time // when all of its burst is there again
+}
+
+type senderKey struct {
+	tenant telephony.TenantID
+	number string
+}
+
+func (l *limiter) allow(tenant telephony.TenantID, number string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.free == nil {
+		l.free = make(map[senderKey]time.Time)
+	}
+	k := senderKey{tenant, number}
+	at := l.free[k]
+	if at.Before(now) {
+		at = now
+	}
+	if at.Sub(now) >= messageBurst*messageEvery {
+		return false
+	}
+	l.free[k] = at.Add(messageEvery)
+	return true
+}
