@@ -267,8 +267,15 @@ func (c *call) stopRelay() {
 		c.relay.timer.Stop()
 		c.relay = nil
 	}
-	if c.caller.stale && c.callee != nil && !c.finished {
-		c.box.Post(func() { c.reoffer(&c.caller, &c.callee.party) })
+	if c.callee == nil || c.finished {
+		return
+	}
+	own, other := &c.caller, &c.callee.party
+	if !own.stale {
+		own, other = other, own
+	}
+	if own.stale {
+		c.box.Post(func() { c.reoffer(own, other) })
 	}
 }
 

@@ -406,6 +406,7 @@ func TestAttendedTransfer(t *testing.T) {
 					second.request(sip.ACK, "")
 					dc, said = c.dialogueOf(invite, "c1"), "answer-c"
 				}
+				synctest.Wait()
 				da.request(sip.REFER, "", "Refer-To: "+second.replacing("103"))
 				a.want("202")
 				a.notified(100)

@@ -283,3 +283,23 @@ func (c *Call) sendDigit(ctx context.Context, code byte) error {
 	}
 	return nil
 }
+
+// Replaces names the call's dialog for a Replaces header of somebody who is to
+// take this phone's place at the peer (RFC 3891 section 6.1).
+func (c *Call) Replaces() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.id + ";to-tag=" + c.remoteTag + ";from-tag=" + c.localTag
+}
+
+// Refer asks the peer to call somebody else: the whole Refer-To value.
+func (c *Call) Refer(ctx context.Context, to string) error {
+	res, err := c.Do(ctx, "REFER", []string{"Refer-To: " + to, "Contact: <" + c.phone.contactURI() + ">"}, "")
+	if err == nil && res.StatusCode >= 300 {
+		err = &StatusError{res.StatusCode, res.Reason}
+	}
+	if err != nil {
+		return fmt.Errorf("referring: %w", err)
+	}
+	return nil
+}
