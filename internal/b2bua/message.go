@@ -13,6 +13,10 @@ const (
 	maxMessage   = 8 << 10     // bytes of a body
 	messageBurst = 20          // so many at once from one extension
 	messageEvery = time.Second // and then one each
+
+	// messageWait is how long phones may take to answer: the sender must hear
+	// before its own transaction gives up (RFC 4320 section 4.1).
+	messageWait = 20 * time.Second
 )
 
 // message passes a MESSAGE outside of any dialog on to all phones of an
@@ -55,11 +59,13 @@ type delivery struct {
 	waiting int
 	best    int
 	done    bool
+	timer   *time.Timer
 }
 
 func (s *Service) deliver(tx *sip.ServerTx, from caller, to telephony.Extension, phones []device) {
 	r := tx.Request()
-	d := &delivery{tx: tx, waiting: len(phones)}
+	d := &delivery{tx: tx, waiting: len(phones) + 1}
+	d.timer = time.AfterFunc(messageWait, func() { d.late() })
 	c := &call{tenant: from.tenant, hidden: withheld(r)} // for how it is presented
 	c.record.Caller = telephony.Party{Number: from.ext.Number, Name: from.ext.DisplayName}
 	for _, p := range phones {
@@ -75,6 +81,22 @@ func (s *Service) deliver(tx *sip.ServerTx, from caller, to telephony.Extension,
 			d.answered(503)
 		}
 	}
+	d.answered(408) // of nobody: all have been asked
+}
+
+// late answers when some phone has not.
+func (d *delivery) late() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.done {
+		d.finish(480)
+	}
+}
+
+func (d *delivery) finish(code int) {
+	d.done = true
+	d.timer.Stop()
+	d.tx.Reply(sip.Reply{Code: code})
 }
 
 // answered counts one phone's answer: the first that takes the message answers
@@ -92,15 +114,13 @@ func (d *delivery) answered(code int) {
 	switch {
 	case d.done:
 	case code < 300:
-		d.done = true
-		d.tx.Reply(sip.Reply{Code: 200})
+		d.finish(200)
 	case d.waiting == 0:
-		d.done = true
 		code, _ := verdict(d.best)
 		if d.best == 413 || d.best == 415 {
 			code = d.best // about the message itself
 		}
-		d.tx.Reply(sip.Reply{Code: code})
+		d.finish(code)
 	}
 }
 

@@ -42,7 +42,7 @@ func TestMessage(t *testing.T) {
 		b2.reply(b2.want("MESSAGE"), 500, "m1", "")
 		a.want("415")
 		a.say("102", "lost") // nobody answers
-		if m := a.nextWithin(time.Minute); !strings.HasPrefix(m, "SIP/2.0 480") {
+		if m := a.nextWithin(messageWait + time.Second); !strings.HasPrefix(m, "SIP/2.0 480") {
 			t.Error(line(m))
 		}
 	})

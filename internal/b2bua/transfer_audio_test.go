@@ -177,6 +177,7 @@ func TestBlindTransferComesBack(t *testing.T) {
 	o := newOffice(t)
 	a, b, c := o.start("101"), o.start("102"), o.start("103")
 	out, in := o.connect(a, b, "102")
+	o.talk(a, out, b, in)
 	o.must("hold", in.Hold(o.ctx)) // the callee transfers
 	o.must("transfer", in.Refer(o.ctx, "<sip:103@a.test>"))
 	third, err := c.WaitCall(o.ctx)
@@ -198,6 +199,7 @@ func TestAttendedTransferIsHeard(t *testing.T) {
 			o := newOffice(t)
 			a, b, c := o.start("101"), o.start("102"), o.start("103")
 			out, in := o.connect(b, a, "101") // 102 called
+			o.talk(b, out, a, in)
 			o.must("hold", in.Hold(o.ctx))
 			second, third := o.connect(a, c, "103")
 			o.talk(a, second, c, third)
