@@ -14,12 +14,21 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"ringfence/internal/pbx"
 )
 
+// gcPercent: with 10,000 registered phones 25 MB of heap are in use; at Go's
+// 100 percent the process needs 82 MB, at 50 it needs 71, and no difference in
+// processor time was to be measured (bench/sip).
+const gcPercent = 50
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "pbxd:", err)
 		os.Exit(1)
@@ -56,7 +65,7 @@ func options(args []string) (pbx.Options, error) {
 	flags.IntVar(&o.Extensions, "extensions", 4, "how many extensions -dev seeds, `1..10000`")
 	flags.IntVar(&o.Instance, "instance", 0, "`0..9`: shift services by 100 times this, and take this tenth of the RTP ports")
 	flags.BoolVar(&o.Alone, "alone", false, "take all RTP ports with -dev, not a tenth: no other instance runs")
-	debug := flags.Bool("debug", false, "log more")
+	verbose := flags.Bool("debug", false, "log more")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -71,7 +80,7 @@ func options(args []string) (pbx.Options, error) {
 		o.Listen = addr
 	}
 	level := slog.LevelInfo
-	if *debug {
+	if *verbose {
 		level = slog.LevelDebug
 	}
 	o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))

@@ -80,8 +80,9 @@ func TestKilledPBXKeepsRegistrations(t *testing.T) {
 	}
 }
 
-// 100,000 datagrams of junk and REGISTERs from 60,000 sources leave memory
-// flat and the service answering.
+// 100,000 datagrams of junk, REGISTERs from 60,000 sources and 100,000 requests
+// of every method without credentials leave memory flat and the service
+// answering.
 func TestFloodsLeaveMemoryFlat(t *testing.T) {
 	b := newBench(t)
 	const prefix = "10.78.0.0/16"
@@ -108,6 +109,7 @@ func TestFloodsLeaveMemoryFlat(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	requests(t, b, server, 100_000)
 	a, c := b.phone(t, "101", 440), b.phone(t, "102", 880)
 	for _, p := range []*siptest.Phone{a, c} {
 		if err := p.Register(ctx); err != nil {
@@ -146,6 +148,55 @@ func junk(t *testing.T, b *bench, server netip.AddrPort, n int) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// requests sends well-formed requests of all methods, from nobody: new ones to
+// real and missing extensions, and some that pretend to be within a dialog.
+func requests(t *testing.T, b *bench, server netip.AddrPort, n int) {
+	t.Helper()
+	c, err := b.phones.ListenUDP(netip.MustParseAddrPort("10.77.0.3:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	me := c.LocalAddr().String()
+	methods := []string{"INVITE", "SUBSCRIBE", "PUBLISH", "MESSAGE", "REFER", "NOTIFY", "BYE", "CANCEL", "ACK", "PRACK", "UPDATE", "INFO", "OPTIONS"}
+	for i := range n {
+		if _, err := c.WriteToUDPAddrPort(stranger(me, methods[i%len(methods)], i), server); err != nil && !isFull(err) {
+			t.Fatal(err)
+		}
+		if i%100 == 0 { // 30,000 a second or so: most are read, not lost
+			time.Sleep(3 * time.Millisecond)
+		}
+	}
+}
+
+// stranger is a request of nobody; every third claims a dialog.
+func stranger(me, method string, i int) []byte {
+	tag, extra, body := "", "", ""
+	if i%3 == 0 {
+		tag = fmt.Sprintf(";tag=d%d", i)
+	}
+	switch method {
+	case "INVITE":
+		body = "v=0\r\no=- 1 1 IN IP4 10.77.0.3\r\ns=-\r\nc=IN IP4 10.77.0.3\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+		extra = "Content-Type: application/sdp\r\n"
+	case "SUBSCRIBE":
+		extra = []string{"Event: dialog\r\nExpires: 3600\r\n", "Event: presence\r\nExpires: 3600\r\n", "Event: message-summary\r\n"}[i%3]
+	case "PUBLISH":
+		body = `<?xml version="1.0"?><presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:101@dev.ringfence.test"><tuple id="t"><status><basic>open</basic></status></tuple></presence>`
+		extra = "Event: presence\r\nExpires: 3600\r\nContent-Type: application/pidf+xml\r\n"
+	case "NOTIFY":
+		extra = "Event: dialog\r\nSubscription-State: active\r\n"
+	case "REFER":
+		extra = "Refer-To: <sip:102@dev.ringfence.test>\r\n"
+	case "PRACK":
+		extra = "RAck: 1 1 INVITE\r\n"
+	}
+	uri := fmt.Sprintf("sip:%d@dev.ringfence.test", 101+i%8) // 105 to 108 do not exist
+	return fmt.Appendf(nil, "%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bKs%d\r\nMax-Forwards: 70\r\n"+
+		"From: <sip:%d@dev.ringfence.test>;tag=s%d\r\nTo: <%s>%s\r\nCall-ID: stranger-%d\r\nCSeq: 1 %s\r\nContact: <sip:x@%s>\r\n%sContent-Length: %d\r\n\r\n%s",
+		method, uri, me, i, 101+i%4, i, uri, tag, i, method, me, extra, len(body), body)
 }
 
 func isFull(err error) bool { return errors.Is(err, syscall.ENOBUFS) }
