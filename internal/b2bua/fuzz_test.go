@@ -13,10 +13,10 @@ import (
 // {FROM} and {TO} stand for what makes it part of the dialog. Whatever comes, no
 // code panics, the stack answers, and a call that ended left its record.
 func FuzzDialog(f *testing.F) {
-	for _, m := range []string{sip.INVITE, sip.ACK, sip.BYE, sip.CANCEL, sip.INFO, sip.OPTIONS, "UPDATE", "REFER"} {
+	for _, m := range []string{sip.INVITE, sip.ACK, sip.BYE, sip.CANCEL, sip.INFO, sip.OPTIONS, sip.UPDATE, sip.PRACK, sip.REFER} {
 		for _, sdp := range []string{"", "v=0 new\r\na=sendonly\r\n", "v=0 bad"} {
 			h := []string{"Via: SIP/2.0/UDP 192.0.2.50:5101;rport;branch=z9hG4bKfuzz", "From: {FROM}", "To: {TO}", "Call-ID: {ID}",
-				"CSeq: 7 " + m, "Contact: <sip:101@192.0.2.50:5101>", "Require: timer", "Session-Expires: 90"}
+				"CSeq: 7 " + m, "Contact: <sip:101@192.0.2.50:5101>", "Require: timer", "Session-Expires: 90", "RAck: 1 2 INVITE", takesUpdate}
 			f.Add(text(m+" sip:102@192.0.2.1 SIP/2.0", h, sdp))
 		}
 	}

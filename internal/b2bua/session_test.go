@@ -483,3 +483,23 @@ func TestReinviteBeforeTheOthersAck(t *testing.T) {
 		})
 	}
 }
+
+// TestCallEndsWhileAReinviteRings: nothing of it stays, although the phone says
+// nothing more.
+func TestCallEndsWhileAReinviteRings(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		s, a, b := pair(t, nil)
+		da, _ := talking(a, b)
+		da.request(sip.INVITE, "v=0 x")
+		a.want("100")
+		b.reply(b.want("INVITE"), 180, "", "")
+		da.request(sip.BYE, "")
+		a.want("200")
+		da.refuseAck(a.want("487"))
+		s.ended(telephony.EndCallerHungUp, 200)
+		time.Sleep(2 * time.Minute)
+		if n := s.ep.Stats().Pending; n != 0 || s.svc.dialogs.Len() != 0 {
+			t.Errorf("%d transactions, %d legs left", n, s.svc.dialogs.Len())
+		}
+	})
+}

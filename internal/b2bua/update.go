@@ -112,7 +112,7 @@ func (c *call) reoffer(p, other *party) {
 		if c.finished {
 			return
 		}
-		if sdp == nil || p.media.SetRemote(sdp) != nil {
+		if !r.over && (sdp == nil || p.media.SetRemote(sdp) != nil) {
 			p.media.Rollback()
 		}
 		c.stopRelay()

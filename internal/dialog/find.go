@@ -85,22 +85,8 @@ const maxAgain = 8
 // leg has ended by then. The waits of both sides differ, so that they do not
 // meet again: 2.1 to 4 s for the owner of the Call-ID, up to 2 s for the other.
 func (l *Leg) Again(r *sip.Response, f func()) bool {
-	var wait time.Duration
-	switch {
-	case r.Code == 491 && l.outgoing:
-		wait = 2100*time.Millisecond + rand.N[time.Duration](191)*10*time.Millisecond
-	case r.Code == 491:
-		wait = rand.N[time.Duration](201) * 10 * time.Millisecond
-	case r.Code == 500 && !r.Local:
-		n, err := strconv.ParseUint(delta(r.Header("Retry-After")), 10, 8)
-		if err != nil || n > 10 {
-			return false
-		}
-		wait = time.Duration(n) * time.Second
-	default:
-		return false
-	}
-	if l.state >= ending || l.agains >= maxAgain {
+	wait, ok := again(r, l.outgoing)
+	if !ok || l.state >= ending || l.agains >= maxAgain {
 		return false
 	}
 	l.agains++
@@ -110,4 +96,18 @@ func (l *Leg) Again(r *sip.Response, f func()) bool {
 		}
 	})
 	return true
+}
+
+// again is when to try again, if at all.
+func again(r *sip.Response, owner bool) (wait time.Duration, ok bool) {
+	switch {
+	case r.Code == 491 && owner:
+		return 2100*time.Millisecond + rand.N[time.Duration](191)*10*time.Millisecond, true
+	case r.Code == 491:
+		return rand.N[time.Duration](201) * 10 * time.Millisecond, true
+	case r.Code == 500 && !r.Local:
+		n, err := strconv.ParseUint(delta(r.Header("Retry-After")), 10, 8)
+		return time.Duration(n) * time.Second, err == nil && n <= 10
+	}
+	return 0, false
 }

@@ -158,7 +158,7 @@ func (o *Outbound) succeed(r *sip.Response) {
 		l.Bye()
 		o.on.Refused(&sip.Response{Code: 487, Local: true})
 	default:
-		o.answered = true
+		o.answered, o.again = true, nil
 		l.agains = 0
 		if o.initial {
 			l.confirm(r)
@@ -227,8 +227,12 @@ func (o *Outbound) stray(r *sip.Response) {
 	_, _ = l.layer.ep.Request(l.flow, l.request(sip.BYE, o.leg.localSeq+1), func(*sip.Response) {})
 }
 
-// forget lets the transaction go when the dialog has ended.
+// forget lets the transaction go when the dialog has ended. A re-INVITE that the
+// peer has neither accepted nor refused by then would ring for ever.
 func (o *Outbound) forget() {
+	if !o.answered && !o.initial {
+		o.Cancel()
+	}
 	if o.tx != nil && o.answered && len(o.strays) == 0 {
 		o.tx.Forget()
 	}
