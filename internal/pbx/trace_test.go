@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ringfence/internal/pbxtest"
+	"ringfence/internal/ports"
 	"ringfence/tests/apiclient"
 )
 
@@ -131,5 +132,64 @@ func checkCapture(t *testing.T, capture []byte, n int) {
 	}
 	if len(packets) != n || methods["INVITE"] < 6 || methods["ACK"] < 3 || methods["BYE"] < 4 {
 		t.Errorf("tshark counts %d packets, %v; want %d", len(packets), methods, n)
+	}
+}
+
+// TestTraceSeesIntoTLS: what travels in TLS and in a WebSocket is as readable
+// as a datagram, and a lamp on a connection works like any.
+func TestTraceSeesIntoTLS(t *testing.T) {
+	t.Parallel()
+	p := pbxtest.New(t)
+	a, b := p.PhoneOn(ports.SIPTLS, "101", 440), p.PhoneOn(ports.EdgeWSS, "102", 880)
+	ctx := within(t, 40*time.Second)
+	lamp, err := a.Subscribe(ctx, "dialog", "102", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := p.Admin()
+	out, _ := connect(t, a, b, "102")
+	if _, err := lamp.Wait(ctx, "<state>confirmed</state>"); err != nil {
+		t.Fatal(err)
+	}
+	var calls struct{ Items []struct{ ID string } }
+	if err := admin.Do(ctx, http.MethodGet, "/calls", nil, &calls); err != nil || len(calls.Items) != 1 {
+		t.Fatalf("%v, %+v", err, calls)
+	}
+	if err := out.HangUp(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lamp.Wait(ctx, "<state>terminated</state>"); err != nil {
+		t.Fatal(err)
+	}
+	records(t, p, 1)
+	var l ladder
+	if err := admin.Do(ctx, http.MethodGet, "/calls/"+calls.Items[0].ID+"/trace", nil, &l); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for _, s := range l.Steps {
+		seen[s.Transport]++
+	}
+	if seen["TLS"] < 6 || seen["WSS"] < 5 || len(seen) != 2 {
+		t.Errorf("transports %v", seen)
+	}
+	code, capture, err := admin.Get(ctx, "/api/v1/calls/"+calls.Items[0].ID+"/trace.pcap")
+	if err != nil || code != http.StatusOK {
+		t.Fatalf("capture: %d, %v", code, err)
+	}
+	checkCapture(t, capture, len(l.Steps))
+
+	// The connection will not outlive the end: its lamp is told to come again.
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		last, err := lamp.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last.GetHeader("Subscription-State").Value() == "terminated;reason=deactivated" {
+			return
+		}
 	}
 }
