@@ -20,6 +20,9 @@ type transportPath struct {
 func (s *Server) registerTransports() {
 	handle(s, operation{id: "list-transports", method: http.MethodGet, path: "/transports", tag: "box", summary: "SIP transports that exist", access: systemOnly}, s.listTransports)
 	handle(s, operation{id: "create-transport", method: http.MethodPost, path: "/transports", tag: "box", summary: "Create a SIP transport; listener and packet filter follow at once", access: systemOnly, status: http.StatusCreated, errors: []int{http.StatusConflict}}, s.createTransport)
+	certificates := map[string]string{"client_certificates": "body.mode", "client_authorities": "body.authorities"}
+	handle(s, operation{id: "get-client-certificates", method: http.MethodGet, path: "/client-certificates", tag: "box", summary: "Whether phones show a certificate on SIP over TLS", access: systemOnly}, s.getClientCertificates)
+	handle(s, operation{id: "put-client-certificates", method: http.MethodPut, path: "/client-certificates", tag: "box", summary: "Change whether phones show a certificate; for connections from now on", access: systemOnly, fields: certificates}, s.putClientCertificates)
 	handle(s, operation{id: "delete-transport", method: http.MethodDelete, path: "/transports/{id}", tag: "box", summary: "Delete a SIP transport; its connections end, calls on others go on", access: systemOnly, status: http.StatusNoContent, errors: []int{http.StatusNotFound, http.StatusConflict}}, s.deleteTransport)
 }
 
@@ -111,6 +114,26 @@ func (s *Server) changeTransports(ctx context.Context, change func([]ports.Overr
 		return conflict("port", fe.Reason)
 	}
 	return err
+}
+
+func (s *Server) getClientCertificates(context.Context, *noInput) (*body[ClientCertificates], error) {
+	settings := s.cfg.Store.Snapshot().Settings
+	return &body[ClientCertificates]{ClientCertificates{Mode: settings.ClientCertificates, Authorities: settings.ClientAuthorities}}, nil
+}
+
+func (s *Server) putClientCertificates(ctx context.Context, in *body[ClientCertificates]) (*body[ClientCertificates], error) {
+	_, err := s.cfg.Store.System().Update(ctx, callerOf(ctx).actor(), func(tx *store.Tx) error {
+		settings, err := tx.Settings()
+		if err != nil {
+			return err
+		}
+		settings.ClientCertificates, settings.ClientAuthorities = in.Body.Mode, in.Body.Authorities
+		return tx.PutSettings(settings)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return in, nil
 }
 
 // conflict is a refusal because of what is there already, at a field of the

@@ -339,6 +339,12 @@ type TransportCreate struct {
 	Port     int    `json:"port,omitempty" minimum:"1" maximum:"65535" doc:"Left out: the standard port of the port table."`
 }
 
+// ClientCertificates says whether phones show a certificate on SIP over TLS.
+type ClientCertificates struct {
+	Mode        string `json:"mode" enum:"off,verify,require" doc:"verify: certificates that are presented must be right; require: there must be one."`
+	Authorities string `json:"authorities" maxLength:"65536" doc:"Certificates, as PEM, of those who may issue them."`
+}
+
 // FenceStatus says whether a packet filter guards the ports.
 type FenceStatus struct {
 	Active bool   `json:"active"`

@@ -230,7 +230,7 @@ func (p *PBX) telephony(ctx context.Context) error {
 		log: p.log, node: node, epoch: epoch, product: "Ringfence " + version.String(), listen: p.opts.Listen,
 		addresses: p.addresses, snapshot: snapshot, bus: &p.bus, record: p.records.Add,
 		fence: p.fence.media(), pools: pools, bindings: bindings, subscriptions: subscriptions,
-		tls: sip.TLS{GetCertificate: p.certs.GetCertificate}, origin: httpd.HostNames(snapshot, host, p.certs.Names),
+		tls: sip.TLS{GetCertificate: p.certs.GetCertificate, Clients: clientAuthorities(snapshot)}, origin: httpd.HostNames(snapshot, host, p.certs.Names),
 	})
 	return nil
 }

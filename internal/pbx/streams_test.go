@@ -2,8 +2,16 @@ package pbx_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,6 +21,8 @@ import (
 	"ringfence/internal/pbx"
 	"ringfence/internal/pbxtest"
 	"ringfence/internal/ports"
+	"ringfence/internal/siptest"
+	"ringfence/tests/apiclient"
 )
 
 // SIP over TCP has a port of its own: that of UDP answers no connection.
@@ -60,4 +70,56 @@ func TestCertificateIsReplacedDuringACall(t *testing.T) {
 	}
 	p.PhoneOn(ports.SIPTLS, "103", 660)
 	talk(t, out, in, true, 440, 880)
+}
+
+// Client certificates are a setting: in force for the next handshake.
+func TestClientCertificatesAreASetting(t *testing.T) {
+	t.Parallel()
+	p := pbxtest.New(t)
+	admin := p.Admin()
+	own := phoneCertificate(t)
+	authorities := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: own.Certificate[0]}))
+	if err := admin.Do(t.Context(), "PUT", "/client-certificates", map[string]string{"mode": "require", "authorities": ""}, nil); apiclient.Status(err) != http.StatusUnprocessableEntity {
+		t.Errorf("requiring certificates of nobody: %v", err)
+	}
+	if err := admin.Do(t.Context(), "PUT", "/client-certificates", map[string]string{"mode": "require", "authorities": authorities}, nil); err != nil {
+		t.Fatal(err)
+	}
+	register := func(certificates ...tls.Certificate) error {
+		e := p.Extension("101")
+		phone, err := siptest.Start(siptest.Config{
+			Server: p.Addr(ports.SIPTLS), Transport: "TLS", User: e.SIPUser, Password: e.SIPPassword, Domain: e.Domain, T1: 50 * time.Millisecond,
+			TLS: &tls.Config{InsecureSkipVerify: true, Certificates: certificates},
+		})
+		if err != nil {
+			return err
+		}
+		defer phone.Close()
+		return phone.Register(within(t, 5*time.Second))
+	}
+	if err := register(); err == nil {
+		t.Error("a phone without a certificate registered")
+	}
+	if err := register(own); err != nil {
+		t.Errorf("the phone with its certificate: %v", err)
+	}
+}
+
+// phoneCertificate is a self-signed one for clients.
+func phoneCertificate(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "phone"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

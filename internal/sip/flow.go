@@ -71,5 +71,7 @@ func (e *Endpoint) Flow(s telephony.Flow) (Flow, error) {
 		}
 		return r.Resolve(f)
 	}
+	// The row may have moved to another port since: ours is where we listen now.
+	f.Local = netip.AddrPortFrom(s.Local.Addr(), l.addr.Port())
 	return f, nil
 }

@@ -314,3 +314,24 @@ func TestFlowOutlivesItsListener(t *testing.T) {
 		t.Errorf("stored flow: %+v, %v", g, err)
 	}
 }
+
+// A stored UDP flow outlives a move of its row to another port: what is sent
+// names the port that is listened on now.
+func TestFlowFollowsItsRowToAnotherPort(t *testing.T) {
+	t.Parallel()
+	e, on := listen(t, Config{}, loopback)
+	stored := e.Stored(Flow{Listener: ports.SIPUDP, Side: ports.Core, Local: on[0].Addr, Remote: there})
+	if err := e.Reconcile(nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Flow(stored); err != ErrFlowGone {
+		t.Errorf("without a listener: %v", err)
+	}
+	if err := e.Reconcile([]Bind{{sipPort(), loopback}}); err != nil {
+		t.Fatal(err)
+	}
+	now := e.Listening()[0].Addr
+	if f, err := e.Flow(stored); err != nil || f.Local != now || f.Remote != there {
+		t.Errorf("flow %+v, %v; listening on %v", f, err, now)
+	}
+}

@@ -320,8 +320,10 @@ func TestSettingsRefused(t *testing.T) {
 	s := open(t)
 	on := true
 	for field, change := range map[string]func(*telephony.Settings){
-		"login_failures": func(v *telephony.Settings) { v.LoginFailures = 0 },
-		"session_idle":   func(v *telephony.Settings) { v.SessionIdle = time.Second },
+		"login_failures":      func(v *telephony.Settings) { v.LoginFailures = 0 },
+		"client_certificates": func(v *telephony.Settings) { v.ClientCertificates = "perhaps" },
+		"client_authorities":  func(v *telephony.Settings) { v.ClientCertificates = telephony.ClientCertificatesRequire },
+		"session_idle":        func(v *telephony.Settings) { v.SessionIdle = time.Second },
 		"ports": func(v *telephony.Settings) {
 			v.Ports = []ports.Override{{ID: ports.Portal, First: 9000}, {ID: ports.Portal, Enabled: &on}}
 		},

@@ -33,6 +33,8 @@ func settingFields() []settingField {
 		{"login_block", false, func(s *telephony.Settings) any { return &s.LoginBlock }},
 		{"trace_calls", false, func(s *telephony.Settings) any { return &s.TraceCalls }},
 		{"trace_messages", false, func(s *telephony.Settings) any { return &s.TraceMessages }},
+		{"client_certificates", false, func(s *telephony.Settings) any { return &s.ClientCertificates }},
+		{"client_authorities", false, func(s *telephony.Settings) any { return &s.ClientAuthorities }},
 	}
 }
 

@@ -276,7 +276,20 @@ type Settings struct {
 	TraceCalls bool
 	// TraceMessages keeps the texts of instant messages in them too.
 	TraceMessages bool
+	// ClientCertificates says whether SIP over TLS asks phones for a
+	// certificate: off, verify (those that are presented) or require.
+	ClientCertificates string
+	// ClientAuthorities are the certificates, as PEM, of those who may issue
+	// them; at most 64 KiB.
+	ClientAuthorities string
 }
+
+// The values of Settings.ClientCertificates.
+const (
+	ClientCertificatesOff     = "off"
+	ClientCertificatesVerify  = "verify"
+	ClientCertificatesRequire = "require"
+)
 
 // DefaultSettings are those of a fresh system.
 func DefaultSettings() Settings {
@@ -286,5 +299,7 @@ func DefaultSettings() Settings {
 		LoginFailures: 5,
 		LoginBlock:    time.Hour,
 		TraceCalls:    true,
+
+		ClientCertificates: ClientCertificatesOff,
 	}
 }

@@ -1,6 +1,7 @@
 package telephony
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -300,6 +301,27 @@ func (s Settings) Validate() error {
 		return refuse("login_failures", "must be between 1 and 100")
 	case s.LoginBlock < time.Minute || s.LoginBlock > 30*24*time.Hour:
 		return refuse("login_block", "must be between 1 minute and 30 days")
+	}
+	return s.checkClientCertificates()
+}
+
+func (s Settings) checkClientCertificates() error {
+	const most = 64 << 10
+	switch s.ClientCertificates {
+	case ClientCertificatesOff, ClientCertificatesVerify, ClientCertificatesRequire:
+	default:
+		return refuse("client_certificates", "must be off, verify or require")
+	}
+	if len(s.ClientAuthorities) > most {
+		return refuse("client_authorities", "are more than %d bytes", most)
+	}
+	pool := x509.NewCertPool()
+	usable := pool.AppendCertsFromPEM([]byte(s.ClientAuthorities))
+	if s.ClientAuthorities != "" && !usable {
+		return refuse("client_authorities", "hold no certificate in PEM form")
+	}
+	if s.ClientCertificates != ClientCertificatesOff && !usable {
+		return refuse("client_authorities", "are needed to verify client certificates")
 	}
 	return nil
 }
