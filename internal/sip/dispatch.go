@@ -112,6 +112,7 @@ func (e *Endpoint) receive(f Flow, raw []byte, gone <-chan struct{}) {
 		return
 	}
 	if keepAlive(raw) {
+		e.pong(f, raw)
 		return
 	}
 	raw = bytes.TrimLeft(raw, "\r\n")
@@ -184,20 +185,6 @@ func (e *Endpoint) handleSafely(p packet) {
 		}
 	}()
 	e.handle(p.flow, *p.raw, p.came)
-}
-
-// keepAlive recognises what phones send to keep a NAT open: blank lines, zero
-// bytes, nothing.
-func keepAlive(b []byte) bool {
-	if len(b) > 8 {
-		return false
-	}
-	for _, c := range b {
-		if c != '\r' && c != '\n' && c != 0 && c != ' ' {
-			return false
-		}
-	}
-	return true
 }
 
 // looksLikeSIP is the cheap test before a message costs a queue place: the

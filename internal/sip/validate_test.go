@@ -91,7 +91,7 @@ func TestUnsupportedIsListed(t *testing.T) {
 func TestNothingToAnswer(t *testing.T) {
 	t.Parallel()
 	for name, raw := range map[string]string{
-		"keep-alive":    "\r\n\r\n",
+		"keep-alive":    "\r\n",
 		"zeros":         "\x00\x00\x00\x00",
 		"junk":          "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
 		"binary":        strings.Repeat("\x80\xff", 200),
