@@ -12,6 +12,7 @@ export const stops = [
   ['extensions', '/extensions'],
   ['extension-new', '/extensions?create=true', (page) => page.getByRole('dialog').waitFor()],
   ['registrations', '/registrations'],
+  ['phones', '/phones'],
   ['calls', '/calls'],
   ['cdrs', '/cdrs'],
   ['ports', '/ports'],

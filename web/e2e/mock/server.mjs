@@ -59,6 +59,8 @@ class Mock {
     this.administrator = this.open ? admin.name : '';
     this.tenant = { id: 1, name: this.open ? 'Analytical Engines' : '', domain: this.open ? 'pbx.engines.example' : '', extension_first: '101', extension_last: '199' };
     this.extensions = empty ? [] : data.extensions();
+    /** @type {S['Tenant']} */
+    this.phoneSettings = { name: 'Acme', domain: 'pbx.example', extension_first: '101', extension_last: '199', digest: 'md5', tls_only: false, max_contacts: 10, qualify_seconds: 30, qualify_failures: 3 };
     this.registrations = empty ? [] : data.registrations(now);
     this.calls = empty ? [] : data.calls(now);
     this.records = empty ? [] : data.records(now);
@@ -223,6 +225,9 @@ class Mock {
         return id === '' ? this.allExtensions(res, method, body) : this.oneExtension(res, method, id, tail, body);
       case 'registrations':
         return json(res, 200, { items: this.registrations, more: false });
+      case 'tenant':
+        if (method === 'PUT') this.phoneSettings = { ...this.phoneSettings, ...body };
+        return json(res, 200, this.phoneSettings);
       case 'calls':
         if (method === 'DELETE') {
           this.calls = this.calls.filter((c) => c.id !== id);

@@ -2,6 +2,7 @@ import { Spotlight, type SpotlightActionData, type SpotlightActionGroupData } fr
 import {
   IconAffiliate,
   IconClipboardList,
+  IconDeviceLandlinePhone,
   IconHash,
   IconHistory,
   IconKey,
@@ -31,6 +32,7 @@ export function Palette() {
   const pages = [
     action('overview', shell.nav.overview, <IconLayoutDashboard size={18} />, () => void navigate({ to: '/' })),
     action('extensions', shell.nav.extensions, <IconUsers size={18} />, () => void navigate({ to: '/extensions' })),
+    action('phones', shell.nav.phones, <IconDeviceLandlinePhone size={18} />, () => void navigate({ to: '/phones' })),
     action('registrations', shell.nav.registrations, <IconAffiliate size={18} />, () => void navigate({ to: '/registrations' })),
     action('calls', shell.nav.calls, <IconPhoneCall size={18} />, () => void navigate({ to: '/calls' })),
     action('cdrs', shell.nav.cdrs, <IconHistory size={18} />, () => void navigate({ to: '/cdrs' })),

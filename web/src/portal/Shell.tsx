@@ -6,6 +6,7 @@ import { Link, Outlet, useLocation } from '@tanstack/react-router';
 import {
   IconAffiliate,
   IconClipboardList,
+  IconDeviceLandlinePhone,
   IconHistory,
   IconLayoutDashboard,
   IconPhoneCall,
@@ -26,7 +27,7 @@ import css from './Shell.module.css';
 import { UserMenu } from './UserMenu';
 
 interface NavItem {
-  to: '/' | '/extensions' | '/registrations' | '/calls' | '/cdrs' | '/ports' | '/audit';
+  to: '/' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/audit';
   label: string;
   icon: Icon;
   /** Open to users without administration. */
@@ -40,6 +41,7 @@ const groups: readonly { label?: string; items: readonly NavItem[] }[] = [
     items: [
       { to: '/extensions', label: shell.nav.extensions, icon: IconUsers },
       { to: '/registrations', label: shell.nav.registrations, icon: IconAffiliate },
+      { to: '/phones', label: shell.nav.phones, icon: IconDeviceLandlinePhone },
     ],
   },
   {

@@ -69,6 +69,12 @@ const registrations = createRoute({
   component: lazyRouteComponent(() => import('./pages/Registrations'), 'Registrations'),
 });
 
+const phones = createRoute({
+  getParentRoute: () => shell,
+  path: '/phones',
+  component: lazyRouteComponent(() => import('./pages/PhoneSettings'), 'PhoneSettings'),
+});
+
 const calls = createRoute({
   getParentRoute: () => shell,
   path: '/calls',
@@ -105,7 +111,7 @@ const account = createRoute({
 const tree = root.addChildren([
   setup,
   login,
-  shell.addChildren([dashboard, extensions, registrations, calls, cdrs, ports, audit, account]),
+  shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, ports, audit, account]),
 ]);
 
 /** Pages of users without administration. */

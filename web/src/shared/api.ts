@@ -14,6 +14,7 @@ export type Session = Schemas['Session'];
 export type Setup = Schemas['Setup'];
 export type SIPCredentials = Schemas['SIPCredentials'];
 export type Status = Schemas['Status'];
+export type Tenant = Schemas['Tenant'];
 export type AuditEntry = Schemas['AuditEntry'];
 export type Provisioning = Schemas['Provisioning'];
 

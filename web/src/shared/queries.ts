@@ -45,6 +45,11 @@ export const extensionsQuery = queryOptions({
   queryFn: () => take(client.GET('/api/v1/extensions', { params: { query: { limit: 10000 } } })),
 });
 
+export const tenantQuery = queryOptions({
+  queryKey: ['tenant'],
+  queryFn: () => take(client.GET('/api/v1/tenant')),
+});
+
 export const registrationsQuery = queryOptions({
   queryKey: ['registrations'],
   queryFn: () => take(client.GET('/api/v1/registrations')),

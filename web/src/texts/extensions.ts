@@ -52,6 +52,25 @@ export const extensions = {
   recent: 'Call records of this extension',
 } as const;
 
+export const phones = {
+  title: 'Phone settings',
+  lead: 'How the phones of the organisation register.',
+  name: 'Name of the organisation',
+  domain: 'SIP domain',
+  domainHint: 'Every phone knows it; it cannot be changed here.',
+  tlsOnly: 'TLS only',
+  tlsOnlyHint: 'Phones on UDP and TCP are refused, and those registered that way are gone at once.',
+  digest: 'Digest algorithms offered',
+  digestHint: 'Most phones know MD5 only. SHA-256 needs phones that do RFC 8760.',
+  digests: { md5: 'MD5', both: 'SHA-256, then MD5', sha256: 'SHA-256 only' },
+  maxContacts: 'Phones per extension',
+  maxContactsHint: 'When one more registers, the one that registered longest ago gives way.',
+  qualify: 'Ask phones behind NAT every',
+  qualifyHint: 'Keeps the NAT open and notices phones that are gone. 0 asks nobody, else 15 to 600 seconds.',
+  failures: 'Not rung after so many unanswered questions',
+  saved: 'Saved',
+} as const;
+
 export const registrations = {
   title: 'Registrations',
   lead: 'Phones that told the PBX where they are. A call rings all phones of its extension.',
@@ -64,6 +83,14 @@ export const registrations = {
   since: 'Since',
   expires: 'Valid for',
   contact: 'Contact',
+  state: 'State',
+  rtt: 'Answers in',
+  states: { reachable: 'Reachable', unreachable: 'No answer', waiting: 'Waiting' },
+  stateHints: {
+    reachable: 'Calls ring it.',
+    unreachable: 'It does not answer the PBX any more and is not rung until it does.',
+    waiting: 'Its connection ended when the PBX was restarted. It is rung once it is back.',
+  },
   none: 'No phone is registered',
   noneText: 'Open an extension and scan its QR code with a softphone, or enter its SIP account in a desk phone.',
   toExtensions: 'Open extensions',

@@ -4,6 +4,7 @@ export const shell = {
     people: 'People',
     extensions: 'Extensions',
     registrations: 'Registrations',
+    phones: 'Phone settings',
     telephony: 'Calls',
     calls: 'Live calls',
     cdrs: 'Call records',

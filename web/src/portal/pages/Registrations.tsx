@@ -12,10 +12,13 @@ import { ButtonLink } from '../../shared/ui/ButtonLink';
 import { Empty } from '../../shared/ui/Empty';
 import { Notice } from '../../shared/ui/Notice';
 import { Page, Panel } from '../../shared/ui/Page';
+import { State, type Tone } from '../../shared/ui/State';
 import { Ago } from '../../shared/ui/Ticking';
 import { common } from '../../texts/common';
 import { registrations as texts } from '../../texts/extensions';
 import css from './pages.module.css';
+
+const tones: Record<Registration['state'], Tone> = { reachable: 'ok', unreachable: 'bad', waiting: 'idle' };
 
 function Left({ until }: { until: string }) {
   const now = useNow(5000);
@@ -38,10 +41,21 @@ export function registrationColumns(extensions: readonly Extension[], ports: rea
       ),
     },
     { id: 'phone', header: texts.phone, value: (r) => r.user_agent, cell: (r) => r.user_agent || <span className="dimmed">{texts.unnamed}</span> },
+    {
+      id: 'state',
+      header: texts.state,
+      value: (r) => texts.states[r.state],
+      cell: (r) => (
+        <span title={texts.stateHints[r.state]}>
+          <State tone={tones[r.state]}>{texts.states[r.state]}</State>
+        </span>
+      ),
+    },
     { id: 'source', header: texts.source, value: (r) => r.source, cell: (r) => <span className="mono">{r.source}</span> },
     { id: 'via', header: texts.via, value: (r) => services.get(r.listener) ?? r.listener },
     { id: 'since', header: texts.since, value: (r) => r.registered_at, cell: (r) => <Ago at={r.registered_at} /> },
     { id: 'expires', header: texts.expires, value: (r) => r.expires_at, end: true, cell: (r) => <Left until={r.expires_at} /> },
+    { id: 'rtt', header: texts.rtt, value: (r) => r.rtt_ms, end: true, cell: (r) => (r.rtt_ms > 0 ? `${r.rtt_ms.toFixed(r.rtt_ms < 10 ? 1 : 0)} ms` : '') },
     { id: 'contact', header: texts.contact, value: (r) => r.contact, hidden: true, cell: (r) => <span className="mono">{r.contact}</span> },
   ];
 }
