@@ -55,6 +55,7 @@ export const extensions = {
 export const phones = {
   title: 'Phone settings',
   lead: 'How the phones of the organisation register.',
+  panel: 'Registration',
   name: 'Name of the organisation',
   domain: 'SIP domain',
   domainHint: 'Every phone knows it; it cannot be changed here.',

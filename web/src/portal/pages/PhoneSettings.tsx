@@ -63,7 +63,7 @@ function Form({ tenant }: { tenant: Tenant }) {
   });
   const problem = save.error && asProblem(save.error);
   return (
-    <Panel>
+    <Panel title={texts.panel}>
       <form onSubmit={form.onSubmit((v) => save.mutate(v))}>
         <Stack gap="md">
           {problem && Object.keys(problem.fields).length === 0 && <ProblemNotice problem={problem} />}
