@@ -58,6 +58,9 @@ type Config struct {
 	// ListenUDP opens sockets, in a network namespace for example; nil means
 	// net.ListenUDP.
 	ListenUDP func(netip.AddrPort) (*net.UDPConn, error)
+	// Dial connects to Server, from a network namespace for example; nil means
+	// from the address Listen.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Log receives one line per message and event; nil logs nothing.
 	Log func(format string, args ...any)
 }

@@ -119,17 +119,32 @@ func (s *stream) close() { s.conn.Close() }
 
 // dial connects to the server.
 func dial(c *Config) (net.Conn, error) {
-	d := net.Dialer{Timeout: patience, LocalAddr: net.TCPAddrFromAddrPort(c.Listen)}
-	if c.Transport == "TLS" || c.Transport == "WSS" {
-		return tls.DialWithDialer(&d, "tcp", c.Server.String(), c.tls())
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	connect := c.Dial
+	if connect == nil {
+		connect = (&net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(c.Listen)}).DialContext
 	}
-	return d.Dial("tcp", c.Server.String())
+	raw, err := connect(ctx, "tcp", c.Server.String())
+	if err != nil || c.Transport != "TLS" && c.Transport != "WSS" {
+		return raw, err
+	}
+	conn := tls.Client(raw, c.tls())
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 // tls is how a phone checks the server: by default not at all.
 func (c *Config) tls() *tls.Config {
 	if c.TLS != nil {
-		return c.TLS
+		t := c.TLS.Clone()
+		if t.ServerName == "" {
+			t.ServerName = c.Server.Addr().String()
+		}
+		return t
 	}
 	return &tls.Config{InsecureSkipVerify: true}
 }

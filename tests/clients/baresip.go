@@ -47,6 +47,7 @@ type BaresipConfig struct {
 	// ";auth_pass=x;regint=60"; URI is the address of record.
 	URI, Account string
 	Codecs       string // "PCMU"
+	Trace        bool   // write every SIP message to the log
 }
 
 // Event is one message of the control interface.
@@ -74,7 +75,11 @@ func StartBaresip(ctx context.Context, c BaresipConfig) (*Baresip, error) {
 	}
 	defer log.Close()
 	b := &Baresip{Dir: c.Dir, events: make(chan Event, 256), replies: make(chan Event, 16), done: make(chan struct{})}
-	b.cmd = c.Command(ctx, "baresip", "-4", "-f", c.Dir, "-n", c.Interface)
+	args := []string{"-4", "-f", c.Dir, "-n", c.Interface}
+	if c.Trace {
+		args = append(args, "-s")
+	}
+	b.cmd = c.Command(ctx, "baresip", args...)
 	b.cmd.Stdout, b.cmd.Stderr = log, log
 	b.cmd.Cancel = func() error { return b.cmd.Process.Signal(syscall.SIGTERM) }
 	b.cmd.WaitDelay = 3 * time.Second
