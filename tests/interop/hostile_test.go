@@ -21,9 +21,20 @@ import (
 // phone starts a scripted phone beside the real ones.
 func (b *bench) phone(t *testing.T, number string, tone float64) *siptest.Phone {
 	t.Helper()
+	return b.phoneOver(t, ports.SIPUDP, number, tone)
+}
+
+// phoneOver is phone on one of the transports.
+func (b *bench) phoneOver(t *testing.T, over ports.ID, number string, tone float64) *siptest.Phone {
+	t.Helper()
 	e := b.pbx.Extension(number)
+	proto := strings.ToUpper(transport(over))
+	if over == ports.EdgeWSS {
+		proto = "WSS"
+	}
 	return siptest.NewPhone(t, siptest.Config{
-		Server: b.pbx.Addr(ports.SIPUDP), User: e.SIPUser, Password: e.SIPPassword, Domain: e.Domain, Tone: tone,
+		Transport: proto, Dial: from(b.phones, "10.77.0.3"),
+		Server: b.pbx.Addr(over), User: e.SIPUser, Password: e.SIPPassword, Domain: e.Domain, Tone: tone,
 		Listen: netip.MustParseAddrPort("10.77.0.3:0"), ListenUDP: b.phones.ListenUDP,
 	})
 }

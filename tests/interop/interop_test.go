@@ -22,13 +22,9 @@ type bench struct {
 	phones *netlab.Namespace
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t *testing.T, args ...string) *bench {
 	t.Helper()
-	for _, tool := range []string{"baresip", "sipp"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not installed (make deps)", tool)
-		}
-	}
+	need(t, "baresip", "sipp")
 	host, phones := netlab.New(t, "pbx"), netlab.New(t, "ph")
 	if err := netlab.Join(host, "ph0", []string{"10.77.0.1/24"}, phones, "pbx0", []string{"10.77.0.2/24", "10.77.0.3/24"}); err != nil {
 		t.Fatal(err)
@@ -37,20 +33,36 @@ func newBench(t *testing.T) *bench {
 	if err := phones.IP("route", "add", "default", "via", "10.77.0.1"); err != nil {
 		t.Fatal(err)
 	}
-	return &bench{host: host, pbx: pbxproc.Start(t, host, "10.77.0.1"), phones: phones}
+	return &bench{host: host, pbx: pbxproc.Start(t, host, "10.77.0.1", args...), phones: phones}
 }
 
-// baresip starts one as an extension and waits until it is registered.
+// need skips a test, saying why, without its programs.
+func need(t *testing.T, tools ...string) {
+	t.Helper()
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed (make deps)", tool)
+		}
+	}
+}
+
+// baresip starts one as an extension over UDP and waits until it is registered.
 func (b *bench) baresip(t *testing.T, number string, slot, tone int, more string) *clients.Baresip {
+	t.Helper()
+	return b.baresipOver(t, ports.SIPUDP, number, slot, tone, more)
+}
+
+// baresipOver is baresip on one of the transports.
+func (b *bench) baresipOver(t *testing.T, over ports.ID, number string, slot, tone int, more string) *clients.Baresip {
 	t.Helper()
 	e := b.pbx.Extension(number)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	t.Cleanup(cancel)
 	p, err := clients.StartBaresip(t.Context(), clients.BaresipConfig{
 		Dir: t.TempDir(), Command: b.phones.Command, Dial: b.phones.DialContext,
-		Interface: "pbx0", Addr: "10.77.0.2", Port: 6200 + 20*slot, RTPFirst: 21000 + 100*slot, Ctrl: 16200 + slot, ToneHz: tone,
+		Interface: "pbx0", Addr: "10.77.0.2", Port: 6200 + 20*slot, RTPFirst: 21000 + 100*slot, Ctrl: 16200 + slot, ToneHz: tone, Trace: true,
 		URI:     fmt.Sprintf("sip:%s@%s", e.SIPUser, e.Domain),
-		Account: fmt.Sprintf(";auth_pass=%s;outbound=\"sip:%s\";regint=60%s", e.SIPPassword, b.pbx.Addr(ports.SIPUDP), more),
+		Account: fmt.Sprintf(";auth_pass=%s;outbound=\"sip:%s;transport=%s\";regint=60%s", e.SIPPassword, b.pbx.Addr(over), transport(over), more),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +72,19 @@ func (b *bench) baresip(t *testing.T, number string, slot, tone int, more string
 		t.Fatal(err)
 	}
 	return p
+}
+
+// transport is the URI parameter of a listener.
+func transport(over ports.ID) string {
+	switch over {
+	case ports.SIPTCP, ports.EdgeTCP:
+		return "tcp"
+	case ports.SIPTLS:
+		return "tls"
+	case ports.EdgeWSS:
+		return "ws"
+	}
+	return "udp"
 }
 
 type record struct {
