@@ -100,6 +100,9 @@ func (d disk) follow(c location.Changed) {
 // FuzzRegistrations sends sequences of REGISTERs, four bytes each, and compares
 // every answer, and what would be stored, with the model.
 func FuzzRegistrations(f *testing.F) {
+	f.Add([]byte{0, 0, 1, 0x0c, 1, 0, 2, 0x0c, 2, 0, 3, 0x0c, 3, 0, 4, 0x0c, 4, 0, 5, 0})                // one too many
+	f.Add([]byte{0x40, 0x11, 1, 0x0c, 0x41, 0x21, 2, 0x0c, 0x42, 0x11, 3, 0x0c, 4, 0, 4, 0})             // two flows, one moves
+	f.Add([]byte{0, 1, 1, 0x0c, 1, 1, 2, 0x0c, 2, 0, 3, 0x0c, 2, 0, 0x41, 0, 8, 0, 0, 0, 8, 0, 9, 0x01}) // a device moves, removals
 	f.Add([]byte{0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 1, 0, 9, 0, 0, 0})
 	f.Add([]byte{0x40, 0x11, 0, 0, 0x41, 0x21, 1, 0, 0x41, 0x11, 2, 8, 8, 0, 3, 0, 0, 0, 0, 0x90})
 	f.Fuzz(func(t *testing.T, program []byte) {
