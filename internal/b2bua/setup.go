@@ -300,6 +300,7 @@ func (c *call) accepted(f *fork, r *sip.Response) {
 	if !late {
 		f.out.Ack(nil)
 	}
+	c.answer, f.said = nil, nil
 	c.answer200(f, forCaller)
 }
 

@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"log/slog"
 	"time"
 
 	"ringfence/internal/dialog"
@@ -142,4 +143,7 @@ func (c *call) Refresh(l *dialog.Leg) {
 
 // Expired: a side did not refresh its session in time, or our refreshing was
 // not answered: the phone is gone.
-func (c *call) Expired(l *dialog.Leg) { c.end(telephony.EndFailed, sip.Reply{Code: 408}) }
+func (c *call) Expired(l *dialog.Leg) {
+	c.s.c.Logger.Info("session was not refreshed", slog.String("call", string(c.id)), slog.String("peer", l.Flow().Remote.String()))
+	c.end(telephony.EndFailed, sip.Reply{Code: 408})
+}

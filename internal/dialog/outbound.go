@@ -172,6 +172,7 @@ func (o *Outbound) succeed(r *sip.Response) {
 		}
 		l.agreeSession(r)
 		o.on.Accepted(r)
+		o.forks = nil // of no use any more, for the length of a call
 	}
 }
 

@@ -86,7 +86,7 @@ func (e *Endpoint) serve(tx *ServerTx) {
 // Capabilities is the answer to OPTIONS (RFC 3261 section 11.2). It is the same
 // whoever is asked for, so that it tells nothing about who exists.
 func Capabilities() Reply {
-	return Reply{Code: 200, Headers: []Header{Allow(), {"Accept", "application/sdp"}, {"Accept-Encoding", "identity"}, {"Accept-Language", "en"}, AllowEvents()}}
+	return Reply{Code: 200, Headers: []Header{Allow(), {"Accept", "application/sdp"}, {"Accept-Encoding", "identity"}, {"Accept-Language", "en"}, {"Supported", "100rel, timer, replaces, norefersub"}, AllowEvents()}}
 }
 
 // Unhandled refuses a method: 405 if it is one of SIP's, 501 if nobody knows
