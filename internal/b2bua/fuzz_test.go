@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -98,4 +99,46 @@ func drain(phones ...*phone) {
 			return
 		}
 	}
+}
+
+// FuzzReferral reads REFERs with anything in Refer-To: nothing panics, and what
+// is taken for a Replaces has all it needs.
+func FuzzReferral(f *testing.F) {
+	for _, to := range []string{
+		"<sip:103@a.test>", "sip:103@a.test", "<sip:103@a.test?Replaces=a%40b%3Bto-tag%3D1%3Bfrom-tag%3D2%3Bearly-only>",
+		"<sips:103@a.test;method=INVITE>", "<tel:103>", "<sip:103@a.test>, <sip:104@a.test>", `"x" <sip:103@a.test?Replaces=%zz&Replaces=b>;q=1`, "*",
+	} {
+		f.Add(to, "false")
+	}
+	got := make(chan *sip.Request, 1)
+	s := newStack(f, nil)
+	s.ep.Handle(sip.REFER, sip.HandlerFunc(func(tx *sip.ServerTx) {
+		got <- tx.Request()
+		tx.Reply(sip.Reply{Code: 200})
+	}))
+	p := s.phone("101", 5101)
+	n := 0
+	f.Fuzz(func(t *testing.T, to, sub string) {
+		if strings.ContainsAny(to+sub, "\r\n\x00") {
+			return
+		}
+		p.t = t
+		n++
+		p.send(text("REFER sip:102@a.test SIP/2.0", []string{
+			fmt.Sprintf("Via: SIP/2.0/UDP 192.0.2.50:5101;rport;branch=z9hG4bKr%d", n), "From: <sip:101@a.test>;tag=1", "To: <sip:102@a.test>;tag=2",
+			fmt.Sprintf("Call-ID: r%d", n), "CSeq: 1 REFER", "Max-Forwards: 70", "Refer-To: " + to, "Refer-Sub: " + sub,
+		}, ""))
+		p.next() // of whatever is said to it
+		select {
+		case r := <-got:
+			x, code := parseReferral(r)
+			if code == 0 && x.to.Scheme != "sip" && x.to.Scheme != "sips" {
+				t.Errorf("%q: %+v", to, x)
+			}
+			if x.replaces != nil && (x.replaces.callID == "" || x.replaces.to == "" || x.replaces.from == "") {
+				t.Errorf("%q: %+v", to, x.replaces)
+			}
+		default:
+		}
+	})
 }

@@ -2,6 +2,7 @@
 import { Watched } from './browser.mjs';
 import { must, test } from './harness.mjs';
 import { admin, startMock } from './mock/server.mjs';
+import { noHandling } from './mock/data.mjs';
 import { signIn } from './pages.mjs';
 
 /** @typedef {import('playwright-core').Browser} Browser */
@@ -202,7 +203,7 @@ export async function flows(browser) {
 
   await flow(browser, 'hostile names stay text', async (w, { mock }) => {
     const hostile = '<img src=x onerror=alert(1)><script>alert(2)</script>';
-    mock.extensions[0] = { number: '101', display_name: hostile, no_answer_seconds: 30, registrations: 1 };
+    mock.extensions[0] = { number: '101', display_name: hostile, no_answer_seconds: 30, registrations: 1, call_handling: noHandling() };
     mock.registrations.forEach((r) => Object.assign(r, { user_agent: hostile, contact: `sip:101@x;${hostile}` }));
     mock.calls.forEach((c) => Object.assign(c.caller, { name: hostile }));
     mock.records.forEach((r) => Object.assign(r.callee, { name: hostile }));
@@ -229,7 +230,7 @@ export async function flows(browser) {
   });
 
   await flow(browser, 'ten thousand extensions scroll', async (w, { mock }) => {
-    mock.extensions = Array.from({ length: 10_000 }, (_, i) => ({ number: String(10_000 + i), display_name: `Person ${i}`, no_answer_seconds: 30, registrations: i % 2 }));
+    mock.extensions = Array.from({ length: 10_000 }, (_, i) => ({ number: String(10_000 + i), display_name: `Person ${i}`, no_answer_seconds: 30, registrations: i % 2, call_handling: noHandling() }));
     await w.goto('/extensions');
     await w.page.getByText('10,000 extensions').waitFor();
     const rows = await w.page.locator('tbody tr[data-row]').count();

@@ -23,10 +23,15 @@ const agents = ['Linphone-Desktop/5.2.6 (Debian)', 'Yealink SIP-T54W 96.86.0.100
 /** @param {number} ms */
 const iso = (ms) => new Date(ms).toISOString();
 
+/** @returns {S['CallHandling']} */
+export function noHandling() {
+  return { forward_always: '', forward_busy: '', forward_no_answer: '', forward_unregistered: '', do_not_disturb: false, max_calls: 0, ring_also: [] };
+}
+
 /** @returns {S['Extension'][]} */
 export function extensions() {
   return people.map(([number, display_name], i) => ({
-    number: number ?? '', display_name: display_name ?? '', no_answer_seconds: i === 3 ? 60 : 30, registrations: i > 8 ? 0 : i === 0 ? 2 : 1,
+    number: number ?? '', display_name: display_name ?? '', no_answer_seconds: i === 3 ? 60 : 30, registrations: i > 8 ? 0 : i === 0 ? 2 : 1, call_handling: noHandling(),
   }));
 }
 
@@ -85,7 +90,7 @@ export function records(now, n = 340) {
       id: `${(now - i).toString(36)}-${i}`, direction: 'internal', caller: party(people[a]?.[0] ?? '', 20 + a), callee: party(people[b]?.[0] ?? '', 20 + b),
       started_at: iso(at), rang_at: reason === 'unavailable' ? undefined : iso(rang), answered_at: answered ? iso(answer) : undefined, ended_at: iso(end),
       duration_seconds: answered ? (end - answer) / 1000 : 0, end_reason: reason, status_code: answered ? 200 : reason === 'busy' ? 486 : reason === 'cancelled' ? 487 : 480,
-      caller_leg: leg(Math.floor(r() * 4)), callee_leg: leg(0),
+      caller_leg: leg(Math.floor(r() * 4)), callee_leg: leg(0), forwarded_by: [], transferred_by: '', previous_id: '', next_id: '',
     };
   });
 }

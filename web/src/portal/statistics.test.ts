@@ -10,6 +10,7 @@ function record(started: string, talked = 0): CallRecord {
   return {
     id: started, direction: 'internal', caller: party, callee: party, caller_leg: leg, callee_leg: leg,
     started_at: started, ended_at: started, duration_seconds: talked, end_reason: 'x', status_code: 200,
+    forwarded_by: [], transferred_by: '', previous_id: '', next_id: '',
     answered_at: talked > 0 ? started : undefined,
   };
 }

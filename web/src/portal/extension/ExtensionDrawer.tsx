@@ -15,6 +15,7 @@ import { common } from '../../texts/common';
 import { extensions as texts } from '../../texts/extensions';
 import { Reachability } from '../pages/Extensions';
 import css from '../pages/pages.module.css';
+import { Handling } from './Handling';
 import { PhoneSetup } from './PhoneSetup';
 import { SIPAccount } from './SIPAccount';
 
@@ -61,6 +62,7 @@ function Sections({ extension, onGone }: { extension: Extension; onGone: () => v
       <PhoneSetup number={extension.number} />
       <Account number={extension.number} />
       <Settings extension={extension} />
+      <Handling extension={extension} />
       <section className={css.section}>
         <ButtonLink to="/cdrs" search={{ extension: extension.number }} variant="default" leftSection={<IconHistory size={16} />}>
           {texts.recent}
