@@ -16,8 +16,8 @@ import (
 // CallTrace is the SIP messages of a call as a ladder.
 type CallTrace struct {
 	CallID string      `json:"call_id" doc:"Identifier of the call, live or finished."`
-	Lanes  []string    `json:"lanes" doc:"\"pbx\", and the addresses of the far ends in the order they appear."`
-	Steps  []TraceStep `json:"steps" doc:"The messages, oldest first."`
+	Lanes  []string    `json:"lanes" nullable:"false" doc:"\"pbx\", and the addresses of the far ends in the order they appear."`
+	Steps  []TraceStep `json:"steps" nullable:"false" doc:"The messages, oldest first."`
 	Cut    bool        `json:"cut" doc:"The first messages are not kept any more."`
 }
 

@@ -1,6 +1,7 @@
 package pbx_test
 
 import (
+	"encoding/xml"
 	"strconv"
 	"strings"
 	"testing"
@@ -118,4 +119,60 @@ func version(t *testing.T, body string) int {
 		t.Fatalf("%v in %s", err, body)
 	}
 	return n
+}
+
+// TestPickUpFromALamp: what a ringing lamp names is enough for its phone to
+// take the call (RFC 3891, RFC 4235).
+func TestPickUpFromALamp(t *testing.T) {
+	t.Parallel()
+	p := pbxtest.New(t)
+	a, b, c := p.Phone("101", 440), p.Phone("102", 880), p.Phone("103", 660)
+	ctx := within(t, 30*time.Second)
+	lamp, err := c.Subscribe(ctx, "dialog", "102", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := a.Call(ctx, "102")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := b.WaitCall(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := in.Ring(); err != nil {
+		t.Fatal(err)
+	}
+	ringing, err := lamp.Wait(ctx, "<state>early</state>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var info struct {
+		Dialog struct {
+			CallID    string `xml:"call-id,attr"`
+			LocalTag  string `xml:"local-tag,attr"`
+			RemoteTag string `xml:"remote-tag,attr"`
+		} `xml:"dialog"`
+	}
+	if err := xml.Unmarshal(ringing.Body(), &info); err != nil {
+		t.Fatal(err)
+	}
+	d := info.Dialog
+	taken, err := c.CallWith(ctx, "102", siptest.CallOptions{Headers: []string{
+		"Replaces: " + d.CallID + ";to-tag=" + d.RemoteTag + ";from-tag=" + d.LocalTag + ";early-only", "Require: replaces",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, call := range []*siptest.Call{out, taken} {
+		if err := call.Wait(ctx, siptest.Answered); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := in.Wait(ctx, siptest.Ended); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lamp.Wait(ctx, "<state>terminated</state>"); err != nil {
+		t.Errorf("the lamp still rings: %v", err)
+	}
 }

@@ -5,6 +5,7 @@ import { noteServerTime } from './time';
 
 type Schemas = components['schemas'];
 export type Call = Schemas['Call'];
+export type CallTrace = Schemas['CallTrace'];
 export type CallRecord = Schemas['CallRecord'];
 export type Extension = Schemas['Extension'];
 export type Party = Schemas['Party'];

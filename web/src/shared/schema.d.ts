@@ -606,9 +606,9 @@ export interface components {
             /** @description The first messages are not kept any more. */
             cut: boolean;
             /** @description "pbx", and the addresses of the far ends in the order they appear. */
-            lanes: string[] | null;
+            lanes: string[];
             /** @description The messages, oldest first. */
-            steps: components["schemas"]["TraceStep"][] | null;
+            steps: components["schemas"]["TraceStep"][];
         };
         ClientCertificates: {
             /** @description Certificates, as PEM, of those who may issue them. */

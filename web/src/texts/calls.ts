@@ -71,3 +71,16 @@ export const records = {
     transferred: 'Transferred',
   } as Record<string, string>,
 } as const;
+
+export const trace = {
+  title: 'Signalling',
+  /** The box's own lane, as the API names it. */
+  self: 'pbx',
+  show: 'Show SIP messages',
+  gone: 'The messages of this call are not kept any more',
+  failed: 'The messages cannot be shown now',
+  cut: 'The first messages of this call are not kept any more',
+  capture: 'Download as packet capture',
+  received: 'received',
+  sent: 'sent',
+} as const;

@@ -1,19 +1,22 @@
 import { Button, Drawer, SegmentedControl, Text, TextInput } from '@mantine/core';
 import { IconHistory } from '@tabler/icons-react';
-import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query';
+import { keepPreviousData, useInfiniteQuery, useSuspenseQuery } from '@tanstack/react-query';
 import { useNavigate, useSearch } from '@tanstack/react-router';
 import { useMemo, useState } from 'react';
 import { client, take, type CallRecord } from '../../shared/api';
 import { clock, count, dateTime } from '../../shared/format';
 import { asProblem } from '../../shared/problems';
+import { sessionQuery } from '../../shared/queries';
 import { DataTable } from '../../shared/ui/DataTable';
 import { Empty } from '../../shared/ui/Empty';
 import { Facts } from '../../shared/ui/Facts';
 import { Page, Panel } from '../../shared/ui/Page';
-import { records as texts } from '../../texts/calls';
+import { records as texts, trace as traceTexts } from '../../texts/calls';
 import { common } from '../../texts/common';
 import { endReason, recordDetailColumns } from '../columns';
+import { Ladder } from '../Ladder';
 import { Party } from '../Party';
+import { isAdmin } from '../roles';
 import css from './pages.module.css';
 
 type Kind = 'all' | 'answered' | 'missed';
@@ -116,6 +119,7 @@ function ExtensionFilter({ value, onChange }: { value: string; onChange: (v: str
 }
 
 function Detail({ record: r }: { record: CallRecord }) {
+  const session = useSuspenseQuery(sessionQuery).data;
   const at = (time: string | undefined) => (time === undefined ? undefined : dateTime(new Date(time)));
   return (
     <div className={css.sections}>
@@ -144,6 +148,12 @@ function Detail({ record: r }: { record: CallRecord }) {
       </section>
       <Leg who={r.caller.number} leg={r.caller_leg} />
       <Leg who={r.callee.number} leg={r.callee_leg} />
+      {isAdmin(session.role) && (
+        <section className={css.section}>
+          <h3>{traceTexts.title}</h3>
+          <Ladder call={r.id} />
+        </section>
+      )}
     </div>
   );
 }
