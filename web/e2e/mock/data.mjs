@@ -95,6 +95,16 @@ export function records(now, n = 340) {
   });
 }
 
+/** @param {string} id @returns {S['CallTrace']} */
+export function trace(id) {
+  const phone = '192.168.10.20:5060';
+  const step = (/** @type {number} */ ms, /** @type {boolean} */ sent, /** @type {string} */ summary) => ({
+    at: iso(Date.UTC(2026, 0, 5, 9) + ms), from: sent ? 'pbx' : phone, to: sent ? phone : 'pbx', transport: 'UDP', summary,
+    text: `${summary} SIP/2.0\r\nCall-ID: ${id}\r\nProxy-Authorization: Digest response="********"\r\n\r\n`,
+  });
+  return { call_id: id, lanes: ['pbx', phone], cut: false, steps: [step(0, false, 'INVITE sip:102@a.test'), step(2, true, '407 Proxy Authentication Required (INVITE)')] };
+}
+
 /** @returns {S['Port'][]} */
 export function ports() {
   /** @type {[string, string, S['Port']['side'], S['Port']['proto'], number, number, string, boolean, S['Port']['state'], string[], number][]} */

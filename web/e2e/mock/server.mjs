@@ -234,6 +234,7 @@ class Mock {
           this.send('call', {});
           return res.writeHead(204).end();
         }
+        if (tail === 'trace') return json(res, 200, data.trace(id));
         return json(res, 200, { items: this.calls, more: false });
       case 'cdrs':
         return this.page(res, this.records.filter((r) => !query.get('extension') || [r.caller.number, r.callee.number].includes(query.get('extension') ?? '')), query);
