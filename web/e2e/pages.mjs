@@ -16,6 +16,7 @@ export const stops = [
   ['calls', '/calls'],
   ['cdrs', '/cdrs'],
   ['ports', '/ports'],
+  ['transports', '/transports'],
   ['audit', '/audit'],
   ['account', '/account'],
 ];

@@ -126,6 +126,15 @@ export function ports() {
   }));
 }
 
+/** @returns {S['Transport'][]} */
+export function transports() {
+  return [
+    { id: 'sip-udp', name: 'SIP over UDP', side: 'core', protocol: 'udp', port: 5060, state: 'listening', error: '' },
+    { id: 'sip-tls', name: 'SIP over TLS', side: 'core', protocol: 'tls', port: 5061, state: 'error', error: 'binding tcp4 0.0.0.0:5061: address already in use' },
+    { id: 'edge-wss', name: 'SIP over WSS on the SBC', side: 'edge', protocol: 'wss', port: 5065, state: 'listening', error: '' },
+  ];
+}
+
 /** @param {number} now @returns {S['AuditEntry'][]} */
 export function audit(now) {
   const actions = [

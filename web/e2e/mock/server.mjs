@@ -242,6 +242,8 @@ class Mock {
         return this.page(res, this.audit, query);
       case 'ports':
         return json(res, 200, { items: data.ports().map((p) => (this.fenced ? p : { ...p, packets: 0, bytes: 0 })) });
+      case 'transports':
+        return json(res, 200, { items: data.transports() });
       case 'events':
         return this.events(res);
       default:

@@ -10,6 +10,7 @@ import {
   IconHistory,
   IconLayoutDashboard,
   IconPhoneCall,
+  IconPlugConnected,
   IconSearch,
   IconShieldLock,
   IconUsers,
@@ -27,11 +28,13 @@ import css from './Shell.module.css';
 import { UserMenu } from './UserMenu';
 
 interface NavItem {
-  to: '/' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/audit';
+  to: '/' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/transports' | '/audit';
   label: string;
   icon: Icon;
   /** Open to users without administration. */
   everybody?: boolean;
+  /** Only for administrators of the box. */
+  box?: boolean;
 }
 
 const groups: readonly { label?: string; items: readonly NavItem[] }[] = [
@@ -55,6 +58,7 @@ const groups: readonly { label?: string; items: readonly NavItem[] }[] = [
     label: shell.nav.system,
     items: [
       { to: '/ports', label: shell.nav.ports, icon: IconShieldLock },
+      { to: '/transports', label: shell.nav.transports, icon: IconPlugConnected, box: true },
       { to: '/audit', label: shell.nav.audit, icon: IconClipboardList },
     ],
   },
@@ -102,7 +106,7 @@ export function Shell() {
         <div className={css.nav}>
           {!locked &&
             groups.map((group) => {
-              const items = group.items.filter((i) => admin || i.everybody);
+              const items = group.items.filter((i) => (admin && (!i.box || session.role === 'system_admin')) || i.everybody);
               if (items.length === 0) return null;
               return (
                 <div key={group.label ?? ''} className={css.group}>

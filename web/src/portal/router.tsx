@@ -96,6 +96,12 @@ const ports = createRoute({
   component: lazyRouteComponent(() => import('./pages/Ports'), 'Ports'),
 });
 
+const transports = createRoute({
+  getParentRoute: () => shell,
+  path: '/transports',
+  component: lazyRouteComponent(() => import('./pages/Transports'), 'Transports'),
+});
+
 const audit = createRoute({
   getParentRoute: () => shell,
   path: '/audit',
@@ -111,7 +117,7 @@ const account = createRoute({
 const tree = root.addChildren([
   setup,
   login,
-  shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, ports, audit, account]),
+  shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, ports, transports, audit, account]),
 ]);
 
 /** Pages of users without administration. */

@@ -16,6 +16,7 @@ export type Setup = Schemas['Setup'];
 export type SIPCredentials = Schemas['SIPCredentials'];
 export type Status = Schemas['Status'];
 export type Tenant = Schemas['Tenant'];
+export type Transport = Schemas['Transport'];
 export type AuditEntry = Schemas['AuditEntry'];
 export type Provisioning = Schemas['Provisioning'];
 

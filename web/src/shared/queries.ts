@@ -71,6 +71,11 @@ export const portsQuery = queryOptions({
   queryFn: () => take(client.GET('/api/v1/ports')),
 });
 
+export const transportsQuery = queryOptions({
+  queryKey: ['transports'],
+  queryFn: () => take(client.GET('/api/v1/transports')),
+});
+
 export function provisioningQuery(number: string) {
   return queryOptions({
     queryKey: ['provisioning', number],

@@ -10,6 +10,7 @@ export const shell = {
     cdrs: 'Call records',
     system: 'System',
     ports: 'Ports',
+    transports: 'SIP transports',
     audit: 'Audit log',
     account: 'Your account',
   },
