@@ -73,7 +73,7 @@ func TestTakeOver(t *testing.T) {
 			inTime(t, func(t *testing.T) {
 				s, p := team(t, 3)
 				a, b, c := p[0], p[1], p[2]
-				_, db := talking(a, b)
+				talking(a, b)
 				leg := s.oneCall().Legs[0] // with 101
 				stays, leaves, said := b, a, "answer-b"
 				if theirs {
@@ -99,7 +99,6 @@ func TestTakeOver(t *testing.T) {
 					t.Errorf("%+v", r)
 				}
 				s.clean()
-				_ = db
 			})
 		})
 	}
@@ -147,10 +146,8 @@ func TestReplacesRefused(t *testing.T) {
 		synctest.Wait()
 		for _, l := range s.svc.Calls(1) {
 			if l.Caller.Number == "103" {
-				d := x
-				d = a
-				y := d.dial("104", "v=0 offer", named(l.Legs[0], false))
-				y.refuseAck(a.want("481"))
+				d := a.dial("104", "v=0 offer", named(l.Legs[0], false))
+				d.refuseAck(a.want("481"))
 			}
 		}
 	})

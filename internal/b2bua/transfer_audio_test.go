@@ -236,11 +236,7 @@ func TestPickUpAndTakeOverAreHeard(t *testing.T) {
 	o.must("picking up", picked.Wait(o.ctx, siptest.Answered))
 	o.must("end", in.Wait(o.ctx, siptest.Ended))
 	o.talk(a, out, c, picked)
-	leg = o.svc.Calls(1)[0].Legs[0]
-	_ = leg
-	for _, l := range o.svc.Calls(1) {
-		leg = l.Legs[1] // with 103
-	}
+	leg = o.svc.Calls(1)[0].Legs[1] // with 103
 	taken, err := d.CallWith(o.ctx, "103", siptest.CallOptions{Headers: []string{named(leg, false)}})
 	o.must("taking over", err)
 	o.must("taking over", taken.Wait(o.ctx, siptest.Answered))

@@ -75,7 +75,7 @@ func (p *phone) reoffered(offer, answer string) string {
 	return re
 }
 
-// live is the one call there is.
+// oneCall is the one call there is.
 func (s *stack) oneCall() telephony.LiveCall {
 	s.t.Helper()
 	synctest.Wait()
@@ -388,7 +388,6 @@ func TestAttendedTransfer(t *testing.T) {
 				a, b, c := p[0], p[1], p[2]
 				da, db := talking(a, b)
 				var second, dc *dialogue
-				var said string
 				if called {
 					dc = c.dial("101", "v=0 offer-c")
 					invite := a.want("INVITE")
@@ -396,7 +395,7 @@ func TestAttendedTransfer(t *testing.T) {
 					a.want("ACK")
 					dc.learn(c.want("200"))
 					dc.request(sip.ACK, "")
-					second, said = a.dialogueOf(invite, "a9"), "offer-c"
+					second = a.dialogueOf(invite, "a9")
 				} else {
 					second = a.dial("103", "v=0 offer-a3")
 					invite := c.want("INVITE")
@@ -404,7 +403,7 @@ func TestAttendedTransfer(t *testing.T) {
 					c.want("ACK")
 					second.learn(a.want("200"))
 					second.request(sip.ACK, "")
-					dc, said = c.dialogueOf(invite, "c1"), "answer-c"
+					dc = c.dialogueOf(invite, "c1")
 				}
 				synctest.Wait()
 				da.request(sip.REFER, "", "Refer-To: "+second.replacing("103"))
@@ -426,7 +425,6 @@ func TestAttendedTransfer(t *testing.T) {
 				if !strings.Contains(header(re, "P-Asserted-Identity"), `sip:103@a.test`) {
 					t.Error(re)
 				}
-				_ = said
 				r1, r2 := s.ended2(telephony.EndTransferred, 200), s.ended2(telephony.EndTransferred, 200)
 				live := s.oneCall()
 				if r1.Next != live.ID || r2.Next != live.ID || live.Caller.Number != "102" || live.Callee.Number != "103" {
@@ -492,7 +490,7 @@ func TestAttendedTransferToStrangers(t *testing.T) {
 	inTime(t, func(t *testing.T) {
 		s, p := team(t, 3)
 		a, b := p[0], p[1]
-		da, db := talking(a, b)
+		da, _ := talking(a, b)
 		x, y := s.phone("101", 5301), s.phone("102", 5302)
 		x.domain, y.domain = "b.test", "b.test"
 		x.register()
@@ -511,6 +509,5 @@ func TestAttendedTransferToStrangers(t *testing.T) {
 		if live := s.svc.Calls(2); len(live) != 1 {
 			t.Errorf("the other tenant's call: %+v", live)
 		}
-		_ = db
 	})
 }
