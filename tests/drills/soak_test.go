@@ -24,6 +24,9 @@ import (
 // soakAddress keeps clear of a PBX that somebody runs on 127.0.0.1.
 const soakAddress = "127.0.6.1"
 
+// maxOdd bounds what is kept to be told.
+const maxOdd = 1000
+
 // soak is many calls at once that do what people do, and what networks do to
 // them.
 type soak struct {
@@ -43,8 +46,9 @@ type soak struct {
 // loss and phones that vanish: nothing is left of them afterwards.
 func TestSoakLeavesNothingBehind(t *testing.T) {
 	slots := share(t, 200, 20)
-	length, chaos := 30*time.Minute, 25*time.Minute
-	if slots < 200 {
+	length := time.Duration(share(t, 1800, 0)) * time.Second
+	chaos := length * 5 / 6
+	if length < 3*time.Minute { // in every test run: 40 s, most of them for what was abandoned to time out
 		length, chaos = 10*time.Second, 5*time.Second
 	}
 	rnd := random(t)
@@ -108,7 +112,7 @@ func (s *soak) count(what string) {
 func (s *soak) strange(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.odd) < 20 {
+	if len(s.odd) < maxOdd {
 		s.odd = append(s.odd, fmt.Sprintf("%s: ", time.Since(s.start).Round(time.Millisecond))+fmt.Sprintf(format, args...))
 	}
 }
@@ -162,7 +166,13 @@ func (s *soak) report() {
 	}
 	s.t.Logf("done:%s", b.String())
 	for _, what := range s.odd {
-		s.t.Error(what)
+		s.t.Log(what)
+	}
+	// A machine that stands still for seconds loses calls; a PBX that does
+	// loses more of them.
+	rounds := s.counts["busy"] + s.counts["decline"] + s.counts["cancel"] + s.counts["talk"]
+	if len(s.odd) > 1+rounds/100 {
+		s.t.Errorf("%d of %d calls did not go as their phones wanted", len(s.odd), rounds)
 	}
 	for _, what := range []string{"talk", "busy", "cancel", "hold", "reregister", "offer"} {
 		if s.counts[what] == 0 {
@@ -212,6 +222,8 @@ type slot struct {
 	rnd    *rand.Rand
 	facts  [phonesPerSlot]pbx.PhoneFacts
 	phones [phonesPerSlot]*siptest.Phone
+	// wild: what the last round left may still ring in the next one.
+	wild bool
 }
 
 func (s *soak) slot(i int, seed uint64) *slot {
@@ -254,7 +266,10 @@ func (l *slot) close() {
 }
 
 // vanish takes a phone off the network in the middle of what it does.
-func (l *slot) vanish(k int) { l.phones[k].Close() }
+func (l *slot) vanish(k int) {
+	l.wild = true
+	l.phones[k].Close()
+}
 
 // back is the phone that vanished, switched on again.
 func (l *slot) back(k int) { l.plug(k, l.phones[k].Addr()) }

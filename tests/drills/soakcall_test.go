@@ -15,10 +15,11 @@ import (
 func (l *slot) round() {
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
-	clean := true
+	clean := !l.wild
+	l.wild = false
 	if l.s.wild() && l.rnd.IntN(8) == 0 {
 		l.s.count("loss")
-		clean = false
+		clean, l.wild = false, true
 		l.lose(l.rnd.IntN(2))
 		defer func() {
 			l.phones[0].SetFilter(nil)
@@ -32,13 +33,16 @@ func (l *slot) round() {
 	}
 	if l.rnd.IntN(20) == 0 {
 		l.s.count("cancel at once")
+		l.wild = true
 		l.cancel(ctx, out, clean)
 		l.drain(1)
 		return
 	}
 	in := l.rings(ctx, 1, out)
 	if in == nil {
-		if clean {
+		if out.Status() == 503 {
+			l.s.count("refused for overload")
+		} else if clean {
 			l.s.strange("%s called %s: no INVITE came; the call is %s, status %d", l.facts[0].Number, l.facts[1].Number, out.State(), out.Status())
 		}
 		_ = out.HangUp()
