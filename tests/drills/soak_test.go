@@ -21,8 +21,12 @@ import (
 	"ringfence/internal/siptest"
 )
 
-// soakAddress keeps clear of a PBX that somebody runs on 127.0.0.1.
-const soakAddress = "127.0.6.1"
+// soakAddress keeps clear of a PBX that somebody runs on 127.0.0.1, and of
+// other soaks.
+func soakAddress() netip.Addr {
+	pid := os.Getpid()
+	return netip.AddrFrom4([4]byte{127, 6, byte(pid >> 8), byte(pid) | 1})
+}
 
 // maxOdd bounds what is kept to be told.
 const maxOdd = 1000
@@ -73,7 +77,7 @@ func TestSoakLeavesNothingBehind(t *testing.T) {
 func newSoak(t *testing.T, slots int, length, chaos time.Duration) *soak {
 	t.Helper()
 	p, err := pbx.Start(t.Context(), pbx.Options{
-		DataDir: t.TempDir(), Dev: true, Alone: true, Listen: netip.MustParseAddr(soakAddress), Extensions: slots*phonesPerSlot + 1,
+		DataDir: t.TempDir(), Dev: true, Alone: true, Listen: soakAddress(), Extensions: slots*phonesPerSlot + 1,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
 	})
 	if err != nil {
@@ -98,7 +102,13 @@ func newSoak(t *testing.T, slots int, length, chaos time.Duration) *soak {
 // the database, is there before the first count.
 func (s *soak) warm(length time.Duration) {
 	s.t.Helper()
-	s.slot(0, 1).close()
+	l := s.slot(0, 1)
+	for _, p := range l.phones {
+		if err := p.Unregister(s.t.Context()); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	l.close()
 	time.Sleep(1500 * time.Millisecond) // bindings are written behind, within a second
 	s.start, s.end = time.Now(), time.Now().Add(length)
 }

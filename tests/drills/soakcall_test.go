@@ -121,7 +121,7 @@ func (l *slot) over(ctx context.Context, out *siptest.Call, clean bool, want int
 		return
 	}
 	if clean && out.Status() != want {
-		l.s.strange("the caller got %d, the callee said %d", out.Status(), want)
+		l.s.strange("%s called %s: the caller got %d, the callee said %d", l.facts[0].Number, l.facts[1].Number, out.Status(), want)
 	}
 }
 
