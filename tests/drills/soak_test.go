@@ -191,6 +191,9 @@ func (s *soak) report() {
 	}
 }
 
+// traceBound is what package trace keeps of ended calls, and of noise.
+const traceBound = 20 << 20
+
 // nothingLeft waits as long as the longest timer of what was abandoned:
 // 64*T1 for a BYE that nobody answers, the rest of media ports after it, and
 // dead media where both phones vanished.
@@ -217,8 +220,8 @@ func (s *soak) nothingLeft(before state) {
 		stacks := make([]byte, 1<<20)
 		s.t.Errorf("%d goroutines, %d before:\n%s", now.goroutines, before.goroutines, stacks[:runtime.Stack(stacks, true)])
 	}
-	// Nonces in use and answered transactions are kept for minutes, in bounds.
-	if now.heap > before.heap+16<<20 {
+	// The trace of calls and the nonces in use stay, within their bounds.
+	if now.heap > before.heap+traceBound+8<<20 {
 		s.t.Errorf("heap grew from %d to %d bytes", before.heap, now.heap)
 	}
 }
