@@ -30,6 +30,8 @@ const (
 
 // makePoint writes a restore point, checks it, and removes the oldest.
 func (s *Store) makePoint(ctx context.Context) (path string, err error) {
+	s.pointing.Lock() // the copy in the making has one name
+	defer s.pointing.Unlock()
 	if err := os.MkdirAll(s.paths.snapshots, 0o700); err != nil {
 		return "", fmt.Errorf("making a restore point: %w", err)
 	}

@@ -74,6 +74,7 @@ type Store struct {
 	closed    bool
 
 	pointNow chan struct{} // asks for a restore point
+	pointing sync.Mutex    // held while one is made
 	stop     context.CancelFunc
 	done     sync.WaitGroup
 }
