@@ -185,16 +185,19 @@ func (c *call) redirected(r *sip.Response) string {
 }
 
 // dialled is the number in a URI of the caller's domain.
-func (c *call) dialled(u sip.URI) (string, bool) { return dialled(u, c.tenant, c.caller.leg.Flow()) }
+func (c *call) dialled(u sip.URI) (string, bool) {
+	return c.s.dialled(u, c.tenant, c.caller.leg.Flow())
+}
 
-// dialled is the number in a URI of a tenant's domain, or of our own address.
-func dialled(u sip.URI, t telephony.Tenant, f sip.Flow) (string, bool) {
+// dialled is the number in a URI of a tenant's domain, or of our own address,
+// also the one that the peer knows us by (C02).
+func (s *Service) dialled(u sip.URI, t telephony.Tenant, f sip.Flow) (string, bool) {
 	if u.Scheme != "sip" && u.Scheme != "sips" {
 		return "", false
 	}
 	user, domain := sip.AOR(u)
 	addr, ok := sip.ParseHost(domain)
-	return user, domain == t.Domain || ok && addr == f.Local.Addr()
+	return user, domain == t.Domain || ok && (addr == f.Local.Addr() || addr == s.c.Endpoint.Advertised(f).Addr())
 }
 
 // history tells a phone how the call came to it: Diversion (RFC 5806), the

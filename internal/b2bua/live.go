@@ -82,6 +82,13 @@ func (c *call) tell() { c.s.publish(events.CallChanged{Call: c.show()}) }
 // whose far ends have not answered yet.
 func (s *Service) Legs() int { return s.dialogs.Len() }
 
+// Alias is a stand-in for a dialog, which Replaces may name as well (see
+// dialog.Layer.Alias).
+func (s *Service) Alias(d telephony.DialogID) (telephony.DialogID, bool) {
+	a, ok := s.dialogs.Alias(d.LocalTag)
+	return telephony.DialogID{CallID: a, LocalTag: a, RemoteTag: a}, ok
+}
+
 // owned tells whose leg a Call-ID is.
 func (s *Service) owned(callID string, u dialog.User) {
 	if c, ok := u.(*call); ok && s.c.Leg != nil {

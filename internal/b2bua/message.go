@@ -35,7 +35,7 @@ func (s *Service) message(tx *sip.ServerTx) {
 		tx.Reply(sip.Reply{Code: 480, Headers: []sip.Header{{Name: "Retry-After", Value: "5"}}})
 		return
 	}
-	number, ok := dialled(r.URI, caller.tenant, tx.Flow())
+	number, ok := s.dialled(r.URI, caller.tenant, tx.Flow())
 	to, known := s.c.Snapshot().Extension(caller.tenant.ID, number)
 	if !ok || !known {
 		tx.Reply(sip.Reply{Code: 404})

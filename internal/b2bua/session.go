@@ -3,6 +3,8 @@ package b2bua
 import (
 	"bytes"
 	"errors"
+	"strconv"
+	"strings"
 	"time"
 
 	"ringfence/internal/dialog"
@@ -138,7 +140,7 @@ func (c *call) Bye(l *dialog.Leg, r *sip.Request) {
 		return
 	}
 	h := sip.Header{Name: "Reason", Value: normalClearing}
-	if why := r.Header("Reason"); why != "" {
+	if why := reasonOf(r); why != "" {
 		h.Value = why
 	}
 	reason := telephony.EndCallerHungUp
@@ -148,6 +150,27 @@ func (c *call) Bye(l *dialog.Leg, r *sip.Request) {
 	_, other := c.sides(l)
 	other.leg.Bye(h)
 	c.finish(reason, 200)
+}
+
+// reasonOf is the first Reason of a request as it may be told to the other side:
+// protocol and cause (RFC 3326 section 2). The text is the peer's own, and names
+// hosts at times.
+func reasonOf(r *sip.Request) string {
+	values := r.Values("Reason")
+	if len(values) == 0 {
+		return ""
+	}
+	protocol, params, _ := strings.Cut(values[0], ";")
+	if protocol = strings.TrimSpace(protocol); protocol != "SIP" && protocol != "Q.850" {
+		return ""
+	}
+	for p := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(p, "=")
+		if cause, err := strconv.ParseUint(strings.TrimSpace(value), 10, 10); err == nil && strings.EqualFold(strings.TrimSpace(name), "cause") {
+			return protocol + ";cause=" + strconv.FormatUint(cause, 10)
+		}
+	}
+	return ""
 }
 
 // Reinvite passes a changed session on to the other side: hold, a new address,

@@ -15,6 +15,9 @@ import (
 func (y *Layer) Find(callID, toTag, fromTag string) *Leg {
 	y.mu.RLock()
 	defer y.mu.RUnlock()
+	if callID == toTag && callID == fromTag {
+		return y.aliases[callID]
+	}
 	l := y.legs[toTag]
 	if l == nil || l.callID != callID {
 		return nil
@@ -23,6 +26,23 @@ func (y *Layer) Find(callID, toTag, fromTag string) *Leg {
 		return nil
 	}
 	return l
+}
+
+// Alias is a random word that Find takes for the Call-ID and both tags of a leg.
+// It stands for the dialog where those are not to be known. A leg that has ended
+// has none.
+func (y *Layer) Alias(localTag string) (string, bool) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	l := y.legs[localTag]
+	if l == nil {
+		return "", false
+	}
+	if l.alias == "" {
+		l.alias = sip.NewTag()
+		y.aliases[l.alias] = l
+	}
+	return l.alias, true
 }
 
 // know notes the peer's tag, where Find may look for it.

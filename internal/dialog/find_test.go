@@ -50,6 +50,24 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// An alias names a leg in place of Call-ID and tags, as long as it lives.
+func TestAlias(t *testing.T) {
+	t.Parallel()
+	y := NewLayer(nil, nil, SessionTimer{})
+	l := y.Call(sip.Flow{}, "<sip:a@x>", "<sip:b@x>", "sip:b@x", Params{Mailbox: &Mailbox{}})
+	a, ok := y.Alias(l.localTag)
+	if again, _ := y.Alias(l.localTag); !ok || again != a || a == l.localTag || a == l.callID {
+		t.Fatalf("alias %q, then %q of %q %q", a, again, l.localTag, l.callID)
+	}
+	if y.Find(a, a, a) != l || y.Find(a, a, "0") != nil || y.Find("", "", "") != nil {
+		t.Error("found by something else than its alias alone")
+	}
+	l.end()
+	if _, ok := y.Alias(l.localTag); ok || y.Find(a, a, a) != nil || len(y.aliases) != 0 {
+		t.Error("the alias outlives its leg")
+	}
+}
+
 // TestJoin: what waits in a mailbox that is taken over runs after the join, in
 // its order, and never beside what runs in the other.
 func TestJoin(t *testing.T) {

@@ -29,11 +29,13 @@ type Layer struct {
 
 	mu   sync.RWMutex
 	legs map[string]*Leg // by local tag
+	// aliases are the legs that have one.
+	aliases map[string]*Leg
 }
 
 // NewLayer returns a layer without legs.
 func NewLayer(ep *sip.Endpoint, log *slog.Logger, session SessionTimer) *Layer {
-	return &Layer{ep: ep, log: log, session: session.orDefaults(), legs: make(map[string]*Leg)}
+	return &Layer{ep: ep, log: log, session: session.orDefaults(), legs: make(map[string]*Leg), aliases: make(map[string]*Leg)}
 }
 
 // Len is how many legs there are, including those that wait for the answer to
@@ -61,6 +63,7 @@ func (l *Layer) remove(leg *Leg) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.legs, leg.localTag)
+	delete(l.aliases, leg.alias)
 }
 
 // find looks a request's dialog up (RFC 3261 section 12.2.2). Local tags are

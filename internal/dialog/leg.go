@@ -67,7 +67,8 @@ type Leg struct {
 
 	callID   string
 	localTag string
-	outgoing bool // we made it, and own its Call-ID
+	alias    string // guarded by the layer
+	outgoing bool   // we made it, and own its Call-ID
 	// local and remote are the From and To values of our requests, without tags.
 	local, remote string
 

@@ -56,6 +56,17 @@ func (a attribute) relayed() bool {
 	return !namesAddress(a.value)
 }
 
+// public reports whether an attribute of one peer may be told to another on the
+// other side of the edge, where nothing may pass that is not known to be about
+// codecs alone.
+func (a attribute) public() bool {
+	switch a.name {
+	case "rtpmap", "fmtp", "ptime", "maxptime", "rtcp-fb", "framerate", "imageattr", "silenceSupp", "content", "lang", "orient", "quality":
+		return !namesAddress(a.value)
+	}
+	return false
+}
+
 // namesAddress reports whether text holds an IP address.
 func namesAddress(text string) bool {
 	words := strings.FieldsFunc(text, func(r rune) bool {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // ownPayloads are what the engine offers by itself.
@@ -56,6 +57,19 @@ func relayLine(m *mediaLine, s slot, list []payload, port uint16, d direction) o
 		}
 	}
 	return line
+}
+
+// hide leaves out what a peer beyond the edge is not to learn of the one m is
+// of: its attributes and bandwidths of its own making.
+func (m *mediaLine) hide() {
+	m.attributes = slices.DeleteFunc(slices.Clone(m.attributes), func(a attribute) bool { return !a.public() })
+	m.bandwidths = slices.DeleteFunc(slices.Clone(m.bandwidths), func(w string) bool {
+		switch name, _, _ := strings.Cut(w, ":"); name {
+		case "AS", "CT", "TIAS", "RS", "RR": // RFC 8866, 3890, 3556
+			return false
+		}
+		return true
+	})
 }
 
 // validBandwidth accepts "AS:64" (RFC 8866 section 5.8).

@@ -1,6 +1,10 @@
 package media
 
-import "fmt"
+import (
+	"fmt"
+
+	"ringfence/internal/ports"
+)
 
 // Offer builds an offer towards this leg's peer out of what from's peer
 // described last: its codecs, at our address. With from nil the offer is our
@@ -18,6 +22,9 @@ func (l *Leg) Offer(from *Leg) ([]byte, error) {
 			if m := remote.stream(k); m != nil {
 				line := *m
 				line.direction = wishes[k]
+				if l.beyondEdge(from) {
+					line.hide()
+				}
 				source[k] = &line
 			}
 		}
@@ -33,6 +40,12 @@ func (l *Leg) Offer(from *Leg) ([]byte, error) {
 	}
 	l.exchange = offered
 	return l.tell(lines), nil
+}
+
+// beyondEdge reports whether this leg's peer and from's are on different sides,
+// or both outside: then neither learns more of the other than its codecs.
+func (l *Leg) beyondEdge(from *Leg) bool {
+	return from != nil && (l.params.Side == ports.Edge || from.params.Side == ports.Edge)
 }
 
 // offerLines keeps every m= line this session has had, in its place, and
@@ -86,6 +99,7 @@ func (l *Leg) Answer(from *Leg) ([]byte, error) {
 			return nil, fmt.Errorf("building answer: %w", ErrNoDescription)
 		}
 	}
+	hidden := l.beyondEdge(from)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -96,7 +110,7 @@ func (l *Leg) Answer(from *Leg) ([]byte, error) {
 	}
 	lines := make([]ourLine, len(l.remote.media))
 	for i := range l.remote.media {
-		lines[i] = l.answerLine(i, source, from == nil)
+		lines[i] = l.answerLine(i, source, from == nil, hidden)
 	}
 	if i := l.remote.by[audio]; !audible(lines[i].payloads) {
 		return nil, fmt.Errorf("building answer: no common codec: %w", ErrNotAcceptable)
@@ -107,7 +121,7 @@ func (l *Leg) Answer(from *Leg) ([]byte, error) {
 
 // answerLine answers the i-th m= line of the peer's offer: number and order of
 // lines are the offer's (RFC 3264 section 6).
-func (l *Leg) answerLine(i int, source *description, own bool) ourLine {
+func (l *Leg) answerLine(i int, source *description, own, hidden bool) ourLine {
 	offer := &l.remote.media[i]
 	s := slot{kind: offer.kind, media: offer.media, proto: offer.proto, formats: offer.formats}
 	if offer.kind == kinds || l.remote.by[offer.kind] != i {
@@ -122,6 +136,11 @@ func (l *Leg) answerLine(i int, source *description, own bool) ourLine {
 	case m == nil:
 		return refuse(s)
 	default:
+		if hidden {
+			line := *m
+			line.hide()
+			m = &line
+		}
 		list = common(m.payloads, offer.payloads)
 	}
 	if len(list) == 0 {

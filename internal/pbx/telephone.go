@@ -88,7 +88,7 @@ func newTelephone(c telephoneConfig) *telephone {
 	})
 	t.presence = presence.New(presence.Config{
 		Endpoint: t.endpoint, Snapshot: c.snapshot, Auth: t.auth, Calls: t.calls, Registrations: t.location,
-		Bus: c.bus, Dialogs: t.calls, KeepAtShutdown: true, Logger: c.log.With("part", "presence"),
+		Bus: c.bus, Dialogs: t.calls, Alias: t.calls.Alias, KeepAtShutdown: true, Logger: c.log.With("part", "presence"),
 	})
 	t.presence.Restore(c.subscriptions)
 	t.endpoint.Handle("REGISTER", t.registrar)

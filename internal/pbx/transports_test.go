@@ -38,10 +38,25 @@ func TestCallsAcrossTransports(t *testing.T) {
 					t.Parallel()
 					callee := len(rows) + b
 					out, in := connect(t, phones[a], phones[callee], number(callee))
+					inPool(t, rows[a], out)
+					inPool(t, rows[b], in)
 					talk(t, out, in, (a+b)%2 == 1, tone(a), tone(callee))
 				})
 			}
 		})
+	}
+}
+
+// inPool checks that a phone was given a media port of its own side (P09, P10).
+func inPool(t *testing.T, id ports.ID, c *siptest.Call) {
+	t.Helper()
+	pool := ports.RTPCore
+	if row, _ := ports.Lookup(ports.Table(), id); row.Side == ports.Edge {
+		pool = ports.RTPEdge
+	}
+	row, _ := ports.Lookup(ports.Table(), pool)
+	if got := c.Remote().Addr.Port(); got < row.First || got > row.Last {
+		t.Errorf("a phone on %s was told media port %d, not one of %d-%d", id, got, row.First, row.Last)
 	}
 }
 

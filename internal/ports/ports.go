@@ -172,6 +172,10 @@ func Lookup(services []Service, id ID) (Service, bool) {
 	return services[i], true
 }
 
+// OnEdge reports whether the signalling of a row comes in on the edge, without
+// a look at the table: it is asked for every registration.
+func (id ID) OnEdge() bool { return id == EdgeUDP || id == EdgeTCP || id == EdgeWSS }
+
 // Override is an administrator's change of one row; zero fields keep the
 // table's value.
 type Override struct {

@@ -48,3 +48,12 @@ func TestTaken(t *testing.T) {
 		}
 	}
 }
+
+func TestOnEdgeIsTheTable(t *testing.T) {
+	t.Parallel()
+	for _, s := range Table() {
+		if s.IsSignalling() && s.ID.OnEdge() != (s.Side == Edge) {
+			t.Errorf("%s is on the %s", s.ID, s.Side)
+		}
+	}
+}

@@ -36,6 +36,7 @@ func (s *Service) dialogInfo(u *subscription) []byte {
 		attr("entity", s.aor(u.key.extension).String()).raw(">")
 	list := s.dialogs(u.key.extension)
 	shown := make([]string, 0, len(list))
+	list = s.named(u, list)
 	for _, l := range list {
 		shown = append(shown, l.Dialog.LocalTag)
 	}
@@ -52,6 +53,23 @@ func (s *Service) dialogInfo(u *subscription) []byte {
 	}
 	w.raw("</dialog-info>\n")
 	return w.Bytes()
+}
+
+// named gives the dialogs the names that a subscriber may know: one on the edge
+// gets stand-ins that Replaces understands, for Call-IDs and tags are those of
+// phones inside. What has ended meanwhile has none and is left out.
+func (s *Service) named(u *subscription, list []legOf) []legOf {
+	if s.c.Alias == nil || !u.Flow.Listener.OnEdge() {
+		return list
+	}
+	out := make([]legOf, 0, len(list))
+	for _, l := range list {
+		if a, ok := s.c.Alias(l.Dialog); ok {
+			l.Dialog = a
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 // dialog writes one dialog as the extension's phone sees it: local-tag is the

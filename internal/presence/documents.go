@@ -140,6 +140,9 @@ func (s *Service) regInfo(u *subscription) []byte {
 	w.raw(xmlHead+`<reginfo xmlns="urn:ietf:params:xml:ns:reginfo"`).attr("version", strconv.FormatUint(uint64(u.Version), 10)).raw(` state="full">`)
 	w.raw("<registration").attr("aor", s.aor(u.key.extension).String()).attr("id", "r"+u.key.number).attr("state", state).raw(">")
 	for i, b := range list {
+		if u.Flow.Listener.OnEdge() && !b.Flow.Listener.OnEdge() {
+			continue // its addresses are behind the edge
+		}
 		w.raw("<contact").attr("id", "c"+strconv.Itoa(i)).raw(` state="active" event="registered"`).
 			attr("duration-registered", seconds(now.Sub(b.Registered))).attr("expires", seconds(b.Expires.Sub(now))).
 			attr("q", strconv.FormatFloat(b.Q, 'f', 3, 64)).attr("callid", b.CallID).attr("cseq", strconv.FormatUint(uint64(b.CSeq), 10)).raw(">")

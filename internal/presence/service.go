@@ -51,7 +51,10 @@ type Config struct {
 	// Dialogs handles SUBSCRIBE within dialogs that are not of this package
 	// (the implicit subscription of REFER); nil answers 481.
 	Dialogs sip.Handler
-	Logger  *slog.Logger
+	// Alias is a dialog's stand-in for subscribers on the edge; nil hides
+	// nothing. It must not block.
+	Alias  func(telephony.DialogID) (telephony.DialogID, bool)
+	Logger *slog.Logger
 
 	MinExpires     time.Duration // shorter ones get 423; 60 s
 	MaxExpires     time.Duration // longer ones are shortened; 1 h
@@ -193,7 +196,9 @@ func (s *Service) authenticate(tx *sip.ServerTx) (who telephony.Extension, tenan
 // returns false.
 func (s *Service) target(tx *sip.ServerTx, tenant telephony.Tenant) (extension, bool) {
 	user, domain := sip.AOR(tx.Request().URI)
-	if addr, ok := sip.ParseHost(domain); domain != tenant.Domain && (!ok || addr != tx.Flow().Local.Addr()) {
+	addr, ok := sip.ParseHost(domain)
+	ours := ok && (addr == tx.Flow().Local.Addr() || addr == s.c.Endpoint.Advertised(tx.Flow()).Addr())
+	if domain != tenant.Domain && !ours {
 		tx.Reply(sip.Reply{Code: 404}) // another tenant's domain is as unknown as any
 		return extension{}, false
 	}

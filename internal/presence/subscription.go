@@ -100,7 +100,11 @@ func (u *subscription) notify(ep *sip.Endpoint, now time.Time, contentType strin
 // contact is our Contact towards this subscriber.
 func (u *subscription) contact(ep *sip.Endpoint) string {
 	uri := "<sip:" + u.key.number + "@" + ep.Advertised(u.flow).String()
-	if p := u.flow.Protocol(); p != "UDP" {
+	switch p := u.flow.Protocol(); p {
+	case "UDP":
+	case "WSS":
+		uri += ";transport=ws" // RFC 7118 section 5.2.3 has one for both
+	default:
 		uri += ";transport=" + strings.ToLower(p)
 	}
 	return uri + ">"

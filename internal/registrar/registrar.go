@@ -138,11 +138,15 @@ func encrypted(id ports.ID) bool {
 const flowTimer = "90"
 
 // accepted lists all bindings with what is left of their time (RFC 3261
-// section 10.3, step 8).
+// section 10.3, step 8). A phone on the edge is not told of those inside, whose
+// Contacts are addresses behind it.
 func (s *Service) accepted(q *request, live []telephony.Binding) sip.Reply {
 	now := time.Now()
 	headers := make([]sip.Header, 0, len(live)+4)
 	for i := range live {
+		if q.flow.Listener.OnEdge() && !live[i].Flow.Listener.OnEdge() {
+			continue
+		}
 		headers = append(headers, sip.Header{Name: "Contact", Value: contactValue(&live[i], now)})
 	}
 	if q.path != "" {

@@ -41,6 +41,9 @@ type Config struct {
 	// Advertise replaces the address in Contact, Via and SDP: a phone behind
 	// NAT.
 	Advertise netip.Addr
+	// Host replaces address and port in Contact and Via: what a browser has,
+	// that knows neither ("x7f2.invalid", RFC 7118 section 5).
+	Host string
 	// Codecs in order of preference: "PCMU", "PCMA". Empty means both.
 	Codecs []string
 	// ViaServer sends requests inside a dialog to Server too, and not to the
@@ -247,7 +250,7 @@ func (p *Phone) URI() string { return "sip:" + p.config.User + "@" + p.config.Do
 
 // contactURI is where the phone is reached.
 func (p *Phone) contactURI() string {
-	uri := fmt.Sprintf("sip:%s@%s", p.config.User, p.advertised())
+	uri := fmt.Sprintf("sip:%s@%s", p.config.User, p.sentBy())
 	switch p.config.Transport {
 	case "UDP":
 		return uri
@@ -266,6 +269,14 @@ func (p *Phone) advertised() netip.AddrPort {
 		return netip.AddrPortFrom(p.config.Advertise, p.bound.Port())
 	}
 	return p.bound
+}
+
+// sentBy is where the phone says it is.
+func (p *Phone) sentBy() string {
+	if p.config.Host != "" {
+		return p.config.Host
+	}
+	return p.advertised().String()
 }
 
 // SetFilter installs a filter; nil removes it.

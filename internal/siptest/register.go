@@ -118,7 +118,7 @@ func (p *Phone) Do(ctx context.Context, r Request) (*sip.Response, error) {
 
 // head adds the headers that every request has.
 func (p *Phone) head(m *message, branch string) {
-	m.add("Via: SIP/2.0/%s %s;rport;branch=%s", p.config.Transport, p.advertised(), branch)
+	m.add("Via: SIP/2.0/%s %s;rport;branch=%s", p.config.Transport, p.sentBy(), branch)
 	m.add("Max-Forwards: 70")
 	m.add("User-Agent: siptest")
 }
