@@ -315,8 +315,8 @@ func TestPublicAddressBehindNAT(t *testing.T) {
 			t.Errorf("calling %s: the phone outside was told media at %s, the one inside at %s", call.number, a, b)
 		}
 	}
-	told(t, outside, public, private)
-	told(t, inside, private, public)
+	knows(t, outside, public, private)
+	knows(t, inside, private, public)
 }
 
 // publish sets the public address, as the wizard does.
@@ -340,9 +340,9 @@ func publish(t *testing.T, dir, public string) {
 	}
 }
 
-// told checks that a phone was told one of our addresses, in Contacts and Via,
+// knows checks that a phone was told one of our addresses, in Contacts and Via,
 // and never the other.
-func told(t *testing.T, p *siptest.Phone, ours, other string) {
+func knows(t *testing.T, p *siptest.Phone, ours, other string) {
 	t.Helper()
 	contacts := 0
 	for _, m := range p.Trace() {
