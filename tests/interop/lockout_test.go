@@ -14,7 +14,6 @@ import (
 	"ringfence/internal/ports"
 	"ringfence/tests/apiclient"
 	"ringfence/tests/netlab"
-	"ringfence/tests/pbxproc"
 )
 
 // startFence runs the real fence in a namespace until the test ends, and
@@ -64,21 +63,10 @@ func from(ns *netlab.Namespace, addr string) apiclient.Dial {
 // Who guesses passwords is shut out by the kernel: the source's web ports fall
 // silent, its calls do not, and nobody else notices.
 func TestFailedLogInsEndAtThePacketFilter(t *testing.T) {
-	netlab.Need(t)
-	host, phones := netlab.New(t, "pbx"), netlab.New(t, "ph")
-	if err := netlab.Join(host, "ph0", []string{"10.77.0.1/24"}, phones, "pbx0", []string{"10.77.0.2/24", "10.77.0.3/24"}); err != nil {
-		t.Fatal(err)
-	}
-	run := startFence(t, host)
-	p := pbxproc.StartFresh(t, host, "10.77.0.1", "-run", run)
+	f := startFenced(t)
+	p, phones, good, setup := f.pbx, f.outside, f.api, apiclient.DefaultSetup()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	good := apiclient.New(p.Facts.Admin.URL, "", from(phones, "10.77.0.3"))
-	good.Token = p.Facts.Admin.Token
-	setup := apiclient.DefaultSetup()
-	if _, err := good.RunSetup(ctx, setup); err != nil {
-		t.Fatal(err)
-	}
 	portal := p.Addr(ports.Portal)
 	reached := func(addr string) bool {
 		c, err := from(phones, addr)(ctx, "tcp", portal.String())
@@ -108,7 +96,7 @@ func TestFailedLogInsEndAtThePacketFilter(t *testing.T) {
 	if !reached("10.77.0.3") || good.Do(ctx, "GET", "/status", nil, nil) != nil {
 		t.Error("another source is shut out too")
 	}
-	if !answersOptions(t, phones, "10.77.0.2:0", netip.AddrPortFrom(portal.Addr(), sipPort(t, good))) {
+	if !answersOptions(t, phones, "10.77.0.2:0", netip.AddrPortFrom(portal.Addr(), sipPort(t, good)), 3*time.Second) {
 		t.Error("the ban of the portal took SIP away")
 	}
 }
@@ -134,7 +122,7 @@ func sipPort(t *testing.T, c *apiclient.Client) uint16 {
 	return 0
 }
 
-func answersOptions(t *testing.T, ns *netlab.Namespace, local string, server netip.AddrPort) bool {
+func answersOptions(t *testing.T, ns *netlab.Namespace, local string, server netip.AddrPort, wait time.Duration) bool {
 	t.Helper()
 	c, err := ns.ListenUDP(netip.MustParseAddrPort(local))
 	if err != nil {
@@ -145,7 +133,7 @@ func answersOptions(t *testing.T, ns *netlab.Namespace, local string, server net
 	if _, err := c.WriteToUDPAddrPort([]byte(m), server); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.SetReadDeadline(time.Now().Add(3 * time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(wait)); err != nil {
 		t.Fatal(err)
 	}
 	_, err = c.Read(make([]byte, 2048))
