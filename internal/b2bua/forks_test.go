@@ -169,3 +169,51 @@ func TestEarlyMedia(t *testing.T) {
 		s.ended(telephony.EndCallerHungUp, 200)
 	})
 }
+
+// A phone that is switched off does not keep the caller from hearing that the
+// others are busy.
+func TestBusyDoesNotWaitForTheDead(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		s, a, b1 := pair(t, nil)
+		b2 := s.phone("102", 5202)
+		b2.register()
+		da := a.dial("102", "v=0 offer-a")
+		i1 := b1.want("INVITE")
+		b2.want("INVITE") // and says nothing, ever
+		b1.reply(i1, 486, "b1", "")
+		b1.want("ACK")
+		began := time.Now()
+		busy := a.want("486")
+		if waited := time.Since(began); waited > deafTime+time.Second {
+			t.Errorf("busy was told after %v", waited)
+		}
+		da.refuseAck(busy)
+		s.ended(telephony.EndBusy, 486)
+	})
+}
+
+// One that rings late keeps the call.
+func TestBusyWaitsForWhoRings(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		s, a, b1 := pair(t, nil)
+		b2 := s.phone("102", 5202)
+		b2.register()
+		da := a.dial("102", "v=0 offer-a")
+		i1, i2 := b1.want("INVITE"), b2.want("INVITE")
+		b2.reply(i2, 100, "", "") // its network works, it thinks
+		b1.reply(i1, 486, "b1", "")
+		b1.want("ACK")
+		time.Sleep(deafTime / 2)
+		b2.reply(i2, 180, "b2", "")
+		a.want("180")
+		a.quiet(deafTime)
+		b2.reply(i2, 200, "b2", "v=0 answer-2")
+		b2.want("ACK")
+		da.learn(a.want("200"))
+		da.request(sip.ACK, "")
+		da.request(sip.BYE, "")
+		a.want("200")
+		b2.reply(b2.want("BYE"), 200, "", "")
+		s.ended(telephony.EndCallerHungUp, 200)
+	})
+}

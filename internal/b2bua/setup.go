@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -325,12 +326,39 @@ func (c *call) refused(f *fork, r *sip.Response) {
 		c.forward(to, deflected())
 		return
 	}
-	best := 0
 	for _, x := range c.forks {
 		if x.refusal == 0 && r.Code < 600 {
 			c.tell()
+			c.lastHope()
 			return
 		}
+	}
+	c.settle()
+}
+
+// deafTime is how long phones that gave no sign of life are waited for once
+// another phone has refused: its owner has seen the call.
+const deafTime = 4 * time.Second
+
+// lastHope settles for the refusals so far if no other phone begins to ring
+// soon. A phone that is switched off says nothing for 64*T1, and the caller
+// would wait that long for what is known already.
+func (c *call) lastHope() {
+	round := len(c.hops)
+	time.AfterFunc(deafTime, func() {
+		c.box.Post(func() {
+			rings := func(f *fork) bool { return f.refusal == 0 && f.rang }
+			if !c.finished && c.callee == nil && len(c.hops) == round && !slices.ContainsFunc(c.forks, rings) {
+				c.settle()
+			}
+		})
+	})
+}
+
+// settle ends the attempt with the refusal that tells most.
+func (c *call) settle() {
+	best := 0
+	for _, x := range c.forks {
 		if rank(x.refusal) > rank(best) {
 			best = x.refusal
 		}
