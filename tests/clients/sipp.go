@@ -33,8 +33,11 @@ type Step string
 // further header lines; a body follows with the usual description when sdp.
 func Request(method, target string, sdp bool, lines ...string) Step {
 	to := "To: <sip:[service]@[domain]>"
-	if target == "[next_url]" {
+	switch {
+	case target == "[next_url]":
 		to += "[peer_tag_param]"
+	case method == "REGISTER":
+		to = "To: <sip:[user]@[domain]>"
 	}
 	return send(method+" "+target+" SIP/2.0", append([]string{
 		"Via: SIP/2.0/[transport] [local_ip]:[local_port];rport;branch=[branch]",
@@ -70,6 +73,25 @@ func Reply(status string, lines ...string) Step {
 		"[last_Via:]", "[last_From:]", "[last_To:]", "[last_Call-ID:]", "[last_CSeq:]",
 		"Contact: <sip:[user]@[local_ip]:[local_port];transport=[transport]>",
 	}, lines...), false, false)
+}
+
+// AnswerFirst answers the INVITE a scenario began with, after other requests
+// came: its own Via and CSeq are told by that INVITE alone.
+func AnswerFirst(status string) Step {
+	return send("SIP/2.0 "+status, []string{
+		"Via: [$via]", "[last_From:]", "[last_To:]", "[last_Call-ID:]", "CSeq: [$cseq]",
+		"Contact: <sip:[user]@[local_ip]:[local_port];transport=[transport]>",
+	}, false, false)
+}
+
+// ExpectFirst waits for the INVITE that AnswerFirst will answer.
+func ExpectFirst() Step {
+	return `<recv request="INVITE" rrs="true"><action><ereg regexp="[^ ].*" search_in="hdr" header="Via:" check_it="true" assign_to="via"/><ereg regexp="[0-9]+ INVITE" search_in="hdr" header="CSeq:" check_it="true" assign_to="cseq"/></action></recv>`
+}
+
+// Redirect sends a call to another URI.
+func Redirect(to string) Step {
+	return send("SIP/2.0 302 Moved Temporarily", []string{"[last_Via:]", "[last_From:]", "[last_To:];tag=[pid]u[call_number]", "[last_Call-ID:]", "[last_CSeq:]", "Contact: <" + to + ">"}, false, false)
 }
 
 func send(start string, lines []string, sdp, again bool) Step {

@@ -70,7 +70,7 @@ type sippCase struct {
 
 func sippCases(other string) []sippCase {
 	takes := func(ctx context.Context, t *testing.T, far, _ *siptest.Phone) {
-		if err := answer(ctx, t, far).Wait(ctx, siptest.Ended); err != nil {
+		if err := slowly(ctx, t, far).Wait(ctx, siptest.Ended); err != nil {
 			t.Error(err)
 		}
 	}
@@ -111,8 +111,28 @@ func sippCases(other string) []sippCase {
 		{"REFER", [][]clients.Step{dial(true), taken(2), {
 			clients.Request("REFER", "[next_url]", false, "CSeq: 3 REFER", "[routes]", "Refer-To: <sip:"+other+"@[domain]>"),
 			clients.Expect(202),
-		}, told("NOTIFY", body, "SIP/2.0 100", "tried"), told("NOTIFY", body, "SIP/2.0 1[0-9][0-9]|SIP/2.0 200", "rang")}, referred},
+		}, told("NOTIFY", body, "SIP/2.0 100", "tried"), told("NOTIFY", body, "SIP/2.0 180", "rang"), told("NOTIFY", body, "SIP/2.0 200", "joined"), told("BYE", "", "", "")}, referred},
 	}
+}
+
+// slowly takes a phone's next call, after it rang for a moment.
+func slowly(ctx context.Context, t *testing.T, p *siptest.Phone) *siptest.Call {
+	t.Helper()
+	c, err := p.WaitCall(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Ring(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(500 * time.Millisecond)
+	if err := c.Answer(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(ctx, siptest.Answered); err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // rung is a phone that rings until the call is cancelled.
@@ -134,7 +154,7 @@ func rung(ctx context.Context, t *testing.T, far, _ *siptest.Phone) {
 // referred is a phone that is sent on to another.
 func referred(ctx context.Context, t *testing.T, far, other *siptest.Phone) {
 	first := answer(ctx, t, far)
-	second := answer(ctx, t, other)
+	second := slowly(ctx, t, other)
 	hears(ctx, t, first, 880)
 	hears(ctx, t, second, 660)
 	if err := first.HangUp(); err != nil {
@@ -187,4 +207,117 @@ func (b *bench) play(t *testing.T, s clients.SIPp, others func(ctx context.Conte
 		}
 	}()
 	others(ctx)
+}
+
+// A sipp registers, and then answers what comes to its port: a call with an
+// early answer that it wants acknowledged (RFC 3262) and offers of its own
+// within, and a call that it sends on with 302.
+func TestSIPpAnswers(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	ctx := within(t, 90*time.Second)
+	caller, third := b.phone(t, "102", 660), b.phone(t, "103", 880)
+	for _, p := range []*siptest.Phone{caller, third} {
+		if err := p.Register(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const own = 6700
+	register := b.sipp(t, ports.SIPUDP, "101", "102", own, []clients.Step{
+		clients.Request("REGISTER", "sip:[domain]", false, "CSeq: 1 REGISTER", "Expires: 300"), clients.Expect(401, `auth="true"`),
+		clients.Request("REGISTER", "sip:[domain]", false, "CSeq: 2 REGISTER", "Expires: 300", "[auth]"), clients.Expect(200),
+	})
+	if err := register.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	b.registeredOver(t, "101", ports.SIPUDP)
+
+	b.play(t, b.sipp(t, ports.SIPUDP, "101", "102", own, []clients.Step{
+		clients.ExpectFirst(),
+		clients.Response("183 Session Progress", true, "Require: 100rel", "RSeq: 5"),
+		clients.ExpectRequest("PRACK", `search_in="hdr" header="RAck:"`, "5 [0-9]+ INVITE", "rack"), clients.Reply("200 OK"),
+		clients.Pause(300 * time.Millisecond),
+		clients.AnswerFirst("200 OK"),
+		clients.ExpectRequest("ACK", "", "", ""),
+		clients.ExpectRequest("BYE", "", "", ""), clients.Reply("200 OK"),
+	}), func(ctx context.Context) {
+		out, err := caller.Call(ctx, "101")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := out.Wait(ctx, siptest.Answered); err != nil {
+			t.Fatal(err)
+		}
+		if !out.EarlyMedia() {
+			t.Error("the caller saw no early answer")
+		}
+		if err := out.HangUp(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	b.play(t, b.sipp(t, ports.SIPUDP, "101", "102", own, []clients.Step{
+		clients.ExpectRequest("INVITE", "", "", ""),
+		clients.Redirect("sip:103@[domain]"),
+		clients.ExpectRequest("ACK", "", "", ""),
+	}), func(ctx context.Context) {
+		out, err := caller.Call(ctx, "101")
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := answer(ctx, t, third)
+		if err := out.Wait(ctx, siptest.Answered); err != nil {
+			t.Fatal(err)
+		}
+		b.joined(ctx, t, out, in)
+	})
+}
+
+// A lamp of sipp's follows a call of the phone it watches, over UDP and TCP.
+func TestSIPpLampFollowsACall(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "-extensions", "6")
+	for i, over := range []ports.ID{ports.SIPUDP, ports.SIPTCP} {
+		own, callee, other := fmt.Sprint(101+3*i), fmt.Sprint(102+3*i), fmt.Sprint(103+3*i)
+		t.Run(transport(over), func(t *testing.T) {
+			t.Parallel()
+			ctx := within(t, 40*time.Second)
+			far, caller := b.phone(t, callee, 660), b.phone(t, other, 880)
+			for _, p := range []*siptest.Phone{far, caller} {
+				if err := p.Register(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			subscribe := func(seq string, more ...string) clients.Step {
+				return clients.Request("SUBSCRIBE", clients.Callee, false, append(more, "CSeq: "+seq+" SUBSCRIBE", "Event: dialog", "Accept: application/dialog-info+xml", "Expires: 300")...)
+			}
+			b.play(t, b.sipp(t, over, own, callee, uint16(6800+100*i), []clients.Step{
+				subscribe("1"), clients.Expect(401, `auth="true"`), subscribe("2", "[auth]"), clients.Expect(200, `rrs="true"`),
+			}, told("NOTIFY", body, "state=\"full\"", "first"), told("NOTIFY", body, "early</state>", "rings"),
+				told("NOTIFY", body, "confirmed</state>", "talks"), told("NOTIFY", body, "terminated</state>", "ends")), func(ctx context.Context) {
+				time.Sleep(time.Second) // the lamp is there first
+				out, err := caller.Call(ctx, callee)
+				if err != nil {
+					t.Fatal(err)
+				}
+				in, err := far.WaitCall(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := in.Ring(); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(500 * time.Millisecond)
+				if err := in.Answer(); err != nil {
+					t.Fatal(err)
+				}
+				if err := out.Wait(ctx, siptest.Answered); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(500 * time.Millisecond)
+				if err := out.HangUp(); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
 }
