@@ -67,6 +67,7 @@ func connect(ctx context.Context, t *testing.T, a, b *siptest.Phone, number stri
 // A killed pbxd comes back with its registrations: UDP phones call each other
 // without registering again.
 func TestKilledPBXKeepsRegistrations(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()

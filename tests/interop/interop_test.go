@@ -118,6 +118,7 @@ func records(t *testing.T, c *apiclient.Client, n int) []record {
 // Two baresips call each other through the PBX: each hears the other's tone
 // and not its own, and either side can end the call.
 func TestBaresipPair(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	a := b.baresip(t, "101", 0, 440, "")
 	c := b.baresip(t, "102", 1, 880, ";answermode=auto")

@@ -41,6 +41,7 @@ func (b *bench) tool(t *testing.T, name string, args ...string) string {
 // The scanners of SIPVicious find a SIP server, and learn nothing of its
 // extensions: those that exist (101 to 104) look like those that do not.
 func TestScannersTellNoExtensionApart(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	server := b.pbx.Addr(ports.SIPUDP)
 	target, domain := server.Addr().String(), b.pbx.Extension("101").Domain
