@@ -2,6 +2,7 @@ package b2bua
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"ringfence/internal/media"
@@ -23,6 +24,7 @@ type MediaCall interface {
 // MediaLeg is the media session with one peer. Nil stands for "nobody" where a
 // leg is an argument.
 type MediaLeg interface {
+	PeerAt(addr netip.AddrPort)
 	SetRemote(sdp []byte) error
 	Rollback()
 	Offer(from MediaLeg) ([]byte, error)

@@ -189,6 +189,7 @@ func (c *call) Reinvite(in *dialog.Inbound) {
 		return
 	}
 	r := &relay{in: in, from: from, to: to}
+	from.media.PeerAt(in.Leg().Flow().Remote)
 	var offer []byte
 	if sdp := in.Request().SDP(); sdp == nil {
 		r.late = true

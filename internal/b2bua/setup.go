@@ -134,7 +134,12 @@ func (c *call) newLeg(f sip.Flow) (MediaLeg, error) {
 	if a := c.s.c.Addresses; a != nil {
 		p.Local, p.Advertised = a.Local(peer), a.Advertised(peer)
 	}
-	return c.media.NewLeg(ctx, p)
+	m, err := c.media.NewLeg(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	m.PeerAt(f.Remote)
+	return m, nil
 }
 
 // refuseMedia answers a call that cannot have media.

@@ -474,6 +474,7 @@ func (c *fakeCall) Close() {
 	}
 }
 
+func (l *fakeLeg) PeerAt(netip.AddrPort) {}
 func (l *fakeLeg) SetRemote(sdp []byte) error {
 	if strings.Contains(string(sdp), "bad") {
 		return errBadSDP

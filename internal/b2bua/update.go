@@ -49,6 +49,7 @@ func (c *call) Update(u *dialog.Update) {
 	if u.Answered() || !c.acknowledged(to, func() { c.Update(u) }) {
 		return
 	}
+	from.media.PeerAt(u.Leg().Flow().Remote)
 	if from.media.SetRemote(u.Request().SDP()) != nil {
 		u.Reject(sip.Reply{Code: 488})
 		return

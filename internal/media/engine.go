@@ -23,6 +23,7 @@ type Engine struct {
 	log     *slog.Logger
 	rest    time.Duration
 	doorman *doorman // nil without a fence
+	veil    *veil
 	readers sync.WaitGroup
 
 	mu     sync.RWMutex
@@ -36,7 +37,7 @@ type Engine struct {
 
 // New starts an engine. The caller must Close it.
 func New(c Config) *Engine {
-	e := &Engine{log: c.Logger, rest: c.Rest, calls: make(map[*Call]struct{})}
+	e := &Engine{log: c.Logger, rest: c.Rest, veil: newVeil(), calls: make(map[*Call]struct{})}
 	if e.rest <= 0 {
 		e.rest = defaultRest
 	}
@@ -151,7 +152,7 @@ func (e *Engine) newStream(ctx context.Context, p LegParams, k kind) (*stream, e
 		q.abandon()
 		return nil, fmt.Errorf("opening media ports %d and %d: %w", q.port, q.port+1, err)
 	}
-	s := &stream{kind: k, pair: q, origin: time.Now()}
+	s := &stream{kind: k, pair: q, origin: time.Now(), veil: e.veil}
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	if e.closed {

@@ -27,6 +27,7 @@ type Leg struct {
 
 	mu       sync.Mutex
 	closed   bool
+	peerAt   netip.AddrPort
 	session  session
 	exchange exchange
 	raw      []byte       // remote as received
@@ -76,6 +77,29 @@ func (l *Leg) SetRemote(sdp []byte) error {
 	}
 	l.take(d, sdp)
 	return nil
+}
+
+// PeerAt says where the peer's SIP comes from, at the start and again with each
+// of its offers. When that is another place than before, it went elsewhere or its
+// NAT forgot it, and its media come from another place as well, whatever address
+// it describes: the source is learned again.
+func (l *Leg) PeerAt(addr netip.AddrPort) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	was := l.peerAt
+	l.peerAt = addr
+	if l.closed || !was.IsValid() || was == addr {
+		return
+	}
+	l.params.PeerSignalling = addr.Addr().Unmap()
+	for k := range kinds {
+		if s := l.streams[k].Load(); s != nil {
+			s.reopen()
+		}
+	}
+	if l.remote != nil {
+		l.apply()
+	}
 }
 
 // checkTarget refuses addresses nobody may make us send to.

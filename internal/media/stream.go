@@ -16,6 +16,7 @@ type stream struct {
 	kind   kind
 	pair   *pair
 	origin time.Time // of arrival times
+	veil   *veil
 
 	partner atomic.Pointer[stream]         // who hears this stream's peer
 	out     atomic.Pointer[netip.AddrPort] // where the peer's media goes; nil is nowhere
@@ -81,7 +82,7 @@ func (s *stream) receiveRTCP(p []byte, from netip.AddrPort) {
 		return
 	}
 	if partner := s.partner.Load(); partner != nil {
-		partner.sendRTCP(p)
+		partner.sendRTCP(s.veil.compound(p))
 	}
 }
 
@@ -153,6 +154,13 @@ func (s *stream) signal(m *mediaLine, peer netip.Addr, zone string) {
 	if s.rtcp.signal(rtcp, peer) || moved {
 		s.rtcp.source, s.rtcp.exact = netip.AddrPort{}, false
 	}
+}
+
+// reopen lets the next description open the latches, also if it says the same.
+func (s *stream) reopen() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rtp.reach, s.rtcp.reach = unknown, unknown
 }
 
 // announce takes what we told the peer about this stream; nil is nothing.

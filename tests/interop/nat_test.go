@@ -77,18 +77,8 @@ func converse(t *testing.T, a, b *siptest.Phone, number string, toneA, toneB flo
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	out, in = connect(ctx, t, a, b, number)
-	for _, side := range []struct {
-		call *siptest.Call
-		tone float64
-	}{{out, toneB}, {in, toneA}} {
-		h, err := side.call.Hear(ctx, 800*time.Millisecond)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if h.Share(side.tone) < 0.8 {
-			t.Errorf("heard %s, want %.0f Hz", h, side.tone)
-		}
-	}
+	hear(ctx, t, out, toneB)
+	hear(ctx, t, in, toneA)
 	if err := out.HangUp(); err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +86,18 @@ func converse(t *testing.T, a, b *siptest.Phone, number string, toneA, toneB flo
 		t.Fatal(err)
 	}
 	return out, in
+}
+
+// hear waits until a phone has heard a tone for a while.
+func hear(ctx context.Context, t *testing.T, c *siptest.Call, tone float64) {
+	t.Helper()
+	h, err := c.Hear(ctx, 800*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.Share(tone) < 0.8 {
+		t.Errorf("heard %s, want %.0f Hz", h, tone)
+	}
 }
 
 // home is a PBX on the Internet and a home behind a NAT that keeps mappings for
@@ -212,6 +214,24 @@ func TestPhonesBehindNAT(t *testing.T) {
 	}
 	converse(t, outside, udp, "102", 440, 660)
 	converse(t, udp, outside, "101", 660, 440)
+
+	// In a call, its next offer is what the PBX hears of it from there.
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	out, in := connect(ctx, t, udp, outside, "101")
+	hear(ctx, t, out, 440)
+	hear(ctx, t, in, 660)
+	h.flush(t)
+	if err := out.ReInvite(ctx, siptest.Offer{}); err != nil {
+		t.Fatal(err)
+	}
+	out.Forget()
+	in.Forget()
+	hear(ctx, t, out, 440)
+	hear(ctx, t, in, 660)
+	if err := in.HangUp(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A browser names hosts that do not exist in Via and Contact (RFC 7118 section
