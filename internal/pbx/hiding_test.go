@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -177,19 +178,21 @@ func (h *hiding) received(b, c *siptest.Phone) {
 		h.must(other.Wait(h.ctx, siptest.Ended))
 		return out, in
 	}
-	_, in := call(b)
-	time.Sleep(100 * time.Millisecond) // the ACK
+	out, in := call(b)
 	first, err := b.Call(h.ctx, "103")
 	h.must(err)
 	second, err := c.WaitCall(h.ctx)
 	h.must(err)
 	h.must(second.Answer())
 	h.must(first.Wait(h.ctx, siptest.Answered))
-	h.must(second.Refer(h.ctx, "<sip:102@"+domain+">")) // to its own caller: refused
-	h.must(in.HangUp())
-	h.must(first.HangUp())
+	h.must(out.Refer(h.ctx, "<sip:103@"+domain+"?Replaces="+url.QueryEscape(first.Replaces())+">"))
+	h.must(out.Wait(h.ctx, siptest.Ended))
+	h.must(first.Wait(h.ctx, siptest.Ended))
+	time.Sleep(200 * time.Millisecond) // the two are told
+	h.must(second.HangUp())
+	h.must(in.Wait(h.ctx, siptest.Ended))
 
-	out, in := call(c)
+	out, in = call(c)
 	h.must(out.Refer(h.ctx, "<sip:102@"+domain+";zinnober=1?Subject=zinnober>"))
 	moved, err := b.WaitCall(h.ctx)
 	h.must(err)
