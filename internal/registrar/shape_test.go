@@ -75,9 +75,14 @@ func TestUnknownExtensionsCostTheSame(t *testing.T) {
 	}
 	i := rounds
 	allocs := func(user string) float64 {
-		return testing.AllocsPerRun(200, func() { i++; try(user, i) })
+		// The least of several: what pools lost to the collector only adds.
+		least := math.Inf(1)
+		for range 8 {
+			least = min(least, testing.AllocsPerRun(25, func() { i++; try(user, i) }))
+		}
+		return least
 	}
-	if a, b := allocs("101"), allocs("199"); math.Abs(a-b) > 1 {
+	if a, b := allocs("101"), allocs("199"); math.Abs(a-b) > allocSlack {
 		t.Errorf("%v allocations for an extension that exists, %v for one that does not", a, b)
 	}
 }

@@ -29,6 +29,15 @@ async function flow(browser, name, run) {
 
 /** @param {Browser} browser */
 export async function flows(browser) {
+  await flow(browser, 'a packet filter of another program is an alarm', async (w, server) => {
+    server.mock.complaint = 'another program filters packets too, and its drops win: inet ufw';
+    await w.goto('/');
+    await w.page.getByText('The packet filter is not alone').waitFor();
+    await w.page.getByText('inet ufw').waitFor();
+    await w.settle();
+    await w.shot('flow-foreign-filter');
+  });
+
   await flow(browser, 'an extension is created, and its account shown once', async (w) => {
     const { page } = w;
     await w.goto('/extensions');

@@ -45,6 +45,8 @@ class Mock {
     this.token = randomBytes(16).toString('hex');
     this.open = scenario !== 'fresh';
     this.fenced = scenario !== 'unfenced';
+    /** What the packet filter complains about while it works. */
+    this.complaint = '';
     this.started = now - (empty ? 90_000 : 1_000_000_000);
     /** @type {Map<string, string>} CSRF tokens by session */
     this.sessions = new Map();
@@ -262,7 +264,7 @@ class Mock {
   status() {
     return {
       version: '0.1.0', hostname: 'ringfence', rev: 60, uptime_seconds: Math.floor((Date.now() - this.started) / 1000),
-      fence: { active: this.fenced, rev: this.fenced ? 60 : 0, error: this.fenced ? '' : 'connecting to the fence: no such file' },
+      fence: { active: this.fenced, rev: this.fenced ? 60 : 0, error: this.fenced ? this.complaint : 'connecting to the fence: no such file' },
       applied: [
         { subsystem: 'sip', rev: 60, error: this.fenced ? '' : 'listening on 0.0.0.0:5061: address in use' },
         { subsystem: 'media', rev: 60, error: '' },

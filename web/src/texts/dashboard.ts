@@ -31,7 +31,9 @@ export const dashboard = {
   noFence: 'No packet filter is active',
   noFenceText:
     'Every port a program opens on this machine can be reached from its network. On the appliance the filter starts before the network does; on a machine of your own, run fenced or put a firewall in front.',
-  subsystems: { sip: 'SIP', media: 'Media', fence: 'The packet filter', web: 'The web server', httpd: 'The web server' } as Record<string, string>,
+  fenceTrouble: 'The packet filter is not alone, or not well',
+  fenceTroubleText: 'Ringfence leaves rules of others as they are. Remove the other packet filter (ufw, firewalld, rules of your own): what it drops stays dropped whatever is set here.',
+  subsystems: { sip: 'SIP', media: 'Media', fence: 'The packet filter', 'packet filter': 'The packet filter', web: 'The web server', httpd: 'The web server' } as Record<string, string>,
   notApplied: (subsystem: string) => `${subsystem} does not run the newest settings`,
   notAppliedText: 'It goes on with the settings before. Undo the last change, or remove the cause; it tries again with the next change.',
   noCalls: 'No calls at the moment',

@@ -71,13 +71,20 @@ function Recent() {
 function Warnings({ status }: { status: Status | undefined }) {
   if (status === undefined) return null;
   const behind = status.applied.filter((a) => a.error !== '');
-  if (status.fence.active && behind.length === 0) return null;
+  const troubled = status.fence.active && status.fence.error !== '';
+  if (status.fence.active && !troubled && behind.length === 0) return null;
   return (
     <div className={css.notices}>
       {!status.fence.active && (
         <Notice tone="warn" title={texts.noFence}>
           {texts.noFenceText}
           {status.fence.error !== '' && !status.fence.error.includes('no packet filter') && <div className="mono">{status.fence.error}</div>}
+        </Notice>
+      )}
+      {troubled && (
+        <Notice tone="bad" title={texts.fenceTrouble}>
+          <div className="mono">{status.fence.error}</div>
+          {texts.fenceTroubleText}
         </Notice>
       )}
       {behind.map((a) => (
