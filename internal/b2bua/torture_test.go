@@ -8,9 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +18,7 @@ import (
 	"ringfence/internal/certs"
 	"ringfence/internal/ports"
 	"ringfence/internal/sip"
+	"ringfence/internal/siptest"
 )
 
 // torture says what each message of RFC 4475 and RFC 5118 is to be answered
@@ -58,40 +56,18 @@ var tortureStream = map[string]string{
 	"inv2543": "400",     // RFC 2543 knew streams without a length
 }
 
-// tortureFiles are those of RFC 4475 in the module of the SIP library, and
-// those of SIP_TORTURE_DIR or of a folder "shared" beside the repository.
-func tortureFiles(t *testing.T) map[string][]byte {
-	t.Helper()
-	var files []string
-	if out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/emiago/sipgo").Output(); err == nil {
-		files, _ = filepath.Glob(filepath.Join(strings.TrimSpace(string(out)), "sip", "testdata", "torture", "*", "*.dat"))
-	}
-	more := os.Getenv("SIP_TORTURE_DIR")
-	if more == "" {
-		more = filepath.Join("..", "..", "..", "shared", "torture")
-	}
-	others, _ := filepath.Glob(filepath.Join(more, "*", "*.dat"))
-	all := make(map[string][]byte)
-	for _, f := range append(files, others...) {
-		name := strings.TrimSuffix(filepath.Base(f), ".dat")
-		raw, err := os.ReadFile(f)
-		if _, known := torture[name]; known && err == nil {
-			all[name] = raw
+// TestTorture sends the messages over every transport to the whole stack.
+func TestTorture(t *testing.T) {
+	t.Parallel()
+	all := siptest.Torture(t, "../..")
+	for name := range all {
+		if _, known := torture[name]; !known {
+			delete(all, name) // a part of another message, or of a later RFC
 		}
-	}
-	if len(all) == 0 {
-		t.Skip("the module of the SIP library, which has the messages of RFC 4475, is not in the module cache")
 	}
 	if len(all) < 49 {
 		t.Errorf("only %d messages found", len(all))
 	}
-	return all
-}
-
-// TestTorture sends the messages over every transport to the whole stack.
-func TestTorture(t *testing.T) {
-	t.Parallel()
-	all := tortureFiles(t)
 	for _, c := range []struct {
 		id      ports.ID
 		differs map[string]string

@@ -166,6 +166,16 @@ func (p *Process) Restart(t testing.TB) {
 // PID is the running process.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
+// Log is what the process has written so far.
+func (p *Process) Log(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(p.log.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // Addr is where a service listens.
 func (p *Process) Addr(id ports.ID) netip.AddrPort {
 	for _, l := range p.Facts.Listeners {
