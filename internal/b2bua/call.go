@@ -43,7 +43,7 @@ type call struct {
 	rung     telephony.Extension // whose phones are tried, or were last
 	hops     []hop               // who sent the call on
 	early    *fork               // the phone whose early media the caller gets
-	waits    func()              // an offer of one side that waits for the ACK of the other
+	waits    *waiting            // an offer of one side that waits for the ACK of the other
 	answer   []byte              // what the caller was answered last
 	media    MediaCall
 	noAnswer *time.Timer

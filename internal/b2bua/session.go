@@ -93,20 +93,26 @@ func (c *call) Acked(in *dialog.Inbound, sdp []byte) {
 		c.lateAnswer(r.out, r.from, r.to, sdp)
 		c.stopRelay()
 	}
-	if f := c.waits; f != nil {
+	if w := c.waits; w != nil {
 		c.waits = nil
-		f()
+		w.resume()
 	}
+}
+
+// waiting is an offer that cannot be passed on yet.
+type waiting struct {
+	resume func()
+	refuse func(sip.Reply)
 }
 
 // acknowledged reports whether an offer can be passed on to a side now. If that
 // side's ACK to our 2xx is still on its way, which the other side cannot know,
-// f runs when it has come.
-func (c *call) acknowledged(to *party, f func()) bool {
+// w is resumed when it has come.
+func (c *call) acknowledged(to *party, w waiting) bool {
 	if to == nil || !to.leg.Unacked() || c.waits != nil {
 		return true
 	}
-	c.waits = f
+	c.waits = &w
 	return false
 }
 
@@ -185,7 +191,7 @@ func (c *call) Reinvite(in *dialog.Inbound) {
 		return
 	}
 	from, to := c.sides(in.Leg())
-	if in.Answered() || !c.acknowledged(to, func() { c.Reinvite(in) }) {
+	if in.Answered() || !c.acknowledged(to, waiting{func() { c.Reinvite(in) }, in.Reject}) {
 		return
 	}
 	r := &relay{in: in, from: from, to: to}
@@ -325,7 +331,7 @@ func (c *call) noteHold(r *relay, answer []byte) {
 func holds(sdp []byte) bool {
 	for line := range bytes.Lines(sdp) {
 		switch string(bytes.TrimRight(line, "\r\n")) {
-		case "a=sendonly", "a=inactive", "c=IN IP4 0.0.0.0":
+		case "a=sendonly", "a=inactive", "c=IN IP4 0.0.0.0", "c=IN IP6 ::":
 			return true
 		}
 	}

@@ -138,6 +138,11 @@ func (c *call) handOver(n *call, by *party) {
 	other.leg.SetUser(n)
 	c.record.Next = n.id
 	c.finish(telephony.EndTransferred, 200)
+	if w := c.waits; w != nil {
+		// It waited for the ACK of who has left. The one who sent it may stay.
+		c.waits = nil
+		w.refuse(sip.Reply{Code: 491})
+	}
 	by.media.Close()
 }
 

@@ -511,3 +511,30 @@ func TestAttendedTransferToStrangers(t *testing.T) {
 		}
 	})
 }
+
+// TestTransferBeforeTheAck: the transferor never acknowledged the answer, and
+// the offer of the other side waits for that. It is told to try again.
+func TestTransferBeforeTheAck(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		s, p := team(t, 3)
+		a, b, c := p[0], p[1], p[2]
+		da := a.dial("102", "v=0 offer-a")
+		invite := b.want("INVITE")
+		b.reply(invite, 200, "b1", "v=0 answer-b")
+		b.want("ACK")
+		da.learn(a.want("200"))
+		db := b.dialogueOf(invite, "b1")
+		db.request(sip.INVITE, "v=0 new-b")
+		b.want("100")
+		da.refer("<sip:103@a.test>")
+		ring := c.want("INVITE")
+		c.reply(ring, 200, "c1", "v=0 answer-c")
+		c.want("ACK")
+		db.refuseAck(b.want("491"))
+		b.reoffered("answer-c", "answer-b2")
+		s.ended2(telephony.EndTransferred, 200)
+		if live := s.oneCall(); live.State != telephony.CallConnected || live.Caller.Number != "102" || live.Callee.Number != "103" {
+			t.Errorf("live %+v", live)
+		}
+	})
+}

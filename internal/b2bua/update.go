@@ -46,7 +46,7 @@ func (c *call) Update(u *dialog.Update) {
 		u.Reject(sip.Reply{Code: 491})
 		return
 	}
-	if u.Answered() || !c.acknowledged(to, func() { c.Update(u) }) {
+	if u.Answered() || !c.acknowledged(to, waiting{func() { c.Update(u) }, u.Reject}) {
 		return
 	}
 	from.media.PeerAt(u.Leg().Flow().Remote)
