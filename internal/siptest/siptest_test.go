@@ -410,3 +410,16 @@ func FuzzWAV(f *testing.F) {
 	f.Add([]byte("RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x40\x1f\x00\x00\x80\x3e\x00\x00\x02\x00\x10\x00data\x00\x00\x00\x00\x01\x02\x03\x04"))
 	f.Fuzz(func(t *testing.T, data []byte) { _, _ = parseWAV(data) })
 }
+
+// A call for a phone that had this address before is none of this one's.
+func TestCallForAnotherPhoneIsRefused(t *testing.T) {
+	t.Parallel()
+	a, _ := pair(t, nil)
+	ctx := within(t, 10*time.Second)
+	call, err := a.Call(ctx, "103")
+	ok(t, err)
+	var status *StatusError
+	if err := call.Wait(ctx, Answered); !errors.As(err, &status) || status.Code != 404 {
+		t.Errorf("%v, want 404", err)
+	}
+}
