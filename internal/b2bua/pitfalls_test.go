@@ -26,11 +26,11 @@ package b2bua
 //	21 SRTP roll-over and re-keying     issue 4
 //	22 SRTP after 65,535 packets        issue 4
 //	23 crypto lines                     issue 4
-//	24 private address in SDP           media.TestLatch*
-//	25 injected RTP                     media, attack_test.go
+//	24 private address in SDP           media.TestPeerBehindNAT, media.TestLatch, media.TestRelatchOnlyAfterSignalling
+//	25 injected RTP                     media.TestSweepDuringFiftyCalls, media.TestProbationWantsOneStream
 //	26 the connection it came on        TestPitfall26
 //	27 large messages over UDP          TestPitfall27
-//	28 transfer                         the tests of transfers
+//	28 transfer                         TestBlindTransferTransferorLeavesEarly, TestBlindTransferIsHeard, TestAttendedTransfer, TestAttendedTransferIsHeard
 //	29 addresses of ICE                 issue 4
 //	30 silence                          issue 4
 
