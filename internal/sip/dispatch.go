@@ -117,7 +117,7 @@ func (e *Endpoint) receive(f Flow, raw []byte, gone <-chan struct{}) {
 	}
 	raw = bytes.TrimLeft(raw, "\r\n")
 	if !looksLikeSIP(raw) {
-		e.junk.note(e, f)
+		e.junked(f)
 		return
 	}
 	w := e.workers[maphash.Bytes(e.seed, callIDOf(raw))%uint64(len(e.workers))]
@@ -238,24 +238,30 @@ func headerValue(b []byte) []byte {
 	return bytes.TrimSpace(b[1:])
 }
 
-// junkLog reports datagrams that are no SIP in one line per interval.
-type junkLog struct {
+// seldom writes one line an interval of what strangers can make happen as often
+// as they like, with how often it did.
+type seldom struct {
 	mu    sync.Mutex
 	until time.Time
 	count uint64
 }
 
-const junkInterval = 10 * time.Second
+const seldomInterval = 10 * time.Second
 
-func (j *junkLog) note(e *Endpoint, f Flow) {
-	e.stats.junk.Add(1)
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.count++
+func (s *seldom) log(log *slog.Logger, message string, attrs ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count++
 	now := time.Now()
-	if now.Before(j.until) {
+	if now.Before(s.until) {
 		return
 	}
-	e.log.Info("datagrams that are no SIP", slog.Uint64("count", j.count), slog.String("last_from", f.Remote.String()))
-	j.until, j.count = now.Add(junkInterval), 0
+	log.Info(message, append(attrs, slog.Uint64("count", s.count))...)
+	s.until, s.count = now.Add(seldomInterval), 0
+}
+
+// junked counts and reports what is no SIP.
+func (e *Endpoint) junked(f Flow) {
+	e.stats.junk.Add(1)
+	e.junk.log(e.log, "messages that are no SIP", slog.String("last_from", f.Remote.String()))
 }

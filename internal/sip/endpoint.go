@@ -150,7 +150,8 @@ type Endpoint struct {
 	wg      sync.WaitGroup
 	txs     *txTable
 	conns   *conns
-	junk    junkLog
+	junk    seldom
+	foreign seldom // WebSockets of foreign pages
 }
 
 // listener is one bound transport.

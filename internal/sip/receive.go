@@ -14,7 +14,7 @@ func (e *Endpoint) handle(f Flow, raw []byte, came time.Time) {
 	m, err := parse(raw, f)
 	switch {
 	case err != nil:
-		e.junk.note(e, f)
+		e.junked(f)
 	case m.res != nil:
 		e.stats.responses.Add(1)
 		e.handleResponse(&m)

@@ -293,7 +293,7 @@ func (l *streamListener) read(c *conn, socket net.Conn) (lost bool) {
 		case errors.Is(err, errBadLength):
 			lost = e.refuse(c.flow, raw, Reply{Code: 400, Reason: "Missing or Malformed Content-Length"}) || spoke
 		case errors.Is(err, errNoStartLine):
-			e.junk.note(e, c.flow)
+			e.junked(c.flow)
 			lost = spoke
 		case stranger && c.trusted.Load() && errors.Is(err, os.ErrDeadlineExceeded):
 			err = nil // its last message has proven who it is since
@@ -320,7 +320,7 @@ func (e *Endpoint) refuse(f Flow, head []byte, p Reply) bool {
 	e.traced(false, f, head)
 	m, err := parse(head, f)
 	if err != nil || m.req == nil || m.req.Method == ACK || !m.req.Has("Via") {
-		e.junk.note(e, f)
+		e.junked(f)
 		return false
 	}
 	tx := &ServerTx{e: e, req: m.req, came: time.Now()}

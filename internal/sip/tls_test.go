@@ -2,6 +2,7 @@ package sip
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -10,12 +11,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -331,4 +334,21 @@ func TestSilentWebSocketEnds(t *testing.T) {
 			t.Fatal("the connection stays")
 		}
 	}
+}
+
+// What any stranger can cause is one line in ten seconds, however often it does.
+func TestStrangersDoNotFillTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := slog.New(slog.NewTextHandler(&out, nil))
+		var s seldom
+		for range 1000 {
+			s.log(log, "refused")
+		}
+		time.Sleep(seldomInterval)
+		s.log(log, "refused")
+		if got := out.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "count=1000") {
+			t.Errorf("%s", got)
+		}
+	})
 }

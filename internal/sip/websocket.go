@@ -105,7 +105,8 @@ func (l *streamListener) upgrade(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "subprotocol sip only", http.StatusBadRequest)
 		return
 	case !l.originAllowed(r):
-		l.e.log.Info("WebSocket of a foreign page refused", slog.String("origin", r.Header.Get("Origin")), slog.String("from", r.RemoteAddr))
+		origin := r.Header.Get("Origin")
+		l.e.foreign.log(l.e.log, "WebSocket of a foreign page refused", slog.String("last_origin", origin[:min(len(origin), 100)]), slog.String("last_from", r.RemoteAddr))
 		http.Error(w, "origin not allowed", http.StatusForbidden)
 		return
 	}
