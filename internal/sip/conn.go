@@ -143,7 +143,7 @@ func (f Flow) Authenticated() {
 
 // conns are all connections of an endpoint.
 type conns struct {
-	max, perSource int
+	max, perSource, maxStrangers int
 
 	mu       sync.Mutex
 	byToken  map[string]*conn
@@ -155,7 +155,7 @@ type conns struct {
 
 func newConns(l Limits) *conns {
 	return &conns{
-		max: l.Connections, perSource: l.ConnectionsPerSource,
+		max: l.Connections, perSource: l.ConnectionsPerSource, maxStrangers: l.Strangers,
 		byToken: make(map[string]*conn), bySource: make(map[netip.Addr]int), strangers: list.New(),
 	}
 }
@@ -166,7 +166,7 @@ func newConns(l Limits) *conns {
 func (t *conns) add(c *conn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	full := len(t.byToken) >= t.max
+	full := len(t.byToken) >= t.max || t.strangers.Len() >= t.maxStrangers
 	if t.bySource[c.source] >= t.perSource {
 		full = true
 		if !t.evict(func(old *conn) bool { return old.source == c.source }) {

@@ -81,6 +81,9 @@ type Limits struct {
 	// Connections of stream transports at once, in all and from one source (an
 	// IPv4 address or an IPv6 /64); 8,192 and 512.
 	Connections, ConnectionsPerSource int
+	// Strangers are those of them whose peer has not authenticated: 2,048. One
+	// takes 15 KB with TLS, and up to 64 KB more while it sends a message.
+	Strangers int
 }
 
 func (l Limits) withDefaults() Limits {
@@ -98,6 +101,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.ConnectionsPerSource == 0 {
 		l.ConnectionsPerSource = 512
+	}
+	if l.Strangers == 0 {
+		l.Strangers = 2_048
 	}
 	return l
 }

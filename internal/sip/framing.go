@@ -12,6 +12,9 @@ import (
 // maxMessage is the largest message taken from a stream, as from a datagram.
 const maxMessage = maxDatagram
 
+// bodyStep is how much of a body is made room for at a time.
+const bodyStep = 4 << 10
+
 // What ends a stream, because nobody can say where the next message begins.
 var (
 	errNoStartLine = errors.New("first line is not of SIP")
@@ -46,9 +49,14 @@ func (f *framer) next(buf []byte) ([]byte, error) {
 		return buf, errTooLarge
 	}
 	start := len(buf)
-	buf = append(buf, make([]byte, length)...)
-	if _, err := io.ReadFull(f.r, buf[start:]); err != nil {
-		return buf[:start], err
+	// As it comes: what is only promised takes no memory.
+	for left := length; left > 0; {
+		n, at := min(left, bodyStep), len(buf)
+		buf = append(buf, make([]byte, n)...)
+		if _, err := io.ReadFull(f.r, buf[at:]); err != nil {
+			return buf[:start], err
+		}
+		left -= n
 	}
 	return buf, nil
 }

@@ -327,7 +327,16 @@ func TestSlowlorisCostsOnlyTheAttacker(t *testing.T) {
 // peers do not.
 func TestStrangersGiveWay(t *testing.T) {
 	t.Parallel()
-	e, to := listenOn(t, Config{Limits: Limits{Connections: 3}}, ports.SIPTCP, loopback)
+	for name, limits := range map[string]Limits{"connections": {Connections: 3}, "strangers": {Strangers: 2}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			strangersGiveWay(t, limits)
+		})
+	}
+}
+
+func strangersGiveWay(t *testing.T, limits Limits) {
+	e, to := listenOn(t, Config{Limits: limits}, ports.SIPTCP, loopback)
 	e.Handle(MESSAGE, HandlerFunc(func(tx *ServerTx) { tx.Flow().Authenticated(); tx.Reply(Reply{Code: 200}) }))
 	known := connect(t, to)
 	known.say(strings.ReplaceAll(probe("m"), OPTIONS, MESSAGE))
