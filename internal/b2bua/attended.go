@@ -29,6 +29,8 @@ func (c *call) consult(l, second *dialog.Leg, p replaces, sub *subscription) {
 		sub.tell(481, nil)
 	case !ok || d == c || d.finished || d.leaving != nil || d.tenant.ID != c.tenant.ID:
 		sub.tell(481, nil)
+	case c.number(l) != d.number(second):
+		sub.tell(481, nil) // somebody else's call, whoever told its tags
 	case d.callee == nil && second == d.caller.leg && d.in != nil && d.caller.media != nil && d.offered():
 		c.sendAfter(l, d, sub)
 	case d.callee == nil || !second.Confirmed():
@@ -38,6 +40,14 @@ func (c *call) consult(l, second *dialog.Leg, p replaces, sub *subscription) {
 	default:
 		c.joinWith(l, d, second, sub)
 	}
+}
+
+// number is the extension at the far end of one of the call's legs.
+func (c *call) number(l *dialog.Leg) string {
+	if l == c.caller.leg {
+		return c.record.Caller.Number
+	}
+	return c.record.Callee.Number
 }
 
 // sendAfter lets the far end of c take the place of the transferor in d, a call
