@@ -488,9 +488,16 @@ func TestAttendedTransferToRinging(t *testing.T) {
 // tenant, or the very same call.
 func TestAttendedTransferToStrangers(t *testing.T) {
 	inTime(t, func(t *testing.T) {
-		s, p := team(t, 3)
+		s, p := team(t, 4)
 		a, b := p[0], p[1]
 		da, _ := talking(a, b)
+		// Two others talk; their tags have become known.
+		theirs := p[2].dial("104", "v=0 offer-c")
+		invite := p[3].want("INVITE")
+		p[3].reply(invite, 200, "d1", "v=0 answer-d")
+		p[3].want("ACK")
+		theirs.learn(p[2].want("200"))
+		theirs.request(sip.ACK, "")
 		x, y := s.phone("101", 5301), s.phone("102", 5302)
 		x.domain, y.domain = "b.test", "b.test"
 		x.register()
@@ -498,6 +505,7 @@ func TestAttendedTransferToStrangers(t *testing.T) {
 		dx, _ := talking(x, y)
 		for _, to := range []string{
 			"<sip:103@a.test?Replaces=no%3Bto-tag%3D1%3Bfrom-tag%3D2>", dx.replacing("102"), da.replacing("102"),
+			theirs.replacing("104"),
 		} {
 			da.refer(to)
 			a.notified(481)
@@ -506,6 +514,9 @@ func TestAttendedTransferToStrangers(t *testing.T) {
 		a.want("200")
 		b.bye()
 		s.ended2(telephony.EndCallerHungUp, 200)
+		if live := s.svc.Calls(1); len(live) != 1 || live[0].Callee.Number != "104" {
+			t.Errorf("the call of others: %+v", live)
+		}
 		if live := s.svc.Calls(2); len(live) != 1 {
 			t.Errorf("the other tenant's call: %+v", live)
 		}
