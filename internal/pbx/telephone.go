@@ -125,12 +125,12 @@ func (t *telephone) reconcile(s *telephony.Snapshot, on []ports.Service, pools m
 // traceAs keeps messages, or forgets those that were kept.
 func (t *telephone) traceAs(s telephony.Settings) {
 	t.trace.SetBodies(s.TraceMessages)
+	t.trace.Switch(s.TraceCalls)
 	if s.TraceCalls {
 		t.endpoint.SetTrace(t.trace.Add)
-		return
+	} else {
+		t.endpoint.SetTrace(nil)
 	}
-	t.endpoint.SetTrace(nil)
-	t.trace.Clear()
 }
 
 // close ends all calls first, while the endpoint can still send their BYE.

@@ -35,7 +35,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// overhead is what a message costs besides its bytes.
+// overhead is what a message costs besides its bytes, and what a dialog costs.
 const overhead = 256
 
 // Message is one message of a trace.
@@ -98,6 +98,7 @@ type Ring struct {
 	bodies atomic.Bool // also those of MESSAGE
 
 	mu      sync.Mutex
+	off     bool
 	byCall  map[telephony.CallID]*call
 	calls   []*call // oldest first
 	size    int
@@ -130,6 +131,9 @@ func (r *Ring) Add(t sip.Trace) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.off {
+		return
+	}
 	if c := r.byID[string(id)]; c != nil {
 		r.size += c.add(m, r.c.Call)
 		r.shrink()
@@ -196,6 +200,9 @@ func (r *Ring) wait(id string, m Message) {
 func (r *Ring) Bind(tenant telephony.TenantID, id telephony.CallID, callID string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.off {
+		return
+	}
 	c := r.byCall[id]
 	if c == nil {
 		c = &call{key: callKey{tenant, id}}
@@ -208,6 +215,9 @@ func (r *Ring) Bind(tenant telephony.TenantID, id telephony.CallID, callID strin
 	callID = string([]byte(callID)) // not the message it came in
 	c.ids = append(c.ids, callID)
 	r.byID[callID] = c
+	c.size += overhead
+	r.size += overhead
+	defer r.shrink()
 	w := r.pending[callID]
 	if w == nil {
 		return
@@ -220,7 +230,6 @@ func (r *Ring) Bind(tenant telephony.TenantID, id telephony.CallID, callID strin
 	}
 	c.dropped = c.dropped || w.dropped
 	slices.SortStableFunc(c.messages, func(a, b Message) int { return a.Time.Compare(b.Time) })
-	r.shrink()
 }
 
 // shrink lets the oldest calls go. The lock is held.
@@ -268,10 +277,14 @@ func (r *Ring) Noise() []Message {
 // SetBodies says whether the bodies of MESSAGE are kept from now on.
 func (r *Ring) SetBodies(on bool) { r.bodies.Store(on) }
 
-// Clear forgets everything: tracing was switched off.
-func (r *Ring) Clear() {
+// Switch says whether anything is kept. Switched off, the ring forgets what it
+// has, and calls leave nothing in it.
+func (r *Ring) Switch(on bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.off = !on; on {
+		return
+	}
 	clear(r.byCall)
 	clear(r.byID)
 	clear(r.pending)

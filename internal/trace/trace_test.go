@@ -83,9 +83,37 @@ func TestCallsOverBothLegs(t *testing.T) {
 	if _, ok := r.Call(telephony.System, "call"); !ok {
 		t.Error("the box does not see it")
 	}
-	r.Clear()
+	r.Switch(false)
 	if _, ok := r.Call(1, "call"); ok || len(r.Noise()) != 0 {
 		t.Error("something is left")
+	}
+}
+
+// Calls that leave no message, because tracing is off or for any other reason,
+// do not add up.
+func TestCallsWithoutMessagesAreBounded(t *testing.T) {
+	t.Parallel()
+	r := New(Config{Calls: 100_000})
+	many := func() {
+		for i := range 10_000 {
+			r.Bind(1, telephony.CallID(fmt.Sprint("call", i)), fmt.Sprint("id", i))
+		}
+	}
+	many()
+	if len(r.calls) > 400 || len(r.byCall) != len(r.calls) || len(r.byID) != len(r.calls) {
+		t.Errorf("%d calls, %d dialogs", len(r.byCall), len(r.byID))
+	}
+	r.Switch(false)
+	many()
+	r.Add(message(false, phone, "INVITE sip:x SIP/2.0", "id1", "1 INVITE"))
+	if len(r.byCall) != 0 || len(r.byID) != 0 || len(r.pending) != 0 || r.size != 0 {
+		t.Errorf("switched off: %d calls, %d dialogs, %d bytes", len(r.byCall), len(r.byID), r.size)
+	}
+	r.Switch(true)
+	r.Bind(1, "call", "id1")
+	r.Add(message(false, phone, "INVITE sip:x SIP/2.0", "id1", "1 INVITE"))
+	if _, ok := r.Call(1, "call"); !ok {
+		t.Error("switched on again it keeps nothing")
 	}
 }
 
