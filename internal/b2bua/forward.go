@@ -196,8 +196,7 @@ func (s *Service) dialled(u sip.URI, t telephony.Tenant, f sip.Flow) (string, bo
 		return "", false
 	}
 	user, domain := sip.AOR(u)
-	addr, ok := sip.ParseHost(domain)
-	return user, domain == t.Domain || ok && (addr == f.Local.Addr() || addr == s.c.Endpoint.Advertised(f).Addr())
+	return user, domain == t.Domain || s.c.Endpoint.Ours(f, domain)
 }
 
 // history tells a phone how the call came to it: Diversion (RFC 5806), the

@@ -196,9 +196,7 @@ func (s *Service) authenticate(tx *sip.ServerTx) (who telephony.Extension, tenan
 // returns false.
 func (s *Service) target(tx *sip.ServerTx, tenant telephony.Tenant) (extension, bool) {
 	user, domain := sip.AOR(tx.Request().URI)
-	addr, ok := sip.ParseHost(domain)
-	ours := ok && (addr == tx.Flow().Local.Addr() || addr == s.c.Endpoint.Advertised(tx.Flow()).Addr())
-	if domain != tenant.Domain && !ours {
+	if domain != tenant.Domain && !s.c.Endpoint.Ours(tx.Flow(), domain) {
 		tx.Reply(sip.Reply{Code: 404}) // another tenant's domain is as unknown as any
 		return extension{}, false
 	}

@@ -61,6 +61,10 @@ func (s *Service) read(r *sip.Request) (wish, *sip.Reply) {
 		return w, refusal
 	}
 	w.life = life
+	// Display names as long as they like are no use to anybody.
+	if len(r.From.Display)+len(r.From.URI.String()) > maxText || len(r.To.Display)+len(r.To.URI.String()) > maxText {
+		return w, &sip.Reply{Code: 400, Reason: "From or To Too Long"}
+	}
 	c, err := r.Addresses("Contact")
 	if err != nil || len(c) != 1 || c[0].URI.Scheme != "sip" && c[0].URI.Scheme != "sips" {
 		return w, &sip.Reply{Code: 400, Reason: "Malformed Contact"}

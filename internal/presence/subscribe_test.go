@@ -352,6 +352,19 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// TestLongNamesAreNotKept: what is kept of a subscriber has a bound, its names
+// included.
+func TestLongNamesAreNotKept(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		a := w.phone("103", 5103).ask(sip.SUBSCRIBE, "102", "Event: dialog")
+		a.display = `"` + strings.Repeat("x", maxText) + `" `
+		if got := a.do(); code(got) != "400" || w.svc.Len() != 0 {
+			t.Errorf("%d subscriptions, answered %s", w.svc.Len(), got)
+		}
+	})
+}
+
 // TestDeletedExtensions: nobody watches what is gone, nor does who is gone.
 func TestDeletedExtensions(t *testing.T) {
 	inTime(t, func(t *testing.T) {

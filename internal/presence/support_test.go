@@ -263,6 +263,7 @@ type ask struct {
 	method  string
 	uri     string
 	id      string // Call-ID
+	display string // of To
 	toTag   string
 	fromTag string
 	headers []string
@@ -280,7 +281,7 @@ func (p *phone) ask(method, number string, headers ...string) *ask {
 func (a *ask) once(auth string) string {
 	a.p.t.Helper()
 	a.p.seq++
-	to := "<" + a.uri + ">"
+	to := a.display + "<" + a.uri + ">"
 	if a.toTag != "" {
 		to += ";tag=" + a.toTag
 	}

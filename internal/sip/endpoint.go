@@ -206,6 +206,13 @@ func (e *Endpoint) Timers() Timers { return e.cfg.Timers }
 // Product returns the value of Server and User-Agent.
 func (e *Endpoint) Product() string { return e.cfg.Product }
 
+// Ours reports whether a host part names this PBX to the peer of f: by the
+// address it sent to, or by the one it is told of.
+func (e *Endpoint) Ours(f Flow, host string) bool {
+	addr, ok := ParseHost(host)
+	return ok && (addr == f.Local.Addr() || addr == e.Advertised(f).Addr())
+}
+
 // Advertised returns the address and port to put in Via and Contact of
 // messages that leave on f.
 func (e *Endpoint) Advertised(f Flow) netip.AddrPort {
