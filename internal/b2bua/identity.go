@@ -27,18 +27,35 @@ func withheld(r *sip.Request) bool {
 	return false
 }
 
-// asserted is the P-Asserted-Identity of a party (RFC 3325 section 9.1): what
-// is set for its extension, never what its phone claims or prefers. Nobody is
-// told of one who withholds it.
-func (c *call) asserted(p telephony.Party, hidden bool) []sip.Header {
+// nameAddr is a party as a header value: what is set for its extension, never
+// what its phone claims or prefers.
+func nameAddr(domain string, p telephony.Party) string {
+	aor := "<" + telephony.AOR{User: p.Number, Domain: domain}.String() + ">"
+	if p.Name == "" {
+		return aor
+	}
+	return sip.Quote(p.Name) + " " + aor
+}
+
+// identity is the From that others see of a party.
+func identity(domain string, p telephony.Party, hidden bool) string {
+	if hidden {
+		return `"Anonymous" <sip:anonymous@` + anonymous + `>`
+	}
+	return nameAddr(domain, p)
+}
+
+// asserted is the P-Asserted-Identity of a party (RFC 3325 section 9.1). Nobody
+// is told of one who withholds it.
+func asserted(domain string, p telephony.Party, hidden bool) []sip.Header {
 	if hidden {
 		return []sip.Header{{Name: "Privacy", Value: "id"}}
 	}
-	v := "<" + c.aor(p.Number) + ">"
-	if p.Name != "" {
-		v = sip.Quote(p.Name) + " " + v
-	}
-	return []sip.Header{{Name: "P-Asserted-Identity", Value: v}}
+	return []sip.Header{{Name: "P-Asserted-Identity", Value: nameAddr(domain, p)}}
+}
+
+func (c *call) asserted(p telephony.Party, hidden bool) []sip.Header {
+	return asserted(c.tenant.Domain, p, hidden)
 }
 
 // contactUser is the user part of our Contact towards the callee.

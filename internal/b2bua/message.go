@@ -66,13 +66,13 @@ func (s *Service) deliver(tx *sip.ServerTx, from caller, to telephony.Extension,
 	r := tx.Request()
 	d := &delivery{tx: tx, waiting: len(phones) + 1}
 	d.timer = time.AfterFunc(messageWait, func() { d.late() })
-	c := &call{tenant: from.tenant, hidden: withheld(r)} // for how it is presented
-	c.record.Caller = telephony.Party{Number: from.ext.Number, Name: from.ext.DisplayName}
+	domain, hidden := from.tenant.Domain, withheld(r)
+	sender := telephony.Party{Number: from.ext.Number, Name: from.ext.DisplayName}
 	for _, p := range phones {
 		o := sip.Outgoing{
 			Method: sip.MESSAGE, URI: p.target, CallID: sip.NewCallID(), CSeq: 1, MaxForwards: r.NextHops(),
-			From: c.identity() + ";tag=" + sip.NewTag(), To: "<" + c.aor(to.Number) + ">",
-			Headers: c.asserted(c.record.Caller, c.hidden), ContentType: r.Header("Content-Type"), Body: r.Body,
+			From: identity(domain, sender, hidden) + ";tag=" + sip.NewTag(), To: "<" + to.AOR(domain).String() + ">",
+			Headers: asserted(domain, sender, hidden), ContentType: r.Header("Content-Type"), Body: r.Body,
 		}
 		for _, route := range p.routes {
 			o.Headers = append(o.Headers, sip.Header{Name: "Route", Value: route})

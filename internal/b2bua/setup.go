@@ -169,7 +169,7 @@ func (c *call) ring(p device) error {
 	to := "<" + c.aor(c.record.Callee.Number) + ">"
 	params := c.params(c.contactUser())
 	params.Routes = p.routes
-	f.leg = c.s.dialogs.Call(p.flow, c.identity(), to, p.target, params)
+	f.leg = c.s.dialogs.Call(p.flow, identity(c.tenant.Domain, c.record.Caller, c.hidden), to, p.target, params)
 	f.leg.Present(c.asserted(c.record.Caller, c.hidden)...)
 	c.forks = append(c.forks, f)
 	f.out = f.leg.Invite(offer, c.hopsLeft(), append(c.history(), c.referredBy...), dialog.Answers{
@@ -178,20 +178,6 @@ func (c *call) ring(p device) error {
 		Refused:  func(r *sip.Response) { c.refused(f, r) },
 	})
 	return nil
-}
-
-// identity is the From the callee sees: what is set for the extension, never
-// what the phone claims.
-func (c *call) identity() string {
-	if c.hidden {
-		return `"Anonymous" <sip:anonymous@` + anonymous + `>`
-	}
-	p := c.record.Caller
-	aor := "<" + c.aor(p.Number) + ">"
-	if p.Name == "" {
-		return aor
-	}
-	return sip.Quote(p.Name) + " " + aor
 }
 
 // progress passes a provisional response on. Its session description (early
