@@ -102,13 +102,9 @@ func (s *Server) getTraceSettings(context.Context, *noInput) (*body[TraceSetting
 }
 
 func (s *Server) putTraceSettings(ctx context.Context, in *struct{ Body TraceSettings }) (*body[TraceSettings], error) {
-	_, err := s.cfg.Store.System().Update(ctx, callerOf(ctx).actor(), func(tx *store.Tx) error {
-		v, err := tx.Settings()
-		if err != nil {
-			return err
-		}
-		v.TraceCalls, v.TraceMessages = in.Body.Calls, in.Body.Messages
-		return tx.PutSettings(v)
+	err := s.changeSettings(ctx, func(settings *telephony.Settings) error {
+		settings.TraceCalls, settings.TraceMessages = in.Body.Calls, in.Body.Messages
+		return nil
 	})
 	if err != nil {
 		return nil, err

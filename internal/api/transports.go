@@ -100,15 +100,9 @@ func (s *Server) deleteTransport(ctx context.Context, in *transportPath) (*struc
 // changeTransports stores other overrides of the port table as one commit.
 // What the table as a whole does not allow is a conflict with the other rows.
 func (s *Server) changeTransports(ctx context.Context, change func([]ports.Override) ([]ports.Override, error)) error {
-	_, err := s.cfg.Store.System().Update(ctx, callerOf(ctx).actor(), func(tx *store.Tx) error {
-		settings, err := tx.Settings()
-		if err != nil {
-			return err
-		}
-		if settings.Ports, err = change(settings.Ports); err != nil {
-			return err
-		}
-		return tx.PutSettings(settings)
+	err := s.changeSettings(ctx, func(settings *telephony.Settings) (err error) {
+		settings.Ports, err = change(settings.Ports)
+		return err
 	})
 	if fe, ok := telephony.AsFieldError(err); ok && fe.Field == "ports" {
 		return conflict("port", fe.Reason)
@@ -122,18 +116,29 @@ func (s *Server) getClientCertificates(context.Context, *noInput) (*body[ClientC
 }
 
 func (s *Server) putClientCertificates(ctx context.Context, in *body[ClientCertificates]) (*body[ClientCertificates], error) {
-	_, err := s.cfg.Store.System().Update(ctx, callerOf(ctx).actor(), func(tx *store.Tx) error {
-		settings, err := tx.Settings()
-		if err != nil {
-			return err
-		}
+	err := s.changeSettings(ctx, func(settings *telephony.Settings) error {
 		settings.ClientCertificates, settings.ClientAuthorities = in.Body.Mode, in.Body.Authorities
-		return tx.PutSettings(settings)
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return in, nil
+}
+
+// changeSettings changes settings of the box as one commit.
+func (s *Server) changeSettings(ctx context.Context, change func(*telephony.Settings) error) error {
+	_, err := s.cfg.Store.System().Update(ctx, callerOf(ctx).actor(), func(tx *store.Tx) error {
+		settings, err := tx.Settings()
+		if err != nil {
+			return err
+		}
+		if err := change(&settings); err != nil {
+			return err
+		}
+		return tx.PutSettings(settings)
+	})
+	return err
 }
 
 // conflict is a refusal because of what is there already, at a field of the

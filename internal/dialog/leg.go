@@ -2,7 +2,6 @@ package dialog
 
 import (
 	"errors"
-	"strings"
 	"time"
 
 	"ringfence/internal/sip"
@@ -196,21 +195,7 @@ func (l *Leg) request(method string, seq uint32) sip.Outgoing {
 }
 
 // contact is our Contact towards this peer.
-func (l *Leg) contact() sip.Header {
-	uri := "<sip:"
-	if l.params.Contact != "" {
-		uri += l.params.Contact + "@"
-	}
-	uri += l.layer.ep.Advertised(l.flow).String()
-	switch p := l.flow.Protocol(); p {
-	case "UDP":
-	case "WSS":
-		uri += ";transport=ws" // RFC 7118 section 5.2.3 has one for both
-	default:
-		uri += ";transport=" + strings.ToLower(p)
-	}
-	return sip.Header{Name: "Contact", Value: uri + ">"}
-}
+func (l *Leg) contact() sip.Header { return l.layer.ep.Contact(l.flow, l.params.Contact) }
 
 func (l *Leg) inviteHeaders(o *Outbound) []sip.Header {
 	method := sip.INVITE

@@ -244,7 +244,7 @@ func (s *Service) accept(tx *sip.ServerTx, u *subscription, life time.Duration) 
 	contact := u.contact(tx.Endpoint())
 	s.mu.Unlock()
 	tx.Reply(sip.Reply{Code: 200, Tag: u.LocalTag, Headers: []sip.Header{
-		{Name: "Expires", Value: seconds(life)}, {Name: "Contact", Value: contact}, sip.AllowEvents(),
+		{Name: "Expires", Value: seconds(life)}, contact, sip.AllowEvents(),
 	}})
 	s.mu.Lock()
 	switch {

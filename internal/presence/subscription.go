@@ -88,7 +88,7 @@ func (u *subscription) notify(ep *sip.Endpoint, now time.Time, contentType strin
 	if u.EventID != "" {
 		event += ";id=" + u.EventID
 	}
-	o.Headers = append(o.Headers, sip.Header{Name: "Contact", Value: u.contact(ep)},
+	o.Headers = append(o.Headers, u.contact(ep),
 		sip.Header{Name: "Event", Value: event}, sip.Header{Name: "Subscription-State", Value: state},
 		sip.AllowEvents())
 	if p := ep.Product(); p != "" {
@@ -98,17 +98,7 @@ func (u *subscription) notify(ep *sip.Endpoint, now time.Time, contentType strin
 }
 
 // contact is our Contact towards this subscriber.
-func (u *subscription) contact(ep *sip.Endpoint) string {
-	uri := "<sip:" + u.key.number + "@" + ep.Advertised(u.flow).String()
-	switch p := u.flow.Protocol(); p {
-	case "UDP":
-	case "WSS":
-		uri += ";transport=ws" // RFC 7118 section 5.2.3 has one for both
-	default:
-		uri += ";transport=" + strings.ToLower(p)
-	}
-	return uri + ">"
-}
+func (u *subscription) contact(ep *sip.Endpoint) sip.Header { return ep.Contact(u.flow, u.key.number) }
 
 // take takes the newest token, or says how long until there is one.
 func (u *subscription) take(now time.Time, burst int, every time.Duration) time.Duration {

@@ -14,6 +14,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -211,6 +212,23 @@ func (e *Endpoint) Product() string { return e.cfg.Product }
 func (e *Endpoint) Ours(f Flow, host string) bool {
 	addr, ok := ParseHost(host)
 	return ok && (addr == f.Local.Addr() || addr == e.Advertised(f).Addr())
+}
+
+// Contact is our Contact towards the peer of f, with a user part or without.
+func (e *Endpoint) Contact(f Flow, user string) Header {
+	uri := "<sip:"
+	if user != "" {
+		uri += user + "@"
+	}
+	uri += e.Advertised(f).String()
+	switch p := f.Protocol(); p {
+	case "UDP":
+	case "WSS":
+		uri += ";transport=ws" // RFC 7118 section 5.2.3 has one for both
+	default:
+		uri += ";transport=" + strings.ToLower(p)
+	}
+	return Header{Name: "Contact", Value: uri + ">"}
 }
 
 // Advertised returns the address and port to put in Via and Contact of
