@@ -105,6 +105,10 @@ func (l *Leg) Ended() bool { return l.state >= ending }
 // errTooShort says that an INVITE's session interval was too small.
 var errTooShort = errors.New("session interval too small")
 
+// Present sets what INVITEs of ours and 2xx to the peer's say besides the
+// headers of Params: whom the peer talks with. Call it in the mailbox.
+func (l *Leg) Present(headers ...sip.Header) { l.presented = headers }
+
 // Accept makes a leg of a received INVITE without a To tag and begins its
 // transaction. Call it in the INVITE's handler. On an error the INVITE has been
 // refused.

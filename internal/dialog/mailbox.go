@@ -60,6 +60,16 @@ func (y *Layer) Join(from, into *Mailbox, then func()) {
 	t.mu.Unlock()
 }
 
+// Joined reports whether what is put into the two runs one at a time, since a
+// Join or because they are the same.
+func (m *Mailbox) Joined(o *Mailbox) bool {
+	a := m.root()
+	a.mu.Unlock()
+	b := o.root()
+	b.mu.Unlock()
+	return a == b
+}
+
 // Post adds f. It never blocks and never refuses: what the program itself has
 // to do must not be lost.
 func (m *Mailbox) Post(f func()) {
