@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ringfence/bench/host"
 )
 
 const (
@@ -37,7 +39,7 @@ func kamailio(t *testing.T, users int) *server {
 	}
 	cmd := exec.Command(path, "-f", file, "-DD", "-E", "-m", "256", "-M", "16", "-Y", dir, "-w", dir)
 	cmd.Stdout, cmd.Stderr = log, log
-	onCore(t, 0, func() { err = cmd.Start() })
+	host.OnCore(t, host.ServerCore, func() { err = cmd.Start() })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +52,7 @@ func kamailio(t *testing.T, users int) *server {
 			t.Logf("kamailio:\n%s", text[max(0, len(text)-4000):])
 		}
 	})
-	s := &server{name: "kamailio", addr: addr, pid: cmd.Process.Pid}
+	s := &server{Server: host.Server{PID: cmd.Process.Pid}, name: "kamailio", addr: addr}
 	for i := range users {
 		n := strconv.Itoa(peerFirst + i)
 		s.users = append(s.users, User{n, "pw-" + n, peerDomain})

@@ -3,19 +3,12 @@ package sip
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
-)
 
-// gate skips a test unless the figures are wanted.
-func gate(t *testing.T) {
-	t.Helper()
-	if os.Getenv("RINGFENCE_BENCH") == "" {
-		t.Skip("a measurement of minutes; RINGFENCE_BENCH=1 or make bench takes it")
-	}
-}
+	"ringfence/bench/host"
+)
 
 const (
 	users     = 10_000
@@ -28,11 +21,10 @@ const (
 
 // TestSignalling prints the table of docs/performance.md.
 func TestSignalling(t *testing.T) {
-	gate(t)
-	var ours, theirs figures
+	host.Gate(t)
+	var ours, theirs []figure
 	for round := range rounds {
-		load, _ := os.ReadFile("/proc/loadavg")
-		t.Logf("round %d, load %s", round+1, strings.TrimSpace(string(load)))
+		t.Logf("round %d, load %s", round+1, host.Load())
 		t.Run(fmt.Sprintf("ringfence %d", round+1), func(t *testing.T) { ours = append(ours, measure(t, ringfence(t, users))) })
 		t.Run(fmt.Sprintf("kamailio %d", round+1), func(t *testing.T) { theirs = append(theirs, measure(t, kamailio(t, users))) })
 	}
@@ -58,7 +50,7 @@ func TestSignalling(t *testing.T) {
 		{"  of it kept 10 s after the last, KB", 1e-3, func(f figure) float64 { return f.kept }},
 		{"memory idle, 10,000 users, MB", 1e-6, func(f figure) float64 { return f.idle }},
 	} {
-		a, b := ours.median(f.of)*f.scale, theirs.median(f.of)*f.scale
+		a, b := host.Median(ours, f.of)*f.scale, host.Median(theirs, f.of)*f.scale
 		t.Logf("| %-42s | %10.2f | %10.2f | %6.2f |", f.what, a, b, a/b)
 	}
 }
@@ -85,7 +77,7 @@ func measure(t *testing.T, s *server) (f figure) {
 	}
 	defer callee.Close()
 	m := &measurement{t, s, callee}
-	f.idle = float64(s.memory(t))
+	f.idle = float64(s.Memory(t))
 	m.registrations(&f)
 	m.calls(&f)
 	m.Logf("%s: %+v", s.name, f)
@@ -118,9 +110,9 @@ func (m *measurement) registrations(f *figure) {
 		m.Logf("%s: does not hold 1,500 registrations a second: %s", m.s.name, r)
 	}
 	f.perPhone = (m.settled() - before) / float64(len(m.s.users))
-	used := m.s.used(m.T)
+	used := m.s.Used(m.T)
 	r = m.register("steady, 2,000 a second", m.s.users, registers/2, 2000, 0)
-	f.registerCPU = (m.s.used(m.T) - used) / time.Duration(r.OK)
+	f.registerCPU = (m.s.Used(m.T) - used) / time.Duration(r.OK)
 	r = m.register("as many as go", m.s.users, registers, 0, 100)
 	f.registerRate = r.Rate()
 	over := m.register("twice as many", m.s.users, int(10*f.registerRate), 2*f.registerRate, 0)
@@ -149,9 +141,9 @@ func (m *measurement) calls(f *figure) {
 	f.quiet50, f.quiet99 = r.Wait(0.5), r.Wait(0.99)
 	m.held(f) // before memory is stretched by the loads below
 	f.callRate = m.ladder()
-	used := m.s.used(m.T)
+	used := m.s.Used(m.T)
 	r = m.call("half as many", calls, f.callRate/2, 0)
-	f.callCPU, f.half99 = (m.s.used(m.T)-used)/time.Duration(r.OK), r.Wait(0.99)
+	f.callCPU, f.half99 = (m.s.Used(m.T)-used)/time.Duration(r.OK), r.Wait(0.99)
 }
 
 // ladder finds the highest rate that holds. It rises in steps, for a server
@@ -212,19 +204,7 @@ func (m *measurement) held(f *figure) {
 // settled is the memory once what the last load left has been swept.
 func (m *measurement) settled() float64 {
 	time.Sleep(3 * time.Second)
-	return float64(m.s.memory(m.T))
-}
-
-type figures []figure
-
-// median is the middle of the rounds.
-func (all figures) median(of func(figure) float64) float64 {
-	var v []float64
-	for _, f := range all {
-		v = append(v, of(f))
-	}
-	slices.Sort(v)
-	return v[len(v)/2]
+	return float64(m.s.Memory(m.T))
 }
 
 // bar draws how far a load is on the terminal, if there is one.

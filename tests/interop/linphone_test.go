@@ -33,8 +33,7 @@ func (b *bench) linphone(t *testing.T, number string, slot int, tone float64) *c
 	}
 	t.Cleanup(p.Close)
 	if _, err := p.Wait(within(t, 20*time.Second), `LinphoneRegistrationProgress. to .LinphoneRegistrationOk`); err != nil {
-		os.WriteFile("/tmp/interop-x/lin.log", []byte(p.Log()), 0o600)
-		t.Fatalf("%v", err)
+		t.Fatal(err)
 	}
 	b.registeredOver(t, number, ports.SIPTLS)
 	return p
