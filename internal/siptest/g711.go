@@ -2,6 +2,15 @@ package siptest
 
 // Encoding and decoding of G.711 (ITU-T G.711), from its definition.
 
+// ULaw is the mu-law of samples at 8 kHz.
+func ULaw(samples []int16) []byte {
+	b := make([]byte, len(samples))
+	for i, s := range samples {
+		b[i] = encodeULaw(s)
+	}
+	return b
+}
+
 // encodeULaw compresses a 16 bit sample.
 func encodeULaw(s int16) byte {
 	const bias, clip = 0x84, 32635

@@ -79,6 +79,15 @@ type recorder struct {
 	sequence bool
 }
 
+// HeardRTP is what G.711 packets, in the order of their arrival, carry.
+func HeardRTP(packets [][]byte) Heard {
+	r := recorder{limit: 160 * len(packets)}
+	for _, p := range packets {
+		r.packet(p, netip.AddrPort{}, time.Time{})
+	}
+	return r.snapshot()
+}
+
 // listBound bounds the lists of what was seen.
 const listBound = 64
 

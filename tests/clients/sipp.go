@@ -22,6 +22,7 @@ type SIPp struct {
 	Password string
 	Domain   string
 	Callee   string // number that [service] stands for
+	Play     string // file of G.711 mu-law that Play sends
 	Steps    []Step
 }
 
@@ -132,6 +133,12 @@ func action(where, pattern, name string) string {
 	return fmt.Sprintf("<action><ereg regexp=\"%s\" %s check_it=\"true\" assign_to=\"%s\"/><log message=\"%s is [$%s]\"/></action>", strings.NewReplacer("<", "&lt;", `"`, "&quot;").Replace(pattern), where, name, name, name)
 }
 
+// Play sends the scenario's file over and over, from the port its description
+// names.
+func Play() Step {
+	return `<nop><action><exec rtp_stream="[play],-1,0,PCMU/8000"/></action></nop>`
+}
+
 // Pause waits.
 func Pause(d time.Duration) Step {
 	return Step(fmt.Sprintf("<pause milliseconds=\"%d\"/>", d.Milliseconds()))
@@ -144,6 +151,9 @@ func (s SIPp) Run(ctx context.Context) error {
 		body[i] = string(step)
 	}
 	text := "<?xml version=\"1.0\" encoding=\"ISO-8859-1\" ?>\n<scenario name=\"s\">\n" + strings.Join(body, "\n") + "\n</scenario>\n"
+	if s.Play != "" {
+		text = strings.NewReplacer("[play]", s.Play, "[media_port]", "[rtpstream_audio_port]").Replace(text)
+	}
 	text = strings.NewReplacer("[user]", s.User, "[domain]", s.Domain, "[service]", s.Callee,
 		"[auth]", fmt.Sprintf("[authentication username=%s password=%s]", s.User, s.Password)).Replace(text)
 	file := filepath.Join(s.Dir, "scenario.xml")

@@ -223,10 +223,7 @@ func TestSIPpAnswers(t *testing.T) {
 		}
 	}
 	const own = 6700
-	register := b.sipp(t, ports.SIPUDP, "101", "102", own, []clients.Step{
-		clients.Request("REGISTER", "sip:[domain]", false, "CSeq: 1 REGISTER", "Expires: 300"), clients.Expect(401, `auth="true"`),
-		clients.Request("REGISTER", "sip:[domain]", false, "CSeq: 2 REGISTER", "Expires: 300", "[auth]"), clients.Expect(200),
-	})
+	register := b.sipp(t, ports.SIPUDP, "101", "102", own, registers())
 	if err := register.Run(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -41,3 +41,30 @@ func TestSocketsLiveInTheirNamespace(t *testing.T) {
 		t.Error("a namespace could listen on the other's address")
 	}
 }
+
+// A capture sees what comes to its address, and nothing else.
+func TestCaptureSeesWhatComes(t *testing.T) {
+	t.Parallel()
+	a, b := New(t, "capa"), New(t, "capb")
+	if err := Join(a, "b0", []string{"10.9.0.1/24"}, b, "a0", []string{"10.9.0.2/24", "10.9.0.3/24"}); err != nil {
+		t.Fatal(err)
+	}
+	c := b.Capture(t, "a0", netip.MustParseAddr("10.9.0.3"))
+	from, err := a.ListenUDP(netip.MustParseAddrPort("10.9.0.1:4000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	for _, to := range []string{"10.9.0.2:5000", "10.9.0.3:5000"} {
+		if _, err := from.WriteToUDPAddrPort([]byte("to "+to), netip.MustParseAddrPort(to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []Datagram
+	for deadline := time.Now().Add(5 * time.Second); len(got) == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		got = c.Take()
+	}
+	if len(got) != 1 || string(got[0].Data) != "to 10.9.0.3:5000" || got[0].From != netip.MustParseAddrPort("10.9.0.1:4000") {
+		t.Errorf("captured %v", got)
+	}
+}

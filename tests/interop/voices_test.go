@@ -1,0 +1,204 @@
+package interop
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"ringfence/internal/ports"
+	"ringfence/internal/siptest"
+	"ringfence/tests/clients"
+	"ringfence/tests/netlab"
+)
+
+// members are the clients of the matrix, registered.
+func (b *bench) members(t *testing.T) []member {
+	t.Helper()
+	need(t, "linphonec")
+	if err := b.phones.IP("addr", "add", sippAddr+"/24", "dev", "pbx0"); err != nil {
+		t.Fatal(err)
+	}
+	return []member{
+		{"baresip RTP", "101", 440, &baresipVoice{p: b.baresip(t, "101", 0, 440, "")}},
+		{"linphone RTP", "102", 660, &linphoneVoice{p: b.linphone(t, "102", 0, 660), domain: b.pbx.Extension("102").Domain}},
+		{"sipp", "103", 880, b.sippVoice(t, "103", 880)},
+	}
+}
+
+type baresipVoice struct {
+	p     *clients.Baresip
+	files []string // recordings of earlier calls
+}
+
+func (v *baresipVoice) call(ctx context.Context, number string, talk time.Duration) error {
+	if err := v.fresh(); err != nil {
+		return err
+	}
+	if _, err := v.p.Do("dial", number); err != nil {
+		return err
+	}
+	if _, err := v.p.Wait(ctx, "CALL_ESTABLISHED"); err != nil {
+		_, _ = v.p.Do("hangup", "")
+		return err
+	}
+	time.Sleep(talk)
+	if _, err := v.p.Do("hangup", ""); err != nil {
+		return err
+	}
+	_, err := v.p.Wait(ctx, "CALL_CLOSED")
+	return err
+}
+
+func (v *baresipVoice) answer(ctx context.Context) error {
+	if err := v.fresh(); err != nil {
+		return err
+	}
+	if _, err := v.p.Wait(ctx, "CALL_INCOMING"); err != nil {
+		return err
+	}
+	if _, err := v.p.Do("accept", ""); err != nil {
+		return err
+	}
+	_, err := v.p.Wait(ctx, "CALL_CLOSED")
+	return err
+}
+
+// fresh notes the recordings that are there already.
+func (v *baresipVoice) fresh() (err error) {
+	v.files, err = v.p.Heard()
+	return err
+}
+
+func (v *baresipVoice) heard() (siptest.Heard, error) {
+	files, err := v.p.Heard()
+	if err != nil {
+		return siptest.Heard{}, err
+	}
+	for _, f := range files {
+		if !slices.Contains(v.files, f) {
+			return siptest.HeardWAV(f)
+		}
+	}
+	return siptest.Heard{}, fmt.Errorf("no recording")
+}
+
+type linphoneVoice struct {
+	p      *clients.Linphone
+	domain string
+	calls  int
+}
+
+func (v *linphoneVoice) call(ctx context.Context, number string, talk time.Duration) error {
+	if err := v.record(); err != nil {
+		return err
+	}
+	if err := v.p.Do("call sip:" + number + "@" + v.domain); err != nil {
+		return err
+	}
+	if err := v.state(ctx, "StreamsRunning"); err != nil {
+		_ = v.p.Do("terminate")
+		return err
+	}
+	time.Sleep(talk)
+	if err := v.p.Do("terminate"); err != nil {
+		return err
+	}
+	return v.state(ctx, "Released")
+}
+
+func (v *linphoneVoice) answer(ctx context.Context) error {
+	if err := v.record(); err != nil {
+		return err
+	}
+	if err := v.state(ctx, "IncomingReceived"); err != nil {
+		return err
+	}
+	if err := v.p.Do("answer"); err != nil {
+		return err
+	}
+	return v.state(ctx, "Released")
+}
+
+func (v *linphoneVoice) file() string {
+	return filepath.Join(v.p.Dir, fmt.Sprintf("call%d.wav", v.calls))
+}
+
+// record gives the next call a file of its own.
+func (v *linphoneVoice) record() error {
+	v.calls++
+	return v.p.Do("record " + v.file())
+}
+
+func (v *linphoneVoice) state(ctx context.Context, state string) error {
+	_, err := v.p.Wait(ctx, "CallSession .* moving from state .* to LinphoneCall"+state+"$")
+	return err
+}
+
+func (v *linphoneVoice) heard() (siptest.Heard, error) { return siptest.HeardWAV(v.file()) }
+
+// sippAddr is sipp's own: what comes there is captured, for sipp does not
+// record.
+const (
+	sippAddr = "10.77.0.4"
+	sippPort = 6900
+)
+
+type sippVoice struct {
+	scenario func(callee string, steps ...clients.Step) clients.SIPp
+	wire     *netlab.Capture
+}
+
+func (b *bench) sippVoice(t *testing.T, number string, tone float64) *sippVoice {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "tone.ulaw")
+	if err := os.WriteFile(file, siptest.ULaw(siptest.Samples(tone, 8000, time.Second)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v := &sippVoice{wire: b.phones.Capture(t, "pbx0", netip.MustParseAddr(sippAddr))}
+	v.scenario = func(callee string, steps ...clients.Step) clients.SIPp {
+		s := b.sipp(t, ports.SIPUDP, number, callee, sippPort, steps)
+		s.Local, s.Play = netip.AddrPortFrom(netip.MustParseAddr(sippAddr), sippPort), file
+		return s
+	}
+	if err := v.scenario("", registers()...).Run(within(t, 20*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	b.registeredOver(t, number, ports.SIPUDP)
+	return v
+}
+
+// registers registers for five minutes.
+func registers() []clients.Step {
+	return []clients.Step{
+		clients.Request("REGISTER", "sip:[domain]", false, "CSeq: 1 REGISTER", "Expires: 300"), clients.Expect(401, `auth="true"`),
+		clients.Request("REGISTER", "sip:[domain]", false, "CSeq: 2 REGISTER", "Expires: 300", "[auth]"), clients.Expect(200),
+	}
+}
+
+func (v *sippVoice) call(ctx context.Context, number string, talk time.Duration) error {
+	v.wire.Take()
+	return v.scenario(number, slices.Concat(dial(true), taken(2, clients.Play(), clients.Pause(talk)), bye(3))...).Run(ctx)
+}
+
+func (v *sippVoice) answer(ctx context.Context) error {
+	v.wire.Take()
+	return v.scenario("", clients.ExpectRequest("INVITE", "", "", ""),
+		clients.Response("180 Ringing", false), clients.Response("200 OK", true),
+		clients.ExpectRequest("ACK", "", "", ""), clients.Play(),
+		clients.ExpectRequest("BYE", "", "", ""), clients.Reply("200 OK")).Run(ctx)
+}
+
+func (v *sippVoice) heard() (siptest.Heard, error) {
+	var packets [][]byte
+	for _, d := range v.wire.Take() {
+		if len(d.Data) >= 12 && d.Data[0]>>6 == 2 && d.Data[1]&0x7f < 64 {
+			packets = append(packets, d.Data)
+		}
+	}
+	return siptest.HeardRTP(packets), nil
+}
