@@ -34,6 +34,8 @@ type mode struct {
 func modes() []mode {
 	return []mode{
 		{"RTP - RTP", [2]bool{false, false}},
+		{"SRTP - RTP", [2]bool{true, false}},
+		{"SRTP - SRTP", [2]bool{true, true}},
 	}
 }
 
@@ -256,4 +258,20 @@ func coreBusy(t *testing.T) time.Duration {
 		}
 	}
 	return busy
+}
+
+// TestRelaysRelay checks, with a few calls, that what is measured is relayed.
+func TestRelaysRelay(t *testing.T) {
+	for _, ours := range []bool{true, false} {
+		for _, m := range modes() {
+			t.Run(fmt.Sprintf("%s ringfence %t", m.name, ours), func(t *testing.T) {
+				b := newBench(t, ours)
+				b.grow(m, 3)
+				time.Sleep(200 * time.Millisecond)
+				if f := b.load.measure(3*time.Second, nil); f.Lost > 3 || f.Sent < 800 || f.Wrong+f.Strange > 0 {
+					t.Errorf("%s", f)
+				}
+			})
+		}
+	}
 }

@@ -41,7 +41,7 @@ func (c *cipher) learn(sdp string) error {
 	if m == nil {
 		return fmt.Errorf("no %s in\n%s", suite, sdp)
 	}
-	key, err := base64.StdEncoding.DecodeString(m[2])
+	key, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(m[2], "="))
 	if err != nil || len(key) != 44 {
 		return fmt.Errorf("key of %d bytes: %w", len(key), err)
 	}

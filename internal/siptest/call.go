@@ -80,6 +80,7 @@ type Call struct {
 	refuse     int               // status for the peer's re-INVITEs; 0 accepts
 	acks       map[string][]byte // ACKs to 2xx by remote tag
 	requests   map[string]int    // methods received in the dialog
+	keys       map[string][]byte // SRTP keys of ours, by suite
 }
 
 func (p *Phone) newCall(outgoing bool) (*Call, error) {
@@ -318,6 +319,17 @@ func (c *Call) Mute(on bool) {
 	c.media.Load().muted = on
 }
 
+// Suite is the SRTP suite that protects the call's media, empty in the clear.
+func (c *Call) Suite() string {
+	m := c.media.Load()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.shield == nil {
+		return ""
+	}
+	return m.shield.suite
+}
+
 // RawRTP sends bytes from the call's RTP socket to any address.
 func (c *Call) RawRTP(to netip.AddrPort, datagram []byte) error {
 	_, err := c.media.Load().rtp.WriteToUDPAddrPort(datagram, to)
@@ -351,6 +363,7 @@ func (c *Call) aim() {
 			break
 		}
 	}
+	c.protect(c.media.Load())
 	c.media.Load().direct(c.remote.Addr, payload, send && recv && usable)
 }
 

@@ -141,6 +141,7 @@ func (c *Call) prepare(o Offer) (wish, direction string, err error) {
 	if moved != nil {
 		before := c.media.Load()
 		before.mu.Lock()
+		moved.shield, before.shield, before.sending = before.shield, nil, false
 		moved.ssrc, moved.seq, moved.stamp, moved.recorder, moved.sent = before.ssrc, before.seq, before.stamp, before.recorder, before.sent
 		before.mu.Unlock()
 		before.close()
@@ -161,7 +162,7 @@ func (c *Call) reinvite(ctx context.Context, o Offer) (*sip.Response, error) {
 	case o.SDP != "":
 		m.sdp(o.SDP)
 	case !o.Late:
-		m.sdp(c.describe(c.direction, c.phone.ownPayloads(), o.Null))
+		m.sdp(c.describe(c.direction, c.phone.ownPayloads(), o.Null, false))
 	}
 	to, uri := c.next(), c.target
 	c.mu.Unlock()
@@ -202,7 +203,7 @@ func (c *Call) ackReInvite(res *sip.Response, b string, seq uint32, uri string, 
 	m := c.request("ACK", branch(), seq)
 	if late && len(res.Body()) > 0 {
 		c.direction = answerTo(c.remote.Direction, c.wish)
-		m.sdp(c.describe(c.direction, c.phone.shared(c.remote.Payloads), false))
+		m.sdp(c.describe(c.direction, c.phone.shared(c.remote.Payloads), false, true))
 		c.aim()
 	}
 	return m.bytes()
@@ -268,6 +269,7 @@ func (c *Call) sendDigit(ctx context.Context, code byte) error {
 		}
 		binary.BigEndian.PutUint16(b[14:], uint16(160*min(i, packets)))
 		to := m.remote
+		b = m.seal(b)
 		m.mu.Unlock()
 		if to == (netip.AddrPort{}) {
 			return fmt.Errorf("sending digits: no media")

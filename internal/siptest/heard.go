@@ -17,6 +17,7 @@ type Heard struct {
 	PayloadTypes   []uint8
 	Sources        []netip.AddrPort
 	Reports        int       // RTCP packets
+	Forged         int       // packets that did not decrypt
 	Digits         string    // telephone-events (RFC 4733)
 	First, Last    time.Time // arrival of packets
 	Samples        []int16

@@ -149,7 +149,7 @@ func (c *Call) answerBody() string {
 		c.direction = answerTo(c.remote.Direction, c.wish)
 		c.aim()
 	}
-	return c.describe(c.direction, payloads, false)
+	return c.describe(c.direction, payloads, false, !c.late)
 }
 
 // Answer sends 200 with an answer and retransmits it until the ACK.

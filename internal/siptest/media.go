@@ -1,6 +1,7 @@
 package siptest
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -34,6 +35,7 @@ type media struct {
 	sent     int
 	digits   []byte
 	recorder recorder
+	shield   *shield // nil in the clear
 }
 
 // newMedia binds an even port and the odd one above it.
@@ -57,7 +59,7 @@ func (p *Phone) newMedia() (*media, error) {
 		}
 		m := &media{
 			phone: p, rtp: rtp, rtcp: rtcp, port: port, advertised: p.advertised().Addr(), done: make(chan struct{}),
-			ssrc: rand.Uint32(), seq: uint16(rand.Uint32()), stamp: rand.Uint32(),
+			ssrc: rand.Uint32(), seq: cmp.Or(p.config.FirstSequence, uint16(rand.Uint32())), stamp: rand.Uint32(),
 		}
 		m.recorder.limit = int(p.config.Keep * 8000 / time.Second)
 		if !p.start(m.receive) || !p.start(m.receiveReports) {
@@ -136,7 +138,7 @@ func (m *media) packet(buf, tone []byte) (netip.AddrPort, []byte) {
 	binary.BigEndian.PutUint32(buf[4:], m.stamp)
 	binary.BigEndian.PutUint32(buf[8:], m.ssrc)
 	at := int(m.stamp % 8000 / 160 * 160)
-	return m.remote, append(buf, tone[at:at+160]...)
+	return m.remote, m.seal(append(buf, tone[at:at+160]...))
 }
 
 func (m *media) receive() {
@@ -153,7 +155,11 @@ func (m *media) receive() {
 			}
 		}
 		m.mu.Lock()
-		m.recorder.packet(buf[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), time.Now())
+		if p, ok := m.open(buf[:n]); ok {
+			m.recorder.packet(p, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), time.Now())
+		} else if m.shield != nil {
+			m.recorder.heard.Forged++
+		}
 		m.mu.Unlock()
 	}
 }
@@ -161,7 +167,8 @@ func (m *media) receive() {
 func (m *media) receiveReports() {
 	buf := make([]byte, 2048)
 	for {
-		if _, _, err := m.rtcp.ReadFromUDPAddrPort(buf); err != nil {
+		n, _, err := m.rtcp.ReadFromUDPAddrPort(buf)
+		if err != nil {
 			select {
 			case <-m.done:
 				return
@@ -171,7 +178,11 @@ func (m *media) receiveReports() {
 			}
 		}
 		m.mu.Lock()
-		m.recorder.heard.Reports++
+		if m.openReport(buf[:n]) {
+			m.recorder.heard.Reports++
+		} else {
+			m.recorder.heard.Forged++
+		}
 		m.mu.Unlock()
 	}
 }

@@ -44,6 +44,13 @@ type Config struct {
 	// Host replaces address and port in Contact and Via: what a browser has,
 	// that knows neither ("x7f2.invalid", RFC 7118 section 5).
 	Host string
+	// Suites are those of SRTP in order of preference, as the phone spells
+	// them; empty is media in the clear. Opportunistic offers them with RTP/AVP
+	// (RFC 8643).
+	Suites        []string
+	Opportunistic bool
+	// FirstSequence is that of the first RTP packet; 0 picks one.
+	FirstSequence uint16
 	// Codecs in order of preference: "PCMU", "PCMA". Empty means both.
 	Codecs []string
 	// ViaServer sends requests inside a dialog to Server too, and not to the

@@ -15,6 +15,8 @@ type Description struct {
 	Session   string // id of the o= line
 	Version   string // version of the o= line
 	Lines     int    // m= lines
+	Proto     string // of the first audio stream
+	Cryptos   []Crypto
 	Text      string
 }
 
@@ -54,12 +56,18 @@ func ParseSDP(text string) (Description, error) {
 			if port, err = strconv.ParseUint(fields[1], 10, 16); err != nil {
 				return d, fmt.Errorf("reading SDP: %w", err)
 			}
+			d.Proto = fields[2]
 			for _, f := range fields[3:] {
 				if pt, err := strconv.ParseUint(f, 10, 7); err == nil {
 					d.Payloads = append(d.Payloads, uint8(pt))
 				}
 			}
 		case line[0] == 'a' && (d.Lines == 0 || audio):
+			if text, ok := strings.CutPrefix(value, "crypto:"); ok {
+				if line, ok := parseCrypto(text); ok && len(d.Cryptos) < listBound {
+					d.Cryptos = append(d.Cryptos, line)
+				}
+			}
 			switch value {
 			case "sendrecv", "sendonly", "recvonly", "inactive":
 				d.Direction = value
@@ -103,8 +111,8 @@ func payloadOf(codec string) uint8 {
 	return 0
 }
 
-// describe writes the phone's session description.
-func (c *Call) describe(direction string, payloads []uint8, null bool) string {
+// describe writes the phone's session description, an offer or an answer.
+func (c *Call) describe(direction string, payloads []uint8, null, answer bool) string {
 	c.sdpVersion++
 	m := c.media.Load()
 	addr := m.advertised
@@ -127,8 +135,9 @@ func (c *Call) describe(direction string, payloads []uint8, null bool) string {
 			fmt.Fprintf(&maps, "a=rtpmap:%d telephone-event/8000\r\na=fmtp:%d 0-16\r\n", events, events)
 		}
 	}
-	return fmt.Sprintf("v=0\r\no=%s %d %d IN %s %s\r\ns=call\r\nc=IN %s %s\r\nt=0 0\r\nm=audio %d RTP/AVP%s\r\n%sa=ptime:20\r\na=%s\r\n",
-		c.phone.config.User, c.sdpID, c.sdpVersion, family, m.advertised, family, addr, m.port, list.String(), maps.String(), direction)
+	proto, crypto := c.protection(answer)
+	return fmt.Sprintf("v=0\r\no=%s %d %d IN %s %s\r\ns=call\r\nc=IN %s %s\r\nt=0 0\r\nm=audio %d %s%s\r\n%s%sa=ptime:20\r\na=%s\r\n",
+		c.phone.config.User, c.sdpID, c.sdpVersion, family, m.advertised, family, addr, m.port, proto, list.String(), maps.String(), crypto, direction)
 }
 
 // events is the payload type the phone gives to telephone-event.
