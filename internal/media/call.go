@@ -36,16 +36,16 @@ func (c *Call) NewLeg(ctx context.Context, p LegParams) (*Leg, error) {
 	if n := c.size(); n >= maxLegs {
 		return nil, fmt.Errorf("call has %d legs: %w", n, ErrNoPorts)
 	}
-	s, err := c.engine.newStream(ctx, p, audio)
+	t, err := c.engine.newTransport(ctx, p, audio)
 	if err != nil {
 		return nil, err
 	}
 	l := &Leg{call: c, params: p, session: newSession()}
-	l.streams[audio].Store(s)
+	l.streams[audio].Store(newStream(audio, t, c.engine.veil))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		c.engine.freeStream(s)
+		c.engine.freeTransport(t)
 		return nil, ErrClosed
 	}
 	c.legs = append(c.legs, l)

@@ -95,8 +95,9 @@ func parseRTPMap(value string) (uint8, codec, bool) {
 // payloadTable answers, for every packet, what its payload type means. It is
 // immutable.
 type payloadTable struct {
-	index  [128]uint8 // 1 + index into codecs; 0 is not signalled
-	codecs []codec
+	index   [128]uint8 // 1 + index into codecs; 0 is not signalled
+	codecs  []codec
+	numbers []uint8 // payload type by index into codecs
 }
 
 // newPayloadTable joins what both sides of a leg signalled: RFC 3264 section
@@ -108,6 +109,7 @@ func newPayloadTable(lists ...[]payload) *payloadTable {
 		for _, p := range list {
 			if t.index[p.pt] == 0 && len(t.codecs) < 255 {
 				t.codecs = append(t.codecs, p.codec)
+				t.numbers = append(t.numbers, p.pt)
 				t.index[p.pt] = uint8(len(t.codecs))
 			}
 		}
@@ -121,4 +123,21 @@ func (t *payloadTable) lookup(pt uint8) (codec, bool) {
 		return codec{}, false
 	}
 	return t.codecs[t.index[pt&0x7f]-1], true
+}
+
+// number is the payload type for a codec: the given one if it means that codec,
+// else the first that does.
+func (t *payloadTable) number(pt uint8, c codec) (uint8, bool) {
+	if have, ok := t.lookup(pt); ok && have == c {
+		return pt, true
+	}
+	if t == nil {
+		return 0, false
+	}
+	for i, have := range t.codecs {
+		if have == c {
+			return t.numbers[i], true
+		}
+	}
+	return 0, false
 }

@@ -62,6 +62,10 @@ func TestRelayAllocatesNothing(t *testing.T) {
 	to := br.a.RTP()
 	must(t, conn.SetReadDeadline(time.Now().Add(30*time.Second)))
 	allocs := testing.AllocsPerRun(2000, func() {
+		packet[3]++
+		if packet[3] == 0 {
+			packet[2]++
+		}
 		if _, err := a.rtp.WriteToUDPAddrPort(packet, to); err != nil {
 			t.Fatal(err)
 		}
@@ -96,16 +100,16 @@ func BenchmarkRelay(b *testing.B) {
 // BenchmarkDecide is what the engine itself adds to the system calls.
 func BenchmarkDecide(b *testing.B) {
 	from := netip.MustParseAddrPort("192.0.2.1:4000")
-	s := &stream{origin: time.Now()}
-	s.describe(&mediaLine{connection: from.Addr(), port: from.Port(), payloads: ownPayloads(), direction: direction{true, true}}, from.Addr(), "")
+	p := describedTransport(from)
 	packet := (&peer{ssrc: 7}).packet(0)
 	b.ReportAllocs()
 	for b.Loop() {
 		packet[3]++
-		h, ok := parseHeader(packet)
-		if !s.accept(h, ok, from, time.Now()) {
+		s, h, _ := p.accept(packet, from)
+		if s == nil {
 			b.Fatal("not accepted")
 		}
+		s.measure(h, time.Now())
 	}
 }
 

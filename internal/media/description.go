@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"ringfence/internal/media/srtp"
 )
 
 // Bounds of what a peer may send.
@@ -41,6 +43,8 @@ type mediaLine struct {
 	direction  direction
 	connection netip.Addr // zero when absent or not an IP address
 	rtcpPort   uint16
+	rtcpMux    bool
+	cryptos    []srtp.Crypto // those we support, in the peer's order
 }
 
 // rtpAddr and rtcpAddr are where the peer wants its media and its reports. A
@@ -50,10 +54,13 @@ func (m *mediaLine) rtcpAddr() netip.AddrPort { return netip.AddrPortFrom(m.conn
 
 // relayed reports whether the engine can carry the stream.
 func (m *mediaLine) relayed() bool {
-	return m.kind < kinds && m.port != 0 && len(m.payloads) > 0 && plainRTP(m.proto)
+	return m.kind < kinds && m.port != 0 && len(m.payloads) > 0 && rtpProfile(m.proto)
 }
 
-func plainRTP(proto string) bool { return proto == "RTP/AVP" || proto == "RTP/AVPF" }
+// rtpProfile reports whether we speak a transport protocol.
+func rtpProfile(proto string) bool {
+	return proto == "RTP/AVP" || proto == "RTP/AVPF" || secureRTP(proto)
+}
 
 // held reports the hold of RFC 2543: c=0.0.0.0 (RFC 3264 section 8.4).
 func (m *mediaLine) held() bool { return m.connection.IsValid() && m.connection.IsUnspecified() }
@@ -209,6 +216,12 @@ func (p *descriptionParser) attributeLine(a attribute) {
 		}
 	case "rtcp":
 		m.rtcpPort = parseRTCP(a.value)
+	case "rtcp-mux":
+		m.rtcpMux = true
+	case "crypto":
+		if c, err := srtp.ParseCrypto(a.value); err == nil && len(m.cryptos) < maxCryptos {
+			m.cryptos = append(m.cryptos, c)
+		}
 	}
 	if a.relayed() {
 		m.attributes = append(m.attributes, a)
@@ -239,7 +252,7 @@ func (p *descriptionParser) finish() *description {
 		if m.rtcpPort == 0 {
 			m.rtcpPort = m.port + 1
 		}
-		if plainRTP(m.proto) {
+		if rtpProfile(m.proto) {
 			m.payloads = payloads(m.formats, p.sections[i].rtpmap)
 		}
 		if m.relayed() && d.by[m.kind] < 0 {

@@ -141,9 +141,9 @@ func (e *Engine) forget(c *Call) {
 	delete(e.calls, c)
 }
 
-// newStream allots, binds and opens the sockets of one stream, and starts
-// their readers.
-func (e *Engine) newStream(ctx context.Context, p LegParams, k kind) (*stream, error) {
+// newTransport allots, binds and opens the sockets of a transport whose first
+// stream is of the given kind, and starts their readers.
+func (e *Engine) newTransport(ctx context.Context, p LegParams, k kind) (*transport, error) {
 	q, err := e.newPair(ctx, p, k)
 	if err != nil {
 		return nil, err
@@ -152,15 +152,15 @@ func (e *Engine) newStream(ctx context.Context, p LegParams, k kind) (*stream, e
 		q.abandon()
 		return nil, fmt.Errorf("opening media ports %d and %d: %w", q.port, q.port+1, err)
 	}
-	s := &stream{kind: k, pair: q, origin: time.Now(), veil: e.veil}
+	t := &transport{pair: q}
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	if e.closed {
 		q.abandon()
 		return nil, ErrClosed
 	}
-	q.serve(s, &e.readers)
-	return s, nil
+	q.serve(t, &e.readers)
+	return t, nil
 }
 
 func (e *Engine) newPair(ctx context.Context, p LegParams, k kind) (*pair, error) {
@@ -203,11 +203,11 @@ func (e *Engine) newPair(ctx context.Context, p LegParams, k kind) (*pair, error
 	return nil, last
 }
 
-// freeStream puts the ports of a stream to rest and closes them in the packet
-// filter.
-func (e *Engine) freeStream(s *stream) {
-	e.doorman.close(s.pair.port, s.pair.port+1)
-	s.pair.release()
+// freeTransport puts the ports of a transport to rest and closes them in the
+// packet filter.
+func (e *Engine) freeTransport(t *transport) {
+	e.doorman.close(t.pair.port, t.pair.port+1)
+	t.pair.release()
 }
 
 // owns reports whether an address is one of our own sockets, seen by a leg

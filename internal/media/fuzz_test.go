@@ -1,6 +1,7 @@
 package media
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -10,15 +11,17 @@ import (
 	"testing"
 
 	"github.com/pion/sdp/v3"
+
+	"ringfence/internal/media/srtp"
 )
 
 // paperLeg is a leg without sockets.
 func paperLeg(e *Engine, port uint16, withVideo bool) *Leg {
 	c := &Call{engine: e, log: slog.New(slog.DiscardHandler)}
 	l := &Leg{call: c, session: newSession(), params: LegParams{Local: loopback, Advertised: netip.MustParseAddr("192.0.2.250")}}
-	l.streams[audio].Store(&stream{kind: audio, pair: &pair{port: port}})
+	l.streams[audio].Store(newStream(audio, &transport{pair: &pair{port: port}}, newVeil()))
 	if withVideo {
-		l.streams[video].Store(&stream{kind: video, pair: &pair{port: port + 2}})
+		l.streams[video].Store(newStream(video, &transport{pair: &pair{port: port + 2}}, newVeil()))
 	}
 	return l
 }
@@ -66,7 +69,7 @@ func FuzzExchange(f *testing.F) {
 				}
 				return
 			}
-			checkOurs(t, body)
+			checkOurs(t, body, func(k srtp.Key) bool { return a.made(k) || b.made(k) })
 		}
 		check(b.Offer(a))
 		if err := b.SetRemote(second); err == nil {
@@ -87,8 +90,18 @@ func FuzzExchange(f *testing.F) {
 	})
 }
 
+// made reports whether a key is one of this leg.
+func (l *Leg) made(k srtp.Key) bool {
+	for kind := range kinds {
+		if l.keys[kind][k.Suite].Equal(k) {
+			return true
+		}
+	}
+	return false
+}
+
 // checkOurs holds for whatever a peer said.
-func checkOurs(t *testing.T, body []byte) {
+func checkOurs(t *testing.T, body []byte, ours func(srtp.Key) bool) {
 	t.Helper()
 	if len(body) > 2*maxDescription {
 		t.Fatalf("%d bytes", len(body))
@@ -101,7 +114,12 @@ func checkOurs(t *testing.T, body []byte) {
 		if len(line) < 3 || line[1] != '=' || !printable(line) {
 			t.Fatalf("line %q in\n%s", line, body)
 		}
-		if strings.HasPrefix(line, "a=crypto") || strings.HasPrefix(line, "a=candidate") || strings.HasPrefix(line, "a=fingerprint") {
+		if key, ok := strings.CutPrefix(line, "a=crypto:"); ok {
+			if c, err := srtp.ParseCrypto(key); err != nil || !ours(c.Key) {
+				t.Fatalf("a key that is not ours is told to the other side:\n%s", body)
+			}
+		}
+		if strings.HasPrefix(line, "a=candidate") || strings.HasPrefix(line, "a=fingerprint") {
 			t.Fatalf("transport is told to the other side:\n%s", body)
 		}
 	}
@@ -111,19 +129,30 @@ func checkOurs(t *testing.T, body []byte) {
 	}
 }
 
+// describedTransport is one without sockets whose peer described audio.
+func describedTransport(from netip.AddrPort) *transport {
+	p := &transport{}
+	m := &mediaLine{connection: from.Addr(), port: from.Port(), payloads: ownPayloads(), direction: direction{true, true}}
+	newStream(audio, p, newVeil()).describe(m)
+	p.describe(m, from.Addr(), "")
+	return p
+}
+
 // FuzzPacket feeds the relay path with anything.
 func FuzzPacket(f *testing.F) {
 	f.Add((&peer{}).packet(0), []byte{0x80, 201, 0, 1, 0, 0, 0, 0})
 	f.Add([]byte{0x90, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0xbe, 0xde, 0, 1, 1, 2, 3, 4}, []byte{0xb0})
 	from := netip.MustParseAddrPort("192.0.2.1:4000")
 	f.Fuzz(func(t *testing.T, rtp, rtcp []byte) {
-		s := &stream{}
-		s.describe(&mediaLine{connection: from.Addr(), port: from.Port(), payloads: ownPayloads(), direction: direction{true, true}}, from.Addr(), "")
-		s.receiveRTP(rtp, from)
-		s.receiveRTCP(rtcp, from)
-		s.receiveRTP(rtp, netip.MustParseAddrPort("192.0.2.2:4000"))
-		if s.rtp.source.IsValid() && s.rtp.source != from {
-			t.Fatalf("latched to %s", s.rtp.source)
+		for _, keys := range []protection{{}, {srtp.NewKey(srtp.AES256GCM), srtp.NewKey(srtp.AES256GCM)}} {
+			p := describedTransport(from)
+			must(t, p.protect(keys))
+			p.receive(bytes.Clone(rtp), from)
+			p.receiveRTCP(bytes.Clone(rtcp), from)
+			p.receive(bytes.Clone(rtp), netip.MustParseAddrPort("192.0.2.2:4000"))
+			if p.rtp.source.IsValid() && (p.rtp.source != from || p.secured) {
+				t.Fatalf("latched to %s", p.rtp.source)
+			}
 		}
 	})
 }

@@ -39,6 +39,7 @@ func readConversation(t *testing.T, path string) conversation {
 }
 
 var (
+	ourKey    = regexp.MustCompile(`inline:\S+`)
 	sessionID = regexp.MustCompile(`(?m)^o=- \d+ `)
 	ourPort   = regexp.MustCompile(`(?m)^(m=(?:audio|video)) 2[0-9]{4} `)
 )
@@ -47,6 +48,7 @@ var (
 func stableText(b []byte) string {
 	s := strings.ReplaceAll(string(b), "\r\n", "\n")
 	s = sessionID.ReplaceAllString(s, "o=- ID ")
+	s = ourKey.ReplaceAllString(s, "inline:KEY")
 	return ourPort.ReplaceAllString(s, "$1 PORT ")
 }
 

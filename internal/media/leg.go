@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ringfence/internal/media/srtp"
 	"ringfence/internal/telephony"
 )
 
@@ -25,18 +26,22 @@ type Leg struct {
 	partner *Leg // guarded by Engine.bridges
 	gone    bool // guarded by Engine.bridges
 
-	mu       sync.Mutex
-	closed   bool
-	peerAt   netip.AddrPort
-	session  session
-	exchange exchange
-	raw      []byte       // remote as received
-	remote   *description // what the peer said last
-	before   *description // what it said before an exchange that is under way
-	wishes   [kinds]direction
-	told     grants // by our last offer or answer
-	toldThen grants // by the one before an offer that is under way
-	asked    *Leg   // whose peer was offered what this leg's peer said last
+	mu                         sync.Mutex
+	closed                     bool
+	peerAt                     netip.AddrPort
+	session                    session
+	exchange                   exchange
+	raw                        []byte       // remote as received
+	remote                     *description // what the peer said last
+	before                     *description // what it said before an exchange that is under way
+	wishes                     [kinds]direction
+	told                       grants                         // by our last offer or answer
+	toldThen                   grants                         // by the one before an offer that is under way
+	keys                       [kinds]map[srtp.Suite]srtp.Key // of ours, by suite
+	offeredKeys                [kinds][]srtp.Crypto           // by our last offer
+	protected, protectedBefore [kinds]protection
+	offerer                    bool // the last offer was ours
+	asked                      *Leg // whose peer was offered what this leg's peer said last
 }
 
 // grant is what we told a peer about a stream.
@@ -49,7 +54,7 @@ type grants [kinds]*grant
 
 // RTP is the address that this leg advertises for audio.
 func (l *Leg) RTP() netip.AddrPort {
-	return netip.AddrPortFrom(l.params.Advertised, l.streams[audio].Load().pair.port)
+	return netip.AddrPortFrom(l.params.Advertised, l.streams[audio].Load().transport.pair.port)
 }
 
 // SetRemote takes what this leg's peer said, offer or answer. A changed
@@ -75,6 +80,22 @@ func (l *Leg) SetRemote(sdp []byte) error {
 	if l.closed {
 		return ErrClosed
 	}
+	keys, err := l.examine(d)
+	if err != nil {
+		return err
+	}
+	protected := l.protected
+	if err := l.protect(keys); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotAcceptable, err)
+	}
+	l.protectedBefore = protected
+	if l.exchange == offered {
+		for k := range kinds {
+			if m, s := d.stream(k), l.streams[k].Load(); m != nil && s != nil {
+				s.transport.mux.Store(false) // we did not offer it
+			}
+		}
+	}
 	l.take(d, sdp)
 	return nil
 }
@@ -94,7 +115,7 @@ func (l *Leg) PeerAt(addr netip.AddrPort) {
 	l.params.PeerSignalling = addr.Addr().Unmap()
 	for k := range kinds {
 		if s := l.streams[k].Load(); s != nil {
-			s.reopen()
+			s.transport.reopen()
 		}
 	}
 	if l.remote != nil {
@@ -145,9 +166,14 @@ func (l *Leg) take(d *description, sdp []byte) {
 func (l *Leg) apply() {
 	for k := range kinds {
 		if s := l.streams[k].Load(); s != nil {
-			s.describe(l.remote.stream(k), l.params.PeerSignalling, l.params.Local.Zone())
+			l.describe(s, l.remote.stream(k))
 		}
 	}
+}
+
+func (l *Leg) describe(s *stream, m *mediaLine) {
+	s.describe(m)
+	s.transport.describe(m, l.params.PeerSignalling, l.params.Local.Zone())
 }
 
 // Rollback forgets the exchange under way, which failed: the session stays as
@@ -181,6 +207,7 @@ func (l *Leg) rollback() {
 			}
 		}
 		l.apply()
+		_ = l.protect(l.protectedBefore) // contexts that were made before
 	case l.exchange == offered:
 		l.grant(l.toldThen)
 	}
@@ -218,12 +245,15 @@ func (l *Leg) described(to *Leg) (*description, [kinds]direction) {
 // Quality is what was measured on the audio received from this leg's peer.
 func (l *Leg) Quality() telephony.LegQuality {
 	s := l.streams[audio].Load()
+	s.transport.mu.Lock()
+	refused := s.transport.refused
+	s.transport.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return telephony.LegQuality{
 		Codec:    s.codec,
 		Packets:  s.meter.packets,
-		Dropped:  s.strangers,
+		Dropped:  refused.strangers,
 		LostRTP:  s.meter.missing(),
 		JitterMs: float64(s.meter.jitter) / float64(time.Millisecond),
 	}
@@ -250,7 +280,7 @@ func (l *Leg) Close() {
 	e.bridges.Unlock()
 	for k := range kinds {
 		if s := l.streams[k].Load(); s != nil {
-			e.freeStream(s)
+			e.freeTransport(s.transport)
 		}
 	}
 	l.call.drop(l)
@@ -298,13 +328,14 @@ func (l *Leg) ensure(k kind) *stream {
 	if s := l.streams[k].Load(); s != nil || l.closed {
 		return s
 	}
-	s, err := l.call.engine.newStream(context.Background(), l.params, k)
+	t, err := l.call.engine.newTransport(context.Background(), l.params, k)
 	if err != nil {
 		l.call.log.Warn("stream is refused", "kind", k.String(), "error", err)
 		return nil
 	}
+	s := newStream(k, t, l.call.engine.veil)
 	if m := l.remote.stream(k); m != nil {
-		s.describe(m, l.params.PeerSignalling, l.params.Local.Zone())
+		l.describe(s, m)
 	}
 	e := l.call.engine
 	e.bridges.Lock()

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"ringfence/internal/ports"
+	"ringfence/internal/telephony"
 )
 
 // Errors of NewLeg and of the offer/answer methods. They come wrapped.
@@ -95,6 +96,12 @@ type LegParams struct {
 	// peer behind NAT, whose signalled address is not routable, is accepted
 	// from this address only. Zero means not known.
 	PeerSignalling netip.Addr
+	// Security says how the peer's media must be protected; empty is
+	// telephony.SecurityOffer.
+	Security telephony.MediaSecurity
+	// Browser says that the peer is one: what we offer it is DTLS-SRTP with
+	// ICE (RFC 8827).
+	Browser bool
 }
 
 // kind is what a stream carries. The engine relays the first audio and the

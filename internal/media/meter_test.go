@@ -131,7 +131,8 @@ func TestParseHeader(t *testing.T) {
 		{"padding too long", good(set(0, 0xa0), set(31, 21)), false},
 		{"padding of nothing", good(set(0, 0xa0), set(31, 0)), false},
 	} {
-		h, ok := parseHeader(c.p)
+		h, ok := readHeader(c.p)
+		ok = ok && paddingFits(c.p, h)
 		if ok != c.ok {
 			t.Errorf("%s: %v", c.name, ok)
 		}

@@ -51,7 +51,7 @@ func relayLine(m *mediaLine, s slot, list []payload, port uint16, d direction) o
 		pt := a.payloadType()
 		feedback := a.name == "rtcp-fb"
 		switch {
-		case feedback && m.kind == audio && s.proto == "RTP/AVP": // RFC 4585 section 4
+		case feedback && m.kind == audio && !withFeedback(s.proto): // RFC 4585 section 4
 		case pt == "" && !feedback, pt == "*" && feedback, slices.Contains(line.formats, pt):
 			line.attributes = append(line.attributes, a)
 		}

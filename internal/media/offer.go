@@ -3,6 +3,7 @@ package media
 import (
 	"fmt"
 
+	"ringfence/internal/media/srtp"
 	"ringfence/internal/ports"
 )
 
@@ -38,7 +39,13 @@ func (l *Leg) Offer(from *Leg) ([]byte, error) {
 	if l.exchange != offered {
 		l.toldThen = l.told
 	}
-	l.exchange = offered
+	l.exchange, l.offerer = offered, true
+	l.offeredKeys = [kinds][]srtp.Crypto{}
+	for i := range lines {
+		if line := &lines[i]; line.port != 0 {
+			l.offeredKeys[line.kind] = line.cryptos
+		}
+	}
 	return l.tell(lines), nil
 }
 
@@ -63,10 +70,9 @@ func (l *Leg) offerLines(source [kinds]*mediaLine) []ourLine {
 	}
 	for k := range kinds {
 		if m := source[k]; m != nil && !placed[k] {
-			s := slot{kind: k, media: m.media, proto: "RTP/AVP"}
-			if k == video {
-				s.proto = m.proto // feedback matters there (RFC 4585)
-			}
+			// Feedback matters to pictures (RFC 4585).
+			proto, _ := l.wares(k == video && withFeedback(m.proto))
+			s := slot{kind: k, media: m.media, proto: proto}
 			if line := l.offerLine(m, s); line.port != 0 {
 				lines = append(lines, line)
 			}
@@ -80,7 +86,10 @@ func (l *Leg) offerLine(m *mediaLine, s slot) ourLine {
 	if stream == nil {
 		return leaveOut(s)
 	}
-	return relayLine(m, s, m.payloads, stream.pair.port, m.direction)
+	line := relayLine(m, s, m.payloads, stream.transport.pair.port, m.direction)
+	_, suites := l.wares(false)
+	line.cryptos = l.offerKeys(s.kind, l.remote == nil || l.remote.stream(s.kind) == nil, suites)
+	return line
 }
 
 // leaveOut leaves a stream out of an offer; its place may be used again for
@@ -115,7 +124,17 @@ func (l *Leg) Answer(from *Leg) ([]byte, error) {
 	if i := l.remote.by[audio]; !audible(lines[i].payloads) {
 		return nil, fmt.Errorf("building answer: no common codec: %w", ErrNotAcceptable)
 	}
-	l.exchange, l.before = stable, nil
+	l.exchange, l.before, l.offerer = stable, nil, false
+	var keys [kinds]protection
+	for i := range lines {
+		if line := &lines[i]; line.port != 0 {
+			keys[line.kind] = line.protection
+			l.streams[line.kind].Load().transport.mux.Store(line.mux)
+		}
+	}
+	if err := l.protect(keys); err != nil {
+		return nil, fmt.Errorf("building answer: %w", err)
+	}
 	return l.tell(lines), nil
 }
 
@@ -150,7 +169,14 @@ func (l *Leg) answerLine(i int, source *description, own, hidden bool) ourLine {
 	if stream == nil {
 		return refuse(s)
 	}
-	return relayLine(m, s, list, stream.pair.port, m.flow().and(offer.flow().reverse()))
+	line := relayLine(m, s, list, stream.transport.pair.port, m.flow().and(offer.flow().reverse()))
+	line.mux = offer.rtcpMux
+	if theirs, _ := choose(offer, l.params.Security); theirs.Key.Suite != srtp.None { // SetRemote looked at the error
+		ours := srtp.Crypto{Tag: theirs.Tag, Key: l.key(offer.kind, theirs.Key.Suite)}
+		line.cryptos = []srtp.Crypto{ours}
+		line.protection = protection{theirs: theirs.Key, ours: ours.Key}
+	}
+	return line
 }
 
 // tell writes the description and lets the streams know it.

@@ -26,13 +26,13 @@ const (
 	classVideo = 34 << 2
 )
 
-// pair is the two sockets of a stream. One goroutine reads each until the pair
+// pair is the two sockets of a transport. One goroutine reads each until the pair
 // has rested.
 type pair struct {
 	port      uint16
 	rtp, rtcp *net.UDPConn
 	pool      *pool
-	owner     atomic.Pointer[stream] // nil while resting: packets are drained
+	owner     atomic.Pointer[transport] // nil while resting: packets are drained
 	readers   atomic.Int32
 	freed     time.Time     // guarded by pool.mu
 	closed    chan struct{} // the sockets are closed and the port is free
@@ -77,16 +77,16 @@ func listen(ctx context.Context, local netip.AddrPort, class int) (*net.UDPConn,
 }
 
 // serve starts the readers of a pair for its first owner.
-func (p *pair) serve(s *stream, wg *sync.WaitGroup) {
-	p.owner.Store(s)
+func (p *pair) serve(t *transport, wg *sync.WaitGroup) {
+	p.owner.Store(t)
 	p.readers.Store(2)
-	wg.Go(func() { p.read(p.rtp, (*stream).receiveRTP) })
-	wg.Go(func() { p.read(p.rtcp, (*stream).receiveRTCP) })
+	wg.Go(func() { p.read(p.rtp, (*transport).receive) })
+	wg.Go(func() { p.read(p.rtcp, (*transport).receiveRTCP) })
 }
 
 // read hands every datagram to the owner until the rest is over. It allocates
 // once, at its start.
-func (p *pair) read(conn *net.UDPConn, receive func(*stream, []byte, netip.AddrPort)) {
+func (p *pair) read(conn *net.UDPConn, receive func(*transport, []byte, netip.AddrPort)) {
 	defer p.leave()
 	buf := make([]byte, maxDatagram+headroom)
 	for {
@@ -98,8 +98,8 @@ func (p *pair) read(conn *net.UDPConn, receive func(*stream, []byte, netip.AddrP
 			time.Sleep(time.Millisecond) // out of kernel memory, or an ICMP error: packets are lost, the port is not
 			continue
 		}
-		if s := p.owner.Load(); s != nil && n < maxDatagram {
-			receive(s, buf[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
+		if t := p.owner.Load(); t != nil && n < maxDatagram {
+			receive(t, buf[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"strings"
+
+	"ringfence/internal/media/srtp"
 )
 
 // session is what we told a leg's peer: the o= line's identity and the m=
@@ -36,6 +38,9 @@ type ourLine struct {
 	bandwidths []string
 	attributes []attribute
 	direction  direction
+	cryptos    []srtp.Crypto
+	mux        bool
+	protection protection // that an answer agreed on
 }
 
 // render writes the session description. The version grows by one when, and
@@ -76,6 +81,12 @@ func (l *ourLine) write(b *strings.Builder) {
 	}
 	for _, a := range l.attributes {
 		b.WriteString("a=" + a.String() + "\r\n")
+	}
+	for _, c := range l.cryptos {
+		b.WriteString("a=crypto:" + c.String() + "\r\n")
+	}
+	if l.mux {
+		b.WriteString("a=rtcp-mux\r\n")
 	}
 	b.WriteString("a=" + l.direction.String() + "\r\n")
 }

@@ -81,7 +81,7 @@ func TestMarking(t *testing.T) {
 	_, err := other.Offer(l)
 	must(t, err)
 	for k, want := range map[kind]int{audio: 0xb8, video: 0x88} {
-		p := other.streams[k].Load().pair
+		p := other.streams[k].Load().transport.pair
 		for name, conn := range map[string]*net.UDPConn{"RTP": p.rtp, "RTCP": p.rtcp} {
 			raw, err := conn.SyscallConn()
 			must(t, err)

@@ -219,7 +219,7 @@ func TestCaptureOpensInTshark(t *testing.T) {
 	t.Parallel()
 	r := New(Config{})
 	r.Bind(1, "call", "a")
-	r.Add(message(false, phone, "INVITE sip:102@a.test SIP/2.0", "a", "1 INVITE", "Content-Type: application/sdp\r\nContent-Length: 99\r\n\r\nv=0\r\no=- 1 1 IN IP4 192.0.2.50\r\ns=-\r\nc=IN IP4 192.0.2.50\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\na=ptime:20\r\n"))
+	r.Add(message(false, phone, "INVITE sip:102@a.test SIP/2.0", "a", "1 INVITE", "Content-Type: application/sdp\r\nContent-Length: 207\r\n\r\nv=0\r\no=- 1 1 IN IP4 192.0.2.50\r\ns=-\r\nc=IN IP4 192.0.2.50\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\na=crypto:1 AES_256_CM_HMAC_SHA1_80 inline:"+strings.Repeat("c2Vj", 15)+"cg==\r\na=ptime:20\r\n"))
 	r.Add(message(true, other, "INVITE sip:102@[2001:db8::7];transport=ws SIP/2.0", "a", "1 INVITE"))
 	r.Add(message(false, other, "SIP/2.0 180 Ringing", "a", "1 INVITE"))
 	r.Add(message(true, phone, "SIP/2.0 486 Busy Here", "a", "1 INVITE", "X-Long: "+strings.Repeat("x", 60_000)+"\r\n"))
