@@ -48,7 +48,7 @@ func TestRelayAddsNoLoss(t *testing.T) {
 	}
 }
 
-// What a bad line leaves of a stream arrives, once or twice as the line has
+// What a bad line leaves of a stream arrives, once even where the line doubles
 // it, and what it took is counted as lost and as nothing else.
 func TestBadLineIsRelayedAsItIs(t *testing.T) {
 	t.Parallel()
@@ -80,7 +80,7 @@ func TestBadLineIsRelayedAsItIs(t *testing.T) {
 			}
 			want := func() int {
 				_, f := line.Counts()
-				return f.Sent - f.Lost + f.Doubled
+				return f.Sent - f.Lost
 			}
 			eventually(t, "what the line leaves is heard", func() bool { return b.heard(0xa) == want() && want() > 0 })
 			_, f := line.Counts()
@@ -95,7 +95,7 @@ func TestBadLineIsRelayedAsItIs(t *testing.T) {
 			b.send(lb.RTP(), 1)
 			eventually(t, "the other way works", func() bool {
 				n, _ := line.Counts()
-				return n.Sent == 1 && a.heard(0xb) == n.Sent-n.Lost+n.Doubled
+				return n.Sent == 1 && a.heard(0xb) == n.Sent-n.Lost
 			})
 		})
 	}
