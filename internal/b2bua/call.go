@@ -21,6 +21,8 @@ type party struct {
 	media MediaLeg
 	held  bool // its last offer put the other side on hold
 	stale bool // it does not know yet whom it hears: see reoffer
+	// passing are its requests on their way to the other side, in order.
+	passing []passing
 }
 
 // call is a pair of legs. Everything but live, done and what newCall sets is
@@ -177,6 +179,10 @@ func (c *call) finish(reason telephony.EndReason, code int) {
 		c.noAnswer.Stop()
 	}
 	c.stopRelay()
+	c.caller.dropPassing()
+	if c.callee != nil {
+		c.callee.dropPassing()
+	}
 	c.record.Ended = time.Now()
 	c.record.Reason, c.record.StatusCode = reason, code
 	if c.caller.media != nil {

@@ -338,35 +338,19 @@ func holds(sdp []byte) bool {
 	return false
 }
 
-// Request passes INFO (DTMF of older phones, picture requests) and MESSAGE on,
-// carries REFER out and refuses what we do not do.
+// Request passes INFO and MESSAGE on, carries REFER out and refuses what we do
+// not do.
 func (c *call) Request(l *dialog.Leg, tx *sip.ServerTx) {
-	r := tx.Request()
-	switch {
+	switch r := tx.Request(); {
 	case r.Method == sip.REFER:
 		c.refer(l, tx)
-		return
+	case r.Method == sip.INFO:
+		c.info(l, tx)
 	case r.Method == sip.MESSAGE && len(r.Body) > maxMessage:
 		tx.Reply(sip.Reply{Code: 413})
-		return
-	case r.Method != sip.INFO && r.Method != sip.MESSAGE:
+	case r.Method == sip.MESSAGE:
+		c.pass(l, tx)
+	default:
 		tx.Reply(sip.Unhandled(r.Method))
-		return
 	}
-	if c.finished || c.callee == nil {
-		tx.Reply(sip.Reply{Code: 480})
-		return
-	}
-	_, other := c.sides(l)
-	o := sip.Outgoing{Method: r.Method, ContentType: r.Header("Content-Type"), Body: r.Body, MaxForwards: r.NextHops()}
-	if p := r.Header("Info-Package"); p != "" {
-		o.Headers = []sip.Header{{Name: "Info-Package", Value: p}}
-	}
-	other.leg.Do(o, func(x *sip.Response) {
-		code := x.Code
-		if code == 401 || code == 407 || x.Local {
-			code = 500
-		}
-		tx.Reply(sip.Reply{Code: code})
-	})
 }

@@ -267,30 +267,6 @@ func TestByeDuringReinvite(t *testing.T) {
 	})
 }
 
-// TestInfo: DTMF of older phones goes through, with its answer.
-func TestInfo(t *testing.T) {
-	inTime(t, func(t *testing.T) {
-		_, a, b := pair(t, nil)
-		da, _ := talking(a, b)
-		da.request(sip.INFO, "", "Content-Type: application/dtmf-relay")
-		b.reply(b.want("INFO"), 200, "", "")
-		a.want("200")
-		da.request(sip.INFO, "Signal=5\r\nDuration=160\r\n")
-		info := b.want("INFO sip:102@192.0.2.50:5102 SIP/2.0")
-		if body(info) != "Signal=5\r\nDuration=160\r\n" || header(info, "CSeq") != "3 INFO" {
-			t.Error(info)
-		}
-		b.reply(info, 415, "", "")
-		a.want("415")
-		da.request("UPDATE", "")
-		a.want("200")
-		da.request("NOTIFY", "")
-		a.want("405")
-		da.request(sip.OPTIONS, "")
-		a.want("200")
-	})
-}
-
 // TestPitfall11AckCountsAsTheInvite: the ACK carries the INVITE's number whatever was
 // sent in between.
 func TestPitfall11AckCountsAsTheInvite(t *testing.T) {

@@ -56,13 +56,7 @@ func (c *call) Update(u *dialog.Update) {
 	}
 	r := &relay{in: u, from: from, to: to}
 	if c.callee == nil && (!to.leg.CanUpdate() || c.early == nil || c.early.leg != from.leg && c.early.leg != to.leg) {
-		answer, err := from.media.Answer(to.media)
-		if err != nil {
-			from.media.Rollback()
-			u.Reject(sip.Reply{Code: 488})
-			return
-		}
-		u.Accept(answer)
+		answerAlone(u, from, to)
 		return
 	}
 	offer, err := to.media.Offer(from.media)
@@ -74,21 +68,56 @@ func (c *call) Update(u *dialog.Update) {
 	c.send(r, offer, u.Request().NextHops(), func(x *sip.Response) { c.reinviteAccepted(r, x) }, func(x *sip.Response) { c.reinviteRefused(r, x) })
 }
 
-// send makes the offer of a relay to its other side.
+// answerAlone answers an offer of from, whose description is taken already, out
+// of what to described last, without asking it.
+func answerAlone(in offer, from, to *party) {
+	answer, err := from.media.Answer(to.media)
+	if err != nil {
+		from.media.Rollback()
+		in.Reject(sip.Reply{Code: 488})
+		return
+	}
+	in.Accept(answer)
+}
+
+// send makes the offer of a relay to its other side: in an UPDATE if that takes
+// it, else in a re-INVITE. One that takes no UPDATE after all, whatever its Allow
+// said, is asked again (RFC 3261 sections 8.1.3.5 and 21.4.6).
 func (c *call) send(r *relay, offer []byte, hops int, accepted, refused func(*sip.Response)) {
 	c.relay = r
 	r.timer = time.AfterFunc(relayTimeout, func() { c.box.Post(func() { c.relayExpired(r) }) })
-	if _, invite := r.in.(*dialog.Inbound); !invite && r.to.leg.CanUpdate() {
-		r.to.leg.Update(offer, hops, func(x *sip.Response) {
-			if x.Success() {
-				accepted(x)
-			} else {
-				refused(x)
-			}
-		})
+	invite := func() {
+		r.out = r.to.leg.Invite(offer, hops, nil, dialog.Answers{Accepted: accepted, Refused: refused})
+	}
+	if _, invited := r.in.(*dialog.Inbound); invited || !r.to.leg.CanUpdate() {
+		invite()
 		return
 	}
-	r.out = r.to.leg.Invite(offer, hops, nil, dialog.Answers{Accepted: accepted, Refused: refused})
+	r.to.leg.Update(offer, hops, func(x *sip.Response) {
+		unknown := (x.Code == 405 || x.Code == 501) && !x.Local && !c.finished && !r.over
+		switch {
+		case x.Success():
+			accepted(x)
+		case unknown && r.to.leg.Confirmed():
+			invite()
+		case unknown && r.in != nil:
+			c.withoutUpdate(r)
+		default:
+			refused(x)
+		}
+	})
+}
+
+// withoutUpdate answers an early offer whose other side rings and did not know
+// the UPDATE it got: only our media know about the change.
+func (c *call) withoutUpdate(r *relay) {
+	c.stopRelay()
+	r.from.media.Rollback() // of the other side's as well
+	if r.from.media.SetRemote(r.in.Request().SDP()) != nil {
+		r.in.Reject(sip.Reply{Code: 488})
+		return
+	}
+	answerAlone(r.in, r.from, r.to)
 }
 
 // reoffer changes or refreshes the session of one side by an offer of our own,
@@ -125,6 +154,8 @@ func (c *call) reoffer(p, other *party) {
 		}
 		switch {
 		case c.finished:
+		case p.leg.Early() && !p.leg.CanUpdate(): // it takes no UPDATE, whatever its Allow said
+			p.stale = true
 		case x.Code == 481 || x.Code == 408:
 			c.end(telephony.EndFailed, sip.Reply{Code: x.Code})
 		default:

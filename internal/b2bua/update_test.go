@@ -65,6 +65,99 @@ func TestUpdateIsPassedOn(t *testing.T) {
 	}
 }
 
+// TestUpdateUnknownAfterAll: a phone that lists UPDATE in its Allow and refuses
+// it as unknown gets the offer in a re-INVITE, and no UPDATE any more.
+func TestUpdateUnknownAfterAll(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{405, 501} {
+		inTime2(t, fmt.Sprint(code), func(t *testing.T) {
+			s, a, b := pair(t, nil)
+			da, _ := updating(a, b)
+			synctest.Wait()
+			da.request(sip.UPDATE, "v=0 hold-a\r\na=sendonly\r\n")
+			u := b.want("UPDATE")
+			b.reply(u, code, "", "", takesUpdate)
+			re := b.want("INVITE sip:102@192.0.2.50:5102")
+			if body(re) != body(u) || header(re, "CSeq") != "3 INVITE" {
+				t.Error(re)
+			}
+			b.reply(re, 200, "", "v=0 held-b", takesUpdate)
+			b.want("ACK")
+			if ok := a.want("200"); body(ok) != "v=0 via-pbx(held-b)" {
+				t.Error(ok)
+			}
+			synctest.Wait()
+			if live := s.svc.Calls(1); live[0].State != telephony.CallHeld {
+				t.Errorf("state %s", live[0].State)
+			}
+			da.request(sip.UPDATE, "v=0 offer-2")
+			b.reply(b.want("INVITE"), 488, "", "")
+			b.want("ACK")
+			a.want("488")
+			da.request(sip.BYE, "")
+			a.want("200")
+			b.want("BYE")
+			s.ended(telephony.EndCallerHungUp, 200)
+		})
+	}
+}
+
+// TestEarlyUpdateUnknownAfterAll: while it rings there is no re-INVITE. An offer
+// of the caller is answered by us; one of ours waits until the call is answered.
+func TestEarlyUpdateUnknownAfterAll(t *testing.T) {
+	t.Parallel()
+	inTime2(t, "by the callee", func(t *testing.T) {
+		_, a, b := pair(t, nil)
+		da := a.dial("102", "v=0 offer-a", "Supported: 100rel", takesUpdate)
+		invite := b.want("INVITE")
+		b.reply(invite, 183, "b1", "v=0 early", "Require: 100rel", "RSeq: 5", takesUpdate)
+		b.reply(b.want("PRACK"), 200, "", "")
+		da.prack(a.want("183"), "")
+		a.want("200")
+		da.request(sip.UPDATE, "v=0 offer-2")
+		b.reply(b.want("UPDATE"), 501, "", "")
+		if ok := a.want("200"); body(ok) != "v=0 via-pbx(early)" || header(ok, "CSeq") != "4 UPDATE" {
+			t.Error(ok)
+		}
+		b.reply(invite, 200, "b1", "")
+		b.want("ACK")
+		a.want("200")
+		da.request(sip.ACK, "")
+	})
+	inTime2(t, "by the caller", func(t *testing.T) {
+		s, a, b1 := pair(t, nil)
+		b2 := s.phone("102", 5202)
+		b2.register()
+		da := a.dial("102", "v=0 offer-a", "Supported: 100rel", takesUpdate)
+		i1 := b1.want("INVITE")
+		b2.reply(b2.want("INVITE"), 100, "", "")
+		b1.reply(i1, 183, "x", "v=0 early-x")
+		da.prack(a.want("183"), "")
+		a.want("200")
+		b1.reply(i1, 183, "y", "v=0 early-y")
+		for range 2 {
+			if m := a.next(); strings.HasPrefix(m, "UPDATE") {
+				a.reply(m, 405, "", "")
+			} else {
+				da.prack(m, "")
+			}
+		}
+		a.want("200")
+		a.quiet(5 * time.Second)
+		b1.reply(i1, 200, "y", "")
+		b1.want("ACK")
+		b2.want("CANCEL")
+		a.want("200")
+		da.request(sip.ACK, "")
+		re := a.want("INVITE")
+		if body(re) != "v=0 via-pbx(early-y)" {
+			t.Error(re)
+		}
+		a.reply(re, 200, "", "v=0 again-a")
+		a.want("ACK")
+	})
+}
+
 // TestUpdateRefused: the session stays.
 func TestUpdateRefused(t *testing.T) {
 	inTime(t, func(t *testing.T) {

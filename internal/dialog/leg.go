@@ -89,6 +89,8 @@ type Leg struct {
 	update      *Update   // the peer's offer that has no answer
 	updating    *updating // our UPDATE that has none
 	takesUpdate bool      // the peer does
+	// deniesUpdate: it refused one as unknown, whatever its Allow says.
+	deniesUpdate bool
 	session     session
 }
 

@@ -193,7 +193,6 @@ func (l *Leg) refresh() {
 	l.Update(nil, 0, func(r *sip.Response) {
 		switch {
 		case r.Code == 405 || r.Code == 501:
-			l.takesUpdate = false
 			if l.state == confirmed && !l.busy() {
 				l.user.Refresh(l)
 			}

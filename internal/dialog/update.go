@@ -133,7 +133,7 @@ func refusal(code int) sip.Reply {
 
 // learn notes whether the peer takes UPDATE, if its message says what it takes.
 func (l *Leg) learn(allow []string) {
-	if len(allow) > 0 {
+	if len(allow) > 0 && !l.deniesUpdate {
 		l.takesUpdate = hasToken(allow, sip.UPDATE)
 	}
 }
@@ -216,6 +216,8 @@ func (l *Leg) updateAnswered(r *sip.Response) (again bool) {
 		}
 	case r.Code == 422:
 		return l.raise(r)
+	case r.Code == 405 || r.Code == 501:
+		l.takesUpdate, l.deniesUpdate = false, true
 	}
 	return false
 }
