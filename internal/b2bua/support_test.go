@@ -97,7 +97,6 @@ func newStackWith(t testing.TB, sc sip.Config, change func(*Config)) *stack {
 	s.ep = sip.New(sc)
 	s.loc = location.NewMemory(location.Config{})
 	auth := sip.NewAuthenticator(sip.AuthConfig{})
-	reg := registrar.New(registrar.Config{Snapshot: snapshot, Location: s.loc, Auth: auth, Endpoint: s.ep, Logger: log})
 	c := Config{
 		Endpoint: s.ep, Snapshot: snapshot, Location: s.loc, Auth: auth, Media: s.media, Bus: &s.bus, Logger: log,
 		Record: func(r telephony.CallRecord) { s.records <- r },
@@ -106,6 +105,7 @@ func newStackWith(t testing.TB, sc sip.Config, change func(*Config)) *stack {
 		change(&c)
 	}
 	s.svc = New(c)
+	reg := registrar.New(registrar.Config{Snapshot: snapshot, Location: s.loc, Auth: auth, Endpoint: s.ep, Moved: s.svc.Registered, Logger: log})
 	s.ep.Handle(sip.REGISTER, reg)
 	s.ep.Handle("", s.svc)
 	var err error
@@ -445,6 +445,7 @@ type fakeCall struct {
 type fakeLeg struct {
 	c      *fakeCall
 	n      int
+	at     netip.AddrPort // where its peer's SIP comes from
 	remote string
 	before string
 	closed bool
@@ -474,7 +475,7 @@ func (c *fakeCall) Close() {
 	}
 }
 
-func (l *fakeLeg) PeerAt(netip.AddrPort) {}
+func (l *fakeLeg) PeerAt(at netip.AddrPort) { l.at = at }
 func (l *fakeLeg) SetRemote(sdp []byte) error {
 	if strings.Contains(string(sdp), "bad") {
 		return errBadSDP

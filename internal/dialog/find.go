@@ -76,6 +76,14 @@ func (l *Leg) Confirmed() bool { return l.state == confirmed }
 // Unacked reports whether our 2xx waits for its ACK. Call it in the mailbox.
 func (l *Leg) Unacked() bool { return l.in != nil && l.in.waits() }
 
+// ReachedAt reports whether a Contact is the peer's, to which our requests go.
+// Call it in the mailbox.
+func (l *Leg) ReachedAt(contact string) bool {
+	a, err1 := sip.ParseURI(contact)
+	b, err2 := sip.ParseURI(l.target)
+	return err1 == nil && err2 == nil && sip.URIKey(a) == sip.URIKey(b)
+}
+
 // Outgoing reports whether we made the dialog.
 func (l *Leg) Outgoing() bool { return l.outgoing }
 

@@ -32,6 +32,8 @@ type User interface {
 	Request(l *Leg, tx *sip.ServerTx)
 	// Bye: the peer hung up; it has been answered and the leg has ended.
 	Bye(l *Leg, r *sip.Request)
+	// Moved: the leg has a new Flow.
+	Moved(l *Leg)
 }
 
 // state of a leg.
@@ -97,6 +99,18 @@ type Leg struct {
 // Flow is where the peer is; it follows the peer's requests through changes of
 // its NAT. Call it in the mailbox.
 func (l *Leg) Flow() sip.Flow { return l.flow }
+
+// Move lets the leg go on at another flow, which is known to be the same peer's.
+// Call it in the mailbox.
+func (l *Leg) Move(f sip.Flow) {
+	if !f.Valid() || f.Remote == l.flow.Remote && f.Token == l.flow.Token && f.Listener == l.flow.Listener && f.Local == l.flow.Local {
+		return
+	}
+	l.flow = f
+	if l.state < ending {
+		l.user.Moved(l)
+	}
+}
 
 // CallID is the leg's Call-ID.
 func (l *Leg) CallID() string { return l.callID }
@@ -316,9 +330,7 @@ func (l *Leg) receive(tx *sip.ServerTx) {
 		return
 	}
 	l.remoteSeq = r.CSeq.Seq
-	if r.Flow.Valid() {
-		l.flow = r.Flow // the peer's NAT may have given it a new address
-	}
+	l.Move(r.Flow) // the peer's NAT may have given it a new address
 	switch r.Method {
 	case sip.BYE:
 		l.byed(tx)
@@ -411,9 +423,7 @@ func (l *Leg) acknowledged(r *sip.Request) {
 	if l.in == nil || !l.in.waits() || r.CSeq.Seq != l.in.tx.Request().CSeq.Seq || r.From.Tag() != l.remoteTag {
 		return
 	}
-	if r.Flow.Valid() {
-		l.flow = r.Flow
-	}
+	l.Move(r.Flow)
 	l.in.acked(r.SDP())
 }
 

@@ -81,7 +81,7 @@ func newTelephone(c telephoneConfig) *telephone {
 	})
 	t.registrar = registrar.New(registrar.Config{
 		Snapshot: c.snapshot, Location: t.location, Auth: t.auth, Endpoint: t.endpoint,
-		Logger: c.log.With("part", "registrar"),
+		Moved: t.calls.Registered, Logger: c.log.With("part", "registrar"),
 	})
 	t.qualifier = registrar.NewQualifier(registrar.QualifyConfig{
 		Snapshot: c.snapshot, Location: t.location, Endpoint: t.endpoint, Logger: c.log.With("part", "registrar"),

@@ -23,6 +23,9 @@ type Config struct {
 	Auth     *sip.Authenticator
 	Endpoint *sip.Endpoint
 	Logger   *slog.Logger
+	// Moved, if set, is told when a Contact is registered at another flow than
+	// before; was is the flow of the binding it had, if any. It must not block.
+	Moved func(tenant telephony.TenantID, number, contact string, was telephony.Flow, now sip.Flow)
 
 	MinExpires     time.Duration // shorter ones get 423; 60 s
 	MaxExpires     time.Duration // longer ones are shortened; 1 h
@@ -85,6 +88,11 @@ func (s *Service) ServeSIP(tx *sip.ServerTx) {
 		return
 	}
 	s.checkFlow(req)
+	for _, m := range req.moved {
+		if s.c.Moved != nil {
+			s.c.Moved(tenant.ID, aor.User, m.contact, m.was, tx.Flow())
+		}
+	}
 	tx.Reply(s.accepted(req, live))
 }
 

@@ -36,6 +36,13 @@ type request struct {
 	all         bool // remove all: Contact "*"
 	contacts    []wish
 	maxContacts int
+	moved       []move // what apply found
+}
+
+// move is a Contact that is at another flow than its binding was.
+type move struct {
+	contact string
+	was     telephony.Flow // zero for a new binding
 }
 
 // wish is one Contact; a lifetime of 0 removes it.
@@ -168,6 +175,7 @@ func (q *request) apply(live []telephony.Binding) ([]telephony.Binding, error) {
 		}
 		return nil, nil
 	}
+	q.moved = nil
 	for i := range q.contacts {
 		var err error
 		if live, err = q.put(live, &q.contacts[i]); err != nil {
@@ -186,6 +194,7 @@ func (q *request) put(live []telephony.Binding, w *wish) ([]telephony.Binding, e
 	if i < 0 {
 		if w.life > 0 {
 			live = append(live, w.binding)
+			q.moved = append(q.moved, move{contact: w.binding.Contact})
 		}
 		return live, nil
 	}
@@ -200,6 +209,8 @@ func (q *request) put(live []telephony.Binding, w *wish) ([]telephony.Binding, e
 		b := w.binding
 		if old.Flow == b.Flow {
 			b.RTT = old.RTT
+		} else {
+			q.moved = append(q.moved, move{b.Contact, old.Flow})
 		}
 		live[i] = b
 		return live, nil

@@ -139,16 +139,21 @@ func (c *Call) prepare(o Offer) (wish, direction string, err error) {
 	}
 	c.direction = c.wish
 	if moved != nil {
-		before := c.media.Load()
-		before.mu.Lock()
-		moved.shield, before.shield, before.sending = before.shield, nil, false
-		moved.ssrc, moved.seq, moved.stamp, moved.recorder, moved.sent = before.ssrc, before.seq, before.stamp, before.recorder, before.sent
-		before.mu.Unlock()
-		before.close()
-		c.media.Store(moved)
+		c.moveTo(moved)
 	}
 	c.aim()
 	return wish, direction, nil
+}
+
+// moveTo lets the call's media go on at other sockets.
+func (c *Call) moveTo(moved *media) {
+	before := c.media.Load()
+	before.mu.Lock()
+	moved.shield, before.shield, before.sending = before.shield, nil, false
+	moved.ssrc, moved.seq, moved.stamp, moved.recorder, moved.sent = before.ssrc, before.seq, before.stamp, before.recorder, before.sent
+	before.mu.Unlock()
+	before.close()
+	c.media.Store(moved)
 }
 
 // reinvite runs the INVITE transaction and sends the ACK.

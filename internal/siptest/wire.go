@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -34,7 +35,9 @@ func openWire(c *Config) (wire, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &datagrams{conn: conn, buf: make([]byte, 65536)}, nil
+		d := &datagrams{buf: make([]byte, 65536)}
+		d.conn.Store(conn)
+		return d, nil
 	case "TCP", "TLS":
 		conn, err := dial(c)
 		if err != nil {
@@ -48,24 +51,24 @@ func openWire(c *Config) (wire, error) {
 }
 
 type datagrams struct {
-	conn *net.UDPConn
+	conn atomic.Pointer[net.UDPConn] // see Phone.Remap
 	buf  []byte
 }
 
 func (d *datagrams) send(to netip.AddrPort, b []byte) error {
-	_, err := d.conn.WriteToUDPAddrPort(b, to)
+	_, err := d.conn.Load().WriteToUDPAddrPort(b, to)
 	return err
 }
 
 func (d *datagrams) receive() ([]byte, netip.AddrPort, error) {
-	n, from, err := d.conn.ReadFromUDPAddrPort(d.buf)
+	n, from, err := d.conn.Load().ReadFromUDPAddrPort(d.buf)
 	return bytes.Clone(d.buf[:n]), plain(from), err
 }
 
 func (d *datagrams) addr() netip.AddrPort {
-	return plain(d.conn.LocalAddr().(*net.UDPAddr).AddrPort())
+	return plain(d.conn.Load().LocalAddr().(*net.UDPAddr).AddrPort())
 }
-func (d *datagrams) close() { d.conn.Close() }
+func (d *datagrams) close() { d.conn.Load().Close() }
 
 func plain(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
