@@ -54,8 +54,17 @@ func (m *mediaLine) rtcpAddr() netip.AddrPort { return netip.AddrPortFrom(m.conn
 
 // relayed reports whether the engine can carry the stream.
 func (m *mediaLine) relayed() bool {
-	return m.kind < kinds && m.port != 0 && len(m.payloads) > 0 && rtpProfile(m.proto)
+	switch {
+	case m.port == 0 || m.kind == kinds:
+		return false
+	case m.kind == fax:
+		return strings.EqualFold(m.proto, "udptl") && slices.ContainsFunc(m.formats, isT38)
+	}
+	return len(m.payloads) > 0 && rtpProfile(m.proto)
 }
+
+// isT38 finds the only format of UDPTL (ITU-T T.38 annex D.2.3).
+func isT38(format string) bool { return strings.EqualFold(format, "t38") }
 
 // rtpProfile reports whether we speak a transport protocol.
 func rtpProfile(proto string) bool {
@@ -73,6 +82,9 @@ func (m *mediaLine) flow() direction {
 	}
 	return m.direction
 }
+
+// usable reports whether a call can be made of it.
+func (d *description) usable() bool { return d.by[audio] >= 0 || d.by[fax] >= 0 }
 
 // stream finds the relayed stream of a kind, nil if there is none.
 func (d *description) stream(k kind) *mediaLine {
@@ -177,6 +189,8 @@ func (p *descriptionParser) mediaLine(value string) error {
 		m.kind = audio
 	case "video":
 		m.kind = video
+	case "image":
+		m.kind = fax
 	}
 	for _, f := range fields[3:min(len(fields), 3+maxPayloads)] {
 		if token(f) {
@@ -240,7 +254,7 @@ func parseRTCP(value string) uint16 {
 
 // finish applies the session level and picks the streams to relay.
 func (p *descriptionParser) finish() *description {
-	d := &description{media: p.media, by: [kinds]int{-1, -1}}
+	d := &description{media: p.media, by: [kinds]int{-1, -1, -1}}
 	for i := range d.media {
 		m := &d.media[i]
 		if !p.sections[i].connection {

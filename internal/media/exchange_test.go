@@ -227,7 +227,7 @@ func TestNotAcceptable(t *testing.T) {
 		"audio refused":       head + "m=audio 0 RTP/AVP 0\r\n",
 		"no known format":     head + "m=audio 9000 RTP/AVP 97 98\r\n",
 		"no format":           head + "m=audio 9000 RTP/AVP\r\n",
-		"fax only":            head + "m=image 9000 udptl t38\r\n",
+		"fax over TCP":        head + "m=image 9000 tcp t38\r\n",
 		"port too high":       head + "m=audio 70000 RTP/AVP 0\r\n",
 		"port negative":       head + "m=audio -2 RTP/AVP 0\r\n",
 		"truncated m=":        head + "m=audio 9000\r\n",

@@ -41,7 +41,7 @@ func readConversation(t *testing.T, path string) conversation {
 var (
 	ourKey    = regexp.MustCompile(`inline:\S+`)
 	sessionID = regexp.MustCompile(`(?m)^o=- \d+ `)
-	ourPort   = regexp.MustCompile(`(?m)^(m=(?:audio|video)) 2[0-9]{4} `)
+	ourPort   = regexp.MustCompile(`(?m)^(m=(?:audio|video|image)) 2[0-9]{4} `)
 )
 
 // stable removes what differs from run to run.
@@ -122,8 +122,8 @@ func checkWellFormed(t *testing.T, ours []byte, theirs string) {
 	t.Helper()
 	var s sdp.SessionDescription
 	if err := s.Unmarshal(ours); err != nil {
-		// It knows no fax and no wildcard format; the line is refused anyway.
-		if !strings.Contains(string(ours), "m=image 0") {
+		// It knows no fax.
+		if !strings.Contains(string(ours), "m=image") {
 			t.Errorf("another parser refuses it: %v\n%s", err, ours)
 		}
 	}

@@ -65,8 +65,8 @@ func (l *Leg) SetRemote(sdp []byte) error {
 	if err != nil {
 		return err
 	}
-	if d.stream(audio) == nil {
-		return fmt.Errorf("no audio over RTP/AVP or RTP/AVPF: %w", ErrNotAcceptable)
+	if !d.usable() {
+		return fmt.Errorf("neither audio over RTP nor fax over UDPTL: %w", ErrNotAcceptable)
 	}
 	for k := range kinds {
 		if m := d.stream(k); m != nil {

@@ -36,8 +36,8 @@ var (
 	ErrNoPorts = errors.New("no free media port")
 	// ErrFence says that the packet filter did not open the ports in time; 503.
 	ErrFence = errors.New("packet filter did not open the media ports")
-	// ErrNotAcceptable says that a session description cannot be used: no
-	// audio over RTP/AVP or RTP/AVPF, no common codec, or malformed; 488
+	// ErrNotAcceptable says that a session description cannot be used: neither
+	// audio nor fax, no common codec, or malformed; 488
 	// (RFC 3261 section 21.4.26).
 	ErrNotAcceptable = errors.New("session description is not acceptable")
 	// ErrNoDescription says that a leg's peer has not described its media yet.
@@ -104,14 +104,15 @@ type LegParams struct {
 	Browser bool
 }
 
-// kind is what a stream carries. The engine relays the first audio and the
-// first video stream of a session.
+// kind is what a stream carries. The engine relays the first stream of each kind
+// of a session.
 type kind int
 
 const (
 	audio kind = iota
 	video
+	fax   // T.38 over UDPTL
 	kinds // how many there are
 )
 
-func (k kind) String() string { return [...]string{"audio", "video", "other"}[k] }
+func (k kind) String() string { return [...]string{"audio", "video", "fax", "other"}[k] }

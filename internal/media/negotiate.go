@@ -39,6 +39,9 @@ func ownLine(list []payload, d direction) *mediaLine {
 func relayLine(m *mediaLine, s slot, list []payload, port uint16, d direction) ourLine {
 	line := ourLine{slot: s, port: port, payloads: list, direction: d}
 	line.formats = nil
+	if m.kind == fax {
+		line.formats = m.formats
+	}
 	for _, p := range list {
 		line.formats = append(line.formats, strconv.Itoa(int(p.pt)))
 	}
@@ -94,6 +97,11 @@ func common(list, other []payload) []payload {
 		}
 	}
 	return both
+}
+
+// carries reports whether a line of an answer makes a call.
+func carries(line ourLine) bool {
+	return line.port != 0 && (line.kind == fax || line.kind == audio && audible(line.payloads))
 }
 
 // audible reports whether a stream with these payload types carries anything

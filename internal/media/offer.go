@@ -2,6 +2,7 @@ package media
 
 import (
 	"fmt"
+	"slices"
 
 	"ringfence/internal/media/srtp"
 	"ringfence/internal/ports"
@@ -72,6 +73,9 @@ func (l *Leg) offerLines(source [kinds]*mediaLine) []ourLine {
 		if m := source[k]; m != nil && !placed[k] {
 			// Feedback matters to pictures (RFC 4585).
 			proto, _ := l.wares(k == video && withFeedback(m.proto))
+			if k == fax {
+				proto = m.proto
+			}
 			s := slot{kind: k, media: m.media, proto: proto}
 			if line := l.offerLine(m, s); line.port != 0 {
 				lines = append(lines, line)
@@ -121,7 +125,7 @@ func (l *Leg) Answer(from *Leg) ([]byte, error) {
 	for i := range l.remote.media {
 		lines[i] = l.answerLine(i, source, from == nil, hidden)
 	}
-	if i := l.remote.by[audio]; !audible(lines[i].payloads) {
+	if !slices.ContainsFunc(lines, carries) {
 		return nil, fmt.Errorf("building answer: no common codec: %w", ErrNotAcceptable)
 	}
 	l.exchange, l.before, l.offerer = stable, nil, false
@@ -162,7 +166,7 @@ func (l *Leg) answerLine(i int, source *description, own, hidden bool) ourLine {
 		}
 		list = common(m.payloads, offer.payloads)
 	}
-	if len(list) == 0 {
+	if len(list) == 0 && offer.kind != fax {
 		return refuse(s)
 	}
 	stream := l.ensure(offer.kind)

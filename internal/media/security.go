@@ -49,6 +49,8 @@ func choose(m *mediaLine, policy telephony.MediaSecurity) (srtp.Crypto, error) {
 		}
 	}
 	switch {
+	case m.kind == fax && policy.Required():
+		return srtp.Crypto{}, fmt.Errorf("fax over %s has no protection: %w", m.proto, ErrInsecure)
 	case policy == telephony.SecurityOff && secureRTP(m.proto):
 		return srtp.Crypto{}, fmt.Errorf("%s offered, media security is off: %w", m.proto, ErrInsecure)
 	case secureRTP(m.proto), policy.Required():
@@ -106,6 +108,9 @@ func (l *Leg) key(k kind, s srtp.Suite) srtp.Key {
 // offerKeys are the crypto lines of an offer: what is in use already, or all
 // that a new stream may have.
 func (l *Leg) offerKeys(k kind, fresh bool, suites []srtp.Suite) []srtp.Crypto {
+	if k == fax {
+		return nil
+	}
 	if !fresh {
 		suites = nil
 		if s := l.protected[k].ours.Suite; s != srtp.None {
@@ -160,7 +165,7 @@ func (l *Leg) examine(d *description) ([kinds]protection, error) {
 			_, err = choose(m, l.params.Security)
 		}
 		switch {
-		case err != nil && k == audio:
+		case err != nil && (k == audio || d.by[audio] < 0):
 			return all, err
 		case err != nil:
 			d.by[k] = -1

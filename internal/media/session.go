@@ -88,5 +88,7 @@ func (l *ourLine) write(b *strings.Builder) {
 	if l.mux {
 		b.WriteString("a=rtcp-mux\r\n")
 	}
-	b.WriteString("a=" + l.direction.String() + "\r\n")
+	if l.kind != fax { // pages have no direction, and old gateways no patience
+		b.WriteString("a=" + l.direction.String() + "\r\n")
+	}
 }

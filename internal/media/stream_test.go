@@ -1,6 +1,8 @@
 package media
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"ringfence/internal/ports"
+	"ringfence/internal/telephony"
 )
 
 func TestVideoIsRelayed(t *testing.T) {
@@ -170,5 +173,67 @@ func TestSetPools(t *testing.T) {
 		t.Error("no call")
 	} else if _, err := n.NewLeg(t.Context(), LegParams{Side: ports.Core, Local: loopback}); err == nil {
 		t.Error("a leg after Close")
+	}
+}
+
+// A fax gateway turns a call into T.38 and back (RFC 3264 section 8: the audio
+// is refused, its place stays).
+func TestFaxIsRelayed(t *testing.T) {
+	t.Parallel()
+	e := testEngine(t, 23260, 23279, nil)
+	a, b := newPeer(t, loopback, 0xa), newPeer(t, loopback, 0xb)
+	af, bf := newPeer(t, loopback, 0), newPeer(t, loopback, 0)
+	br := newBridge(t, e, a, b)
+	image := func(p, f *peer) []byte {
+		silent := strings.Replace(string(p.sdp()), fmt.Sprintf("m=audio %d", p.addr().Port()), "m=audio 0", 1)
+		return []byte(silent + fmt.Sprintf("m=image %d udptl t38\r\na=T38FaxVersion:0\r\na=T38FaxUdpEC:t38UDPRedundancy\r\n", f.addr().Port()))
+	}
+	reinvite := func(from, to *Leg, offer, answer []byte) (offered, answered []byte) {
+		must(t, from.SetRemote(offer))
+		offered, err := to.Offer(from)
+		must(t, err)
+		must(t, to.SetRemote(answer))
+		answered, err = from.Answer(to)
+		must(t, err)
+		return offered, answered
+	}
+	offered, answered := reinvite(br.a, br.b, image(a, af), image(b, bf))
+	at := func(body []byte) netip.AddrPort {
+		d, err := parseDescription(body)
+		must(t, err)
+		if d.stream(audio) != nil || d.stream(fax) == nil || !strings.Contains(string(body), "a=T38FaxUdpEC:t38UDPRedundancy") || strings.Contains(string(body), "crypto") {
+			t.Fatalf("no description of a fax:\n%s", body)
+		}
+		return d.stream(fax).rtpAddr()
+	}
+	send := func(p *peer, to netip.AddrPort, ssrc uint32) {
+		for i := range 5 {
+			page := make([]byte, 60)
+			page[1] = byte(i)
+			binary.BigEndian.PutUint32(page[8:], ssrc) // where the test phone looks
+			_, err := p.rtp.WriteToUDPAddrPort(page, to)
+			must(t, err)
+		}
+	}
+	send(af, at(answered), 0xfa)
+	send(bf, at(offered), 0xfb)
+	newAttacker(t, "127.0.0.67").send(at(offered), 20)
+	eventually(t, "pages go both ways", func() bool { return bf.heard(0xfa) == 5 && af.heard(0xfb) == 5 })
+	if len(af.got) != 1 || len(bf.got) != 1 || len(a.got) != 0 {
+		t.Errorf("something else arrived: %v %v %v", af.got, bf.got, a.got)
+	}
+	if !br.a.SilentSince().IsZero() {
+		t.Error("speech is expected during a fax")
+	}
+
+	back := func(p *peer) []byte { return []byte(string(p.sdp()) + "m=image 0 udptl t38\r\n") }
+	reinvite(br.b, br.a, back(b), back(a))
+	a.send(br.a.RTP(), 5)
+	eventually(t, "speech goes again", func() bool { return b.heard(0xa) == 5 })
+
+	l, err := br.call.NewLeg(t.Context(), LegParams{Side: ports.Core, Local: loopback, Security: telephony.SecurityRequire})
+	must(t, err)
+	if err := l.SetRemote(image(a, af)); !errors.Is(err, ErrInsecure) {
+		t.Errorf("a fax where SRTP is required: %v", err)
 	}
 }

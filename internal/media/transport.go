@@ -52,6 +52,10 @@ func (t *transport) receive(p []byte, from netip.AddrPort) {
 		return
 	}
 	now := time.Now()
+	if s := t.streams[fax].Load(); s != nil {
+		t.receiveFax(s, p, from, now)
+		return
+	}
 	s, h, p := t.accept(p, from)
 	if s == nil {
 		return
@@ -94,6 +98,35 @@ func (t *transport) accept(p []byte, from netip.AddrPort) (*stream, header, []by
 		t.aim()
 	}
 	return s, h, p
+}
+
+// receiveFax relays a UDPTL packet as it is; its first two octets count
+// (ITU-T T.38 section 9.1.1).
+func (t *transport) receiveFax(s *stream, p []byte, from netip.AddrPort, now time.Time) {
+	t.mu.Lock()
+	before := t.rtp.source
+	switch {
+	case len(p) < 3:
+		t.refused.malformed++
+		p = nil
+	case !t.described:
+		p = nil
+	case !t.rtp.admit(from, 0, uint16(p[0])<<8|uint16(p[1])):
+		t.refused.strangers++
+		p = nil
+	case t.rtp.source != before:
+		t.aim()
+	}
+	t.mu.Unlock()
+	if p == nil {
+		return
+	}
+	s.noteHeard(now)
+	if partner := s.partner.Load(); partner != nil {
+		partner.transport.sending.Lock()
+		partner.transport.sendRTP(p)
+		partner.transport.sending.Unlock()
+	}
 }
 
 // unprotect counts what it refuses.
