@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,8 +28,15 @@ const (
 // udpTransport is one bound UDP socket.
 type udpTransport struct {
 	conn     *net.UDPConn
+	raw      syscall.RawConn
+	id       ports.ID
+	side     ports.Side
 	addr     netip.AddrPort
-	wildcard bool // bound to all addresses: each datagram says which one
+	wildcard bool      // bound to all addresses: each datagram says which one
+	sends    sync.Pool // of *sendmsg
+
+	mu    sync.Mutex // held while datagrams are taken and queued: they stay in order
+	batch *batch
 }
 
 func (e *Endpoint) openUDP(k listenKey, side ports.Side) (*listener, error) {
@@ -45,17 +53,23 @@ func (e *Endpoint) openUDP(k listenKey, side ports.Side) (*listener, error) {
 		return nil, fmt.Errorf("binding %s %s: %w", network, k.bind, err)
 	}
 	conn := pc.(*net.UDPConn)
-	t := &udpTransport{
-		conn:     conn,
-		addr:     conn.LocalAddr().(*net.UDPAddr).AddrPort(),
-		wildcard: k.bind.Addr().IsUnspecified(),
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reaching the socket of %s: %w", k.bind, err), conn.Close())
 	}
-	t.addr = netip.AddrPortFrom(t.addr.Addr().Unmap(), t.addr.Port())
+	addr := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	t := &udpTransport{
+		conn: conn, raw: raw, id: k.id, side: side,
+		addr:     netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()),
+		wildcard: k.bind.Addr().IsUnspecified(),
+		batch:    newBatch(),
+	}
+	t.sends.New = newSendmsg
 	l := &listener{id: k.id, side: side, bind: k.bind, addr: t.addr, transport: t}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		e.readUDP(l, t)
+		e.readUDP(t)
 	}()
 	l.close = func() error {
 		err := conn.Close()
@@ -84,28 +98,45 @@ func prepare(fd int, network string) {
 
 // readUDP feeds the workers until the socket is closed. Errors of single
 // datagrams (an ICMP answer to what was sent, no memory) do not end it.
-func (e *Endpoint) readUDP(l *listener, t *udpTransport) {
-	buf := make([]byte, maxDatagram)
-	oob := make([]byte, 128)
+func (e *Endpoint) readUDP(t *udpTransport) {
 	for {
-		n, oobn, _, src, err := t.conn.ReadMsgUDPAddrPort(buf, oob)
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return
+		// The function never says that it is done: it is called again
+		// whenever something came.
+		err := t.raw.Read(func(fd uintptr) bool {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			for e.pull(t, fd) == batchSize {
 			}
-			e.stats.readErrors.Add(1)
-			time.Sleep(time.Millisecond) // never a busy loop
-			continue
+			return false
+		})
+		if errors.Is(err, net.ErrClosed) {
+			return
 		}
-		src = netip.AddrPortFrom(src.Addr().Unmap(), src.Port())
-		f := Flow{Listener: l.id, Side: l.side, Local: t.addr, Remote: src, transport: t}
+		e.stats.readErrors.Add(1)
+		time.Sleep(time.Millisecond) // never a busy loop
+	}
+}
+
+// pull gives one batch of datagrams to the workers, and returns how many. The
+// transport is locked.
+func (e *Endpoint) pull(t *udpTransport, fd uintptr) int {
+	n, err := t.batch.receive(fd)
+	if err != nil && !errors.Is(err, unix.EAGAIN) {
+		e.stats.readErrors.Add(1)
+		time.Sleep(time.Millisecond) // never a busy loop
+		return batchSize
+	}
+	for i := range n {
+		raw, oob, src := t.batch.datagram(i)
+		f := Flow{Listener: t.id, Side: t.side, Local: t.addr, Remote: src, transport: t}
 		if t.wildcard {
-			if a, ok := destination(oob[:oobn]); ok {
+			if a, ok := destination(oob); ok {
 				f.Local = netip.AddrPortFrom(a, t.addr.Port())
 			}
 		}
-		e.Receive(f, buf[:n])
+		e.Receive(f, raw)
 	}
+	return n
 }
 
 // destination reads the address a datagram was sent to (ip(7) IP_PKTINFO,
@@ -129,16 +160,6 @@ func destination(oob []byte) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// source writes the control message that makes a wildcard socket send from a.
-func source(oob []byte, a netip.Addr) []byte {
-	if a.Is4() {
-		b := a.As4()
-		return append(oob, unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: b})...)
-	}
-	b := a.As16()
-	return append(oob, unix.PktInfo6(&unix.Inet6Pktinfo{Addr: b})...)
-}
-
 // Send writes one datagram from the address the peer knows, whatever its size.
 // RFC 3261 section 18.1.1 wants requests above 1,300 bytes to go over TCP; a
 // peer that registered over UDP seldom listens there, and a connection to it
@@ -146,15 +167,21 @@ func source(oob []byte, a netip.Addr) []byte {
 // wants large messages over a stream registers over one, and is then reached
 // over that.
 func (t *udpTransport) Send(f Flow, b []byte) error {
-	var oob []byte
+	var from netip.Addr
 	if t.wildcard && f.Local.Addr().IsValid() && !f.Local.Addr().IsUnspecified() {
-		var space [64]byte
-		oob = source(space[:0], f.Local.Addr())
+		from = f.Local.Addr()
 	}
-	_, _, err := t.conn.WriteMsgUDPAddrPort(b, oob, f.Remote)
-	if err != nil && oob != nil && !errors.Is(err, net.ErrClosed) {
+	o := t.sends.Get().(*sendmsg)
+	defer t.sends.Put(o)
+	err := o.address(f.Remote, from, t.addr.Addr().Is4())
+	if err == nil {
+		err = o.write(t.raw, b)
+	}
+	if err != nil && from.IsValid() && !errors.Is(err, net.ErrClosed) {
 		// The address is gone (a new DHCP lease): let the kernel choose.
-		_, _, err = t.conn.WriteMsgUDPAddrPort(b, nil, f.Remote)
+		if err = o.address(f.Remote, netip.Addr{}, t.addr.Addr().Is4()); err == nil {
+			err = o.write(t.raw, b)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("sending to %s: %w", f.Remote, err)
