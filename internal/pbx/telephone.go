@@ -62,14 +62,14 @@ func newTelephone(c telephoneConfig) *telephone {
 			c.bus.Publish(events.RegistrationChanged{AOR: aor, Bindings: n})
 		},
 	})
-	t.endpoint = sip.New(sip.Config{
-		Logger: c.log.With("part", "sip"), Node: c.node, Epoch: c.epoch,
-		Addresses: c.addresses, Product: c.product, TLS: c.tls, OriginAllowed: c.origin,
-		OnFlowGone: func(f sip.Flow) { t.location.FlowGone(f.Token) },
-	})
 	t.webPhones = registrar.NewWebPhones()
 	t.auth = sip.NewAuthenticator(sip.AuthConfig{
 		Algorithms: registrar.Algorithms(c.snapshot), Admit: registrar.Admit(c.snapshot), Temporary: t.webPhones.Find,
+	})
+	t.endpoint = sip.New(sip.Config{
+		Logger: c.log.With("part", "sip"), Node: c.node, Epoch: c.epoch,
+		Addresses: c.addresses, Product: c.product, TLS: c.tls, OriginAllowed: c.origin,
+		OnFlowGone: func(f sip.Flow) { t.location.FlowGone(f.Token) }, Answers: t.auth.Answers,
 	})
 	t.location.Restore(c.bindings)
 	t.media = media.New(media.Config{Pools: c.pools, Fence: c.fence, Logger: c.log.With("part", "media")})

@@ -152,7 +152,7 @@ func (a *Authenticator) check(r *Request, realm string, lookup func(string) (Sec
 	if !right || !known {
 		return c.username, AuthWrong
 	}
-	made, id, ok := a.open(c.nonce, r, realm)
+	made, id, ok := a.open(c.nonce, r.Flow.Remote.Addr(), realm)
 	if !ok || now.Sub(made) > a.c.Lifetime || made.After(now.Add(time.Minute)) {
 		return c.username, AuthStale
 	}

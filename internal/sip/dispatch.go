@@ -16,6 +16,15 @@ import (
 // only make the queue of all later ones longer.
 const maxAge = 400 * time.Millisecond
 
+const (
+	// crowd is how many registrations wait when it begins to matter which.
+	crowd = 32
+	// restEvery is how long a worker is busy before it looks for what is more
+	// urgent, and lets the calls it woke have their turn.
+	restEvery   = time.Millisecond
+	pollBatches = 32
+)
+
 // maxLines bounds the lines of a message.
 const maxLines = 1024
 
@@ -26,12 +35,46 @@ type packet struct {
 	came time.Time
 }
 
+// late reports whether p is a registration that was sent again by now.
+func (p *packet) late() bool {
+	return p.flow.Token == "" && time.Since(p.came) > maxAge && bytes.HasPrefix(*p.raw, []byte(registerLine))
+}
+
+const registerLine = REGISTER + " "
+
 // worker handles the messages of a share of all Call-IDs, in order. Urgent
 // holds everything but REGISTER, so that a storm of registrations does not
-// delay calls.
+// delay calls. In a storm the REGISTERs that answer a challenge have a queue of
+// their own and go first: what was begun is finished, and new ones are answered
+// as far as there is time left. Without that the work of every challenge whose
+// answer is then lost would be wasted.
 type worker struct {
-	urgent, register chan packet
+	urgent, answers, register chan packet
 }
+
+// next is the next message, and false when the endpoint closes.
+func (w *worker) next(stop <-chan struct{}) (p packet, ok bool) {
+	select {
+	case p = <-w.urgent:
+		return p, true
+	default:
+	}
+	select {
+	case p = <-w.answers:
+		return p, true
+	default:
+	}
+	select {
+	case p = <-w.urgent:
+	case p = <-w.answers:
+	case p = <-w.register:
+	case <-stop:
+		return p, false
+	}
+	return p, true
+}
+
+func (w *worker) idle() bool { return len(w.urgent)+len(w.answers)+len(w.register) == 0 }
 
 // counters of what happened to messages.
 type counters struct {
@@ -89,6 +132,7 @@ func (e *Endpoint) startWorkers() {
 	for range n {
 		w := &worker{
 			urgent:   make(chan packet, e.cfg.Limits.Queue),
+			answers:  make(chan packet, e.cfg.Limits.Queue),
 			register: make(chan packet, e.cfg.Limits.Queue),
 		}
 		e.workers = append(e.workers, w)
@@ -122,8 +166,15 @@ func (e *Endpoint) receive(f Flow, raw []byte, gone <-chan struct{}) {
 	}
 	w := e.workers[maphash.Bytes(e.seed, callIDOf(raw))%uint64(len(e.workers))]
 	queue := w.urgent
-	if bytes.HasPrefix(raw, []byte("REGISTER ")) {
+	if bytes.HasPrefix(raw, []byte(registerLine)) {
 		queue = w.register
+		if len(queue) >= crowd && e.cfg.Answers != nil && e.cfg.Answers(f, raw) {
+			queue = w.answers
+		}
+	}
+	if gone == nil && len(queue) == cap(queue) {
+		e.stats.dropped.Add(1)
+		return
 	}
 	buf := e.buffers.Get().(*[]byte)
 	*buf = append((*buf)[:0], raw...)
@@ -153,25 +204,23 @@ func (e *Endpoint) recycle(b *[]byte) {
 }
 
 func (e *Endpoint) work(w *worker) {
+	began := time.Now()
 	for {
-		var p packet
-		select {
-		case p = <-w.urgent:
-		default:
-			select {
-			case p = <-w.urgent:
-			case p = <-w.register:
-				if p.flow.Token == "" && time.Since(p.came) > maxAge {
-					e.stats.late.Add(1)
-					e.recycle(p.raw)
-					continue
-				}
-			case <-e.stop:
-				return
-			}
+		waits := w.idle()
+		p, ok := w.next(e.stop)
+		if !ok {
+			return
+		}
+		if waits {
+			began = time.Now()
 		}
 		e.handleSafely(p)
 		e.recycle(p.raw)
+		if !w.idle() && time.Since(began) > restEvery {
+			e.poll()
+			runtime.Gosched()
+			began = time.Now()
+		}
 	}
 }
 
@@ -184,6 +233,10 @@ func (e *Endpoint) handleSafely(p packet) {
 				slog.Any("panic", r), slog.String("from", p.flow.Remote.String()), slog.String("stack", string(debug.Stack())))
 		}
 	}()
+	if p.late() {
+		e.stats.late.Add(1)
+		return
+	}
 	e.handle(p.flow, *p.raw, p.came)
 }
 

@@ -57,12 +57,15 @@ type Config struct {
 	Epoch     uint64 // boot epoch of this node
 	Addresses Addresses
 	Gate      Gate
-	Product   string // value of Server and User-Agent; empty sends none
-	Workers   int    // 0: one per processor
-	Limits    Limits
-	Timers    Timers
-	Streams   StreamTimes
-	TLS       TLS
+	// Answers reports whether a REGISTER, not parsed yet, answers a challenge
+	// of ours: those go first in a crowd. Nil knows of none.
+	Answers func(f Flow, raw []byte) bool
+	Product string // value of Server and User-Agent; empty sends none
+	Workers int    // 0: one per processor
+	Limits  Limits
+	Timers  Timers
+	Streams StreamTimes
+	TLS     TLS
 	// OriginAllowed says whether a page of that host may open a WebSocket; nil
 	// allows all. Clients that are no browsers send no Origin and are let in.
 	OriginAllowed func(host string) bool

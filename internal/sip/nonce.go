@@ -1,11 +1,13 @@
 package sip
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
+	"net/netip"
 	"time"
 )
 
@@ -22,20 +24,20 @@ func (a *Authenticator) nonce(r *Request, realm string, now time.Time) string {
 	binary.BigEndian.PutUint64(n[:], uint64(now.UnixMilli()))
 	rand.Read(n[8:nonceHead])
 	var sum [sha256.Size]byte
-	copy(n[nonceHead:], a.seal(sum[:0], n[:nonceHead], r, realm))
+	copy(n[nonceHead:], a.seal(sum[:0], n[:nonceHead], r.Flow.Remote.Addr(), realm))
 	return base64.RawURLEncoding.EncodeToString(n[:])
 }
 
-func (a *Authenticator) seal(out, head []byte, r *Request, realm string) []byte {
+func (a *Authenticator) seal(out, head []byte, src netip.Addr, realm string) []byte {
 	var space [128]byte
 	b := append(space[:0], head...)
-	addr := r.Flow.Remote.Addr().As16()
+	addr := src.As16()
 	b = append(append(b, addr[:]...), realm...)
 	return mac(a.macs, out, b)
 }
 
 // open checks that a nonce is ours for this source and realm.
-func (a *Authenticator) open(nonce string, r *Request, realm string) (made time.Time, id uint64, ok bool) {
+func (a *Authenticator) open(nonce string, src netip.Addr, realm string) (made time.Time, id uint64, ok bool) {
 	var n [nonceSize]byte
 	if len(nonce) != base64.RawURLEncoding.EncodedLen(nonceSize) {
 		return made, 0, false
@@ -44,12 +46,41 @@ func (a *Authenticator) open(nonce string, r *Request, realm string) (made time.
 		return made, 0, false
 	}
 	var sum [sha256.Size]byte
-	want := a.seal(sum[:0], n[:nonceHead], r, realm)
+	want := a.seal(sum[:0], n[:nonceHead], src, realm)
 	if subtle.ConstantTimeCompare(n[nonceHead:], want[:16]) != 1 {
 		return made, 0, false
 	}
 	made = time.UnixMilli(int64(binary.BigEndian.Uint64(n[:])))
 	return made, binary.BigEndian.Uint64(n[8:]), true
+}
+
+// Answers reports whether a request, not parsed yet, answers a challenge of ours
+// that is still good, whatever the answer is worth. It costs a fraction of
+// handling the request; see Config.
+func (a *Authenticator) Answers(f Flow, raw []byte) bool {
+	_, raw, found := bytes.Cut(raw, []byte("Authorization: Digest"))
+	if !found {
+		return false
+	}
+	raw, _, _ = bytes.Cut(raw, []byte("\r\n"))
+	made, _, ok := a.open(quotedIn(raw, "nonce"), f.Remote.Addr(), quotedIn(raw, "realm"))
+	return ok && time.Since(made) <= a.c.Lifetime
+}
+
+// quotedIn finds a quoted parameter in its usual spelling.
+func quotedIn(raw []byte, name string) string {
+	for {
+		before, rest, found := bytes.Cut(raw, []byte(name))
+		if !found || len(rest) < 2 {
+			return ""
+		}
+		raw = rest
+		first := len(before) == 0 || before[len(before)-1] == ' ' || before[len(before)-1] == ','
+		if first && rest[0] == '=' && rest[1] == '"' {
+			value, _, _ := bytes.Cut(rest[2:], []byte{'"'})
+			return string(value)
+		}
+	}
 }
 
 // fingerprint tells a retransmission, which repeats its nc, from a replay.

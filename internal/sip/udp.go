@@ -99,21 +99,44 @@ func prepare(fd int, network string) {
 // readUDP feeds the workers until the socket is closed. Errors of single
 // datagrams (an ICMP answer to what was sent, no memory) do not end it.
 func (e *Endpoint) readUDP(t *udpTransport) {
+	// Said not to be done, it is called again when something has come.
+	read := func(fd uintptr) bool {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		return e.pull(t, fd) == batchSize
+	}
 	for {
-		// The function never says that it is done: it is called again
-		// whenever something came.
-		err := t.raw.Read(func(fd uintptr) bool {
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			for e.pull(t, fd) == batchSize {
-			}
-			return false
-		})
+		err := t.raw.Read(read)
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		e.stats.readErrors.Add(1)
-		time.Sleep(time.Millisecond) // never a busy loop
+		if err != nil {
+			e.stats.readErrors.Add(1)
+			time.Sleep(time.Millisecond) // never a busy loop
+		}
+	}
+}
+
+// poll takes datagrams that wait in the kernel, for a worker that has been busy
+// for a while: on a processor of its own the reader would not get to run, and
+// what is urgent would wait behind what is not.
+func (e *Endpoint) poll() {
+	e.mu.RLock()
+	listeners := e.listeners
+	e.mu.RUnlock()
+	for _, l := range listeners {
+		t, ok := l.transport.(*udpTransport)
+		if !ok || !t.mu.TryLock() {
+			continue // the reader is at it
+		}
+		_ = t.raw.Control(func(fd uintptr) {
+			for range pollBatches {
+				if e.pull(t, fd) < batchSize {
+					return
+				}
+			}
+		})
+		t.mu.Unlock()
 	}
 }
 
