@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	// t1 and giveUp of the generator: one that repeats early would measure
-	// its own impatience.
+	// t1, t2 and giveUp of the generator: one that repeats early or too often
+	// would measure its own impatience.
 	t1     = 500 * time.Millisecond
+	t2     = 4 * time.Second
 	giveUp = 5 * time.Second
 )
 
@@ -57,6 +58,7 @@ type exchange struct {
 	phase int
 	began time.Time
 	sent  time.Time
+	again time.Duration // after sent it is repeated
 	rang  bool
 	heard bool // a provisional response stops repeating an INVITE
 
@@ -175,16 +177,18 @@ func (l *Load) sweep(now time.Time) {
 		case x.phase == held || x.last == nil:
 		case now.Sub(x.began) > giveUp:
 			l.finish(x, false)
-		case now.Sub(x.sent) > t1 && !x.heard:
+		case now.Sub(x.sent) > x.again && !x.heard:
+			// Timers A and E of RFC 3261 section 17.1 double.
 			l.result.Repeated++
-			l.send(x, x.last)
+			x.sent, x.again = now, min(2*x.again, t2)
+			l.write(x.last)
 		}
 	}
 }
 
 // send sends a request that wants an answer.
 func (l *Load) send(x *exchange, m []byte) {
-	x.last, x.sent, x.heard = m, time.Now(), false
+	x.last, x.sent, x.again, x.heard = m, time.Now(), t1, false
 	l.write(m)
 }
 
