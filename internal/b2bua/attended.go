@@ -31,7 +31,7 @@ func (c *call) consult(l, second *dialog.Leg, p replaces, sub *subscription) {
 		sub.tell(481, nil)
 	case c.number(l) != d.number(second):
 		sub.tell(481, nil) // somebody else's call, whoever told its tags
-	case d.callee == nil && second == d.caller.leg && d.in != nil && d.caller.media != nil && d.offered():
+	case d.callee == nil && second == d.caller.leg && d.in != nil && d.caller.media != nil && d.madeOffer():
 		c.sendAfter(l, d, sub)
 	case d.callee == nil || !second.Confirmed():
 		sub.tell(481, nil)

@@ -47,6 +47,8 @@ type call struct {
 	early    *fork               // the phone whose early media the caller gets
 	waits    *waiting            // an offer of one side that waits for the ACK of the other
 	answer   []byte              // what the caller was answered last
+	said     bool                // a caller without an offer has answered ours in a PRACK
+	asked    *fork               // whose offer that was; nil: our own
 	media    MediaCall
 	noAnswer *time.Timer
 	relay    *relay // the re-INVITE that is being relayed

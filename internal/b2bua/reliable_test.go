@@ -171,28 +171,6 @@ func TestReliableOnlyWhereItMatters(t *testing.T) {
 	})
 }
 
-// TestReliableWithoutOffer: an INVITE without an offer gets no reliable
-// response, because that would have to bring ours.
-func TestReliableWithoutOffer(t *testing.T) {
-	inTime(t, func(t *testing.T) {
-		_, a, b := pair(t, nil)
-		da := a.dial("102", "", "Require: 100rel")
-		invite := b.want("INVITE")
-		if strings.Contains(header(invite, "Supported"), "100rel") {
-			t.Error("the callee may answer reliably, with an offer we cannot answer")
-		}
-		b.reply(invite, 180, "b1", "")
-		a.quiet(time.Second)
-		b.reply(invite, 200, "b1", "v=0 offer-b")
-		ok := a.want("200")
-		da.learn(ok)
-		da.request(sip.ACK, "v=0 answer-a")
-		if ack := b.want("ACK"); body(ack) != "v=0 via-pbx(answer-a)" {
-			t.Error(ack)
-		}
-	})
-}
-
 // TestReliableFromTheCallee: PRACKs in order, copies and gaps ignored (RFC 3262
 // section 4).
 func TestReliableFromTheCallee(t *testing.T) {

@@ -85,7 +85,7 @@ func (c *call) pickUp(old *call, leg *dialog.Leg) {
 			rings = f
 		}
 	}
-	if rings == nil || old.callee != nil || !old.offered() {
+	if rings == nil || old.callee != nil || !old.madeOffer() {
 		c.end(telephony.EndNotFound, sip.Reply{Code: 481})
 		return
 	}
@@ -145,8 +145,10 @@ func (c *call) takeOver(old *call, leg *dialog.Leg, theirs bool) {
 	c.meet(&c.caller, &c.callee.party)
 }
 
-// offered reports whether the caller's offer is known.
-func (c *call) offered() bool { return c.in == nil || c.in.Request().SDP() != nil }
+// madeOffer reports whether the caller made an offer, and offered whether it is
+// known what to offer to phones: that, or its answer in a PRACK to one of ours.
+func (c *call) madeOffer() bool { return c.in == nil || c.in.Request().SDP() != nil }
+func (c *call) offered() bool   { return c.madeOffer() || c.said }
 
 // answer200 tells the caller that somebody answered.
 func (c *call) answer200(f *fork, sdp []byte) {

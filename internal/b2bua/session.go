@@ -83,10 +83,14 @@ func (c *call) Acked(in *dialog.Inbound, sdp []byte) {
 		return
 	}
 	if in.Initial() {
-		if c.in == in && in.Request().SDP() == nil {
-			c.lateAnswer(c.callee.out, &c.caller, &c.callee.party, sdp)
+		if c.in == in && c.callee != nil && in.Request().SDP() == nil && !in.Settled() {
+			c.ackedLate(sdp)
 		}
-		if c.caller.stale && c.callee != nil {
+		switch {
+		case c.finished || c.callee == nil:
+		case c.callee.stale:
+			c.reoffer(&c.callee.party, &c.caller)
+		case c.caller.stale:
 			c.reoffer(&c.caller, &c.callee.party)
 		}
 	} else if r := c.relay; r != nil && r.in == in && r.late {

@@ -33,6 +33,10 @@ type fork struct {
 	// proxy may have forked our INVITE.
 	said map[string][]byte
 	last string // the tag whose description the caller's media follows
+
+	late   bool     // it was left to make the offer
+	asking []string // tags of early dialogs whose offers wait for the caller's answer
+	alone  bool     // its offer was answered before the caller's media were known
 }
 
 // maxSaid bounds said.
@@ -165,7 +169,7 @@ func (c *call) ring(p device) error {
 			return err
 		}
 	}
-	f := &fork{party: party{media: m}, who: p.who}
+	f := &fork{party: party{media: m}, who: p.who, late: offer == nil}
 	to := "<" + c.aor(c.record.Callee.Number) + ">"
 	params := c.params(c.contactUser())
 	params.Routes = p.routes
@@ -202,7 +206,11 @@ func (c *call) progress(f *fork, r *sip.Response) {
 		c.arriving.sub.tell(r.Code, nil)
 		return
 	}
-	if sdp := r.SDP(); sdp != nil && c.in.Request().SDP() != nil {
+	if f.late {
+		c.progressLate(f, r)
+		return
+	}
+	if sdp := r.SDP(); sdp != nil {
 		f.hear(r.To.Tag(), sdp)
 		if c.early == nil || c.early == f {
 			if answer, err := c.join(f, sdp); err == nil {
@@ -212,16 +220,22 @@ func (c *call) progress(f *fork, r *sip.Response) {
 			}
 		}
 	}
-	if r.Code != c.lastCode && c.lastCode != 180 {
-		c.lastCode = r.Code
-		c.in.Progress(r.Code, nil)
+	c.tellProgress(r.Code)
+}
+
+// tellProgress passes a provisional response without a description on, unless the
+// caller knows as much.
+func (c *call) tellProgress(code int) {
+	if code != c.lastCode && c.lastCode != 180 {
+		c.lastCode = code
+		c.in.Progress(code, nil)
 	}
 }
 
 // earlyMedia passes early media on to the caller. One whose offer has been answered
 // for good is offered the change.
 func (c *call) earlyMedia(code int, answer []byte) {
-	changed := c.in.Settled() && !bytes.Equal(answer, c.answer)
+	changed := c.in.Settled() && (c.said || !bytes.Equal(answer, c.answer))
 	c.answer = answer
 	c.in.Progress(code, answer)
 	if changed {
@@ -230,12 +244,15 @@ func (c *call) earlyMedia(code int, answer []byte) {
 }
 
 // join takes the answer of a phone, lets both sides hear each other, and
-// returns the answer for the caller.
+// returns the answer for the caller; none if the caller made no offer.
 func (c *call) join(f *fork, sdp []byte) ([]byte, error) {
 	if err := f.media.SetRemote(sdp); err != nil {
 		return nil, err
 	}
 	c.media.Bridge(c.caller.media, f.media)
+	if c.said {
+		return nil, nil
+	}
 	return c.caller.media.Answer(f.media)
 }
 
@@ -245,7 +262,10 @@ func (c *call) accepted(f *fork, r *sip.Response) {
 		f.leg.Bye(sip.Header{Name: "Reason", Value: elsewhere})
 		return
 	}
-	late := !c.offered()
+	if f.late {
+		c.acceptedLate(f, r)
+		return
+	}
 	sdp := r.SDP()
 	was := f.said[r.To.Tag()]
 	if was == nil {
@@ -263,18 +283,10 @@ func (c *call) accepted(f *fork, r *sip.Response) {
 		c.arrive(f)
 		return
 	}
-	c.callee = f
-	c.noAnswer.Stop()
-	c.cancelForks(f, sip.Header{Name: "Reason", Value: elsewhere})
+	c.chose(f)
 	var forCaller []byte
 	var err error
 	switch {
-	case late:
-		// The phone made the offer; the caller answers it in its ACK (RFC 3261
-		// section 13.2.1), and ours waits for that.
-		if err = f.media.SetRemote(sdp); err == nil {
-			forCaller, err = c.caller.media.Offer(f.media)
-		}
 	case c.early == f && f.last == r.To.Tag() && bytes.Equal(sdp, was):
 		// Joined already, and perhaps changed by an UPDATE since.
 		if !c.in.Settled() {
@@ -282,18 +294,23 @@ func (c *call) accepted(f *fork, r *sip.Response) {
 		}
 	default:
 		forCaller, err = c.join(f, sdp)
-		c.caller.stale = c.caller.stale || c.in.Settled() && !bytes.Equal(forCaller, c.answer)
+		c.caller.stale = c.caller.stale || c.said || c.in.Settled() && !bytes.Equal(forCaller, c.answer)
 	}
 	if err != nil {
 		c.callee = nil
 		c.unusable(f)
 		return
 	}
-	if !late {
-		f.out.Ack(nil)
-	}
+	f.out.Ack(nil)
 	c.answer, f.said = nil, nil
 	c.answer200(f, forCaller)
+}
+
+// chose makes a phone the one that answered.
+func (c *call) chose(f *fork) {
+	c.callee = f
+	c.noAnswer.Stop()
+	c.cancelForks(f, sip.Header{Name: "Reason", Value: elsewhere})
 }
 
 // unusable ends a call whose phone answered with something we cannot use.

@@ -485,6 +485,9 @@ func (l *fakeLeg) SetRemote(sdp []byte) error {
 }
 func (l *fakeLeg) Rollback() { l.remote = l.before }
 func (l *fakeLeg) Offer(from MediaLeg) ([]byte, error) {
+	if from == nil {
+		return []byte("v=0 pbx"), nil
+	}
 	return []byte("v=0 via-pbx(" + from.(*fakeLeg).remote + ")"), nil
 }
 func (l *fakeLeg) Answer(from MediaLeg) ([]byte, error) { return l.Offer(from) }

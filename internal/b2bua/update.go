@@ -56,7 +56,7 @@ func (c *call) Update(u *dialog.Update) {
 	}
 	r := &relay{in: u, from: from, to: to}
 	if c.callee == nil && (!to.leg.CanUpdate() || c.early == nil || c.early.leg != from.leg && c.early.leg != to.leg) {
-		answerAlone(u, from, to)
+		answerFor(u, from, to)
 		return
 	}
 	offer, err := to.media.Offer(from.media)
@@ -68,9 +68,9 @@ func (c *call) Update(u *dialog.Update) {
 	c.send(r, offer, u.Request().NextHops(), func(x *sip.Response) { c.reinviteAccepted(r, x) }, func(x *sip.Response) { c.reinviteRefused(r, x) })
 }
 
-// answerAlone answers an offer of from, whose description is taken already, out
+// answerFor answers an offer of from, whose description is taken already, out
 // of what to described last, without asking it.
-func answerAlone(in offer, from, to *party) {
+func answerFor(in offer, from, to *party) {
 	answer, err := from.media.Answer(to.media)
 	if err != nil {
 		from.media.Rollback()
@@ -117,7 +117,7 @@ func (c *call) withoutUpdate(r *relay) {
 		r.in.Reject(sip.Reply{Code: 488})
 		return
 	}
-	answerAlone(r.in, r.from, r.to)
+	answerFor(r.in, r.from, r.to)
 }
 
 // reoffer changes or refreshes the session of one side by an offer of our own,

@@ -15,7 +15,8 @@ type fork struct {
 	routes    []string
 	remoteSeq uint32
 	rseq      uint32 // of its last reliable response
-	settled   bool   // and it answered our offer
+	settled   bool   // and it answered our offer, or we its
+	asks      uint32 // its RSeq, if that has an offer we did not answer
 }
 
 // heard takes a provisional response. It reports whether that is new: not the
@@ -50,12 +51,36 @@ func (o *Outbound) heard(r *sip.Response) bool {
 	if o.initial {
 		l.follow(f)
 	}
-	if reliable {
+	switch described := r.SDP() != nil; {
+	case !reliable:
+	case described && !o.offer && !f.settled && o.initial:
+		// Its PRACK brings our answer (RFC 3262 section 5).
+		f.rseq, f.asks = rseq, rseq
+	default:
 		f.rseq = rseq
-		f.settled = f.settled || o.offer && r.SDP() != nil
-		o.prack(rseq)
+		f.settled = f.settled || o.offer && described
+		o.prack(f, rseq, nil)
 	}
 	return true
+}
+
+// Asks reports whether a provisional response has an offer that waits for Answer.
+// Call it in the mailbox.
+func (o *Outbound) Asks(r *sip.Response) bool {
+	f := o.forks[r.To.Tag()]
+	return f != nil && f.asks != 0 && r.Header("RSeq") == strconv.FormatUint(uint64(f.asks), 10)
+}
+
+// Answer answers the offer in a reliable provisional response with the given tag,
+// in its PRACK. Call it in the mailbox.
+func (o *Outbound) Answer(tag string, sdp []byte) {
+	f := o.forks[tag]
+	if f == nil || f.asks == 0 || o.leg.state >= ending {
+		return
+	}
+	rseq := f.asks
+	f.asks, f.settled = 0, true
+	o.prack(f, rseq, sdp)
 }
 
 // follow makes an early dialog the one that our requests go to: that of the
@@ -72,13 +97,18 @@ func (l *Leg) follow(f *fork) {
 
 // prack acknowledges a reliable provisional response in the dialog that it
 // belongs to (RFC 3262 section 4). The transaction repeats it by itself.
-func (o *Outbound) prack(rseq uint32) {
+func (o *Outbound) prack(f *fork, rseq uint32, sdp []byte) {
 	l := o.leg
+	if was := l.fork; o.initial && was != f && was != nil {
+		l.follow(f)
+		defer l.follow(was)
+	}
 	l.localSeq++
 	req := l.request(sip.PRACK, l.localSeq)
 	req.Headers = append(req.Headers, sip.Header{
 		Name: "RAck", Value: strconv.FormatUint(uint64(rseq), 10) + " " + strconv.FormatUint(uint64(o.cseq), 10) + " " + sip.INVITE,
 	})
+	req.Body = sdp
 	// Whatever the answer: the INVITE's own tells what becomes of the call.
 	_, _ = l.layer.ep.Request(l.flow, req, func(*sip.Response) {})
 }

@@ -85,7 +85,7 @@ func (in *Inbound) accept(sdp []byte) {
 	if in.rel.settled {
 		sdp = nil
 	}
-	h := append(in.leg.inviteHeaders(nil), in.leg.answerSession(in.tx.Request())...)
+	h := append(in.leg.inviteHeaders(), in.leg.answerSession(in.tx.Request())...)
 	in.tx.Reply(sip.Reply{Code: 200, Tag: in.tag(), Headers: h, Body: sdp})
 	in.started = time.Now()
 	in.next = in.leg.layer.ep.Timers().T1

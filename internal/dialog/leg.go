@@ -14,6 +14,9 @@ type User interface {
 	Cancelled(in *Inbound)
 	// Acked: the ACK to our 2xx came, with a session description if it had one.
 	Acked(in *Inbound, sdp []byte)
+	// Pracked: the peer acknowledged a provisional response with our offer. Its
+	// answer is nil if it forgot it.
+	Pracked(in *Inbound, sdp []byte)
 	// NoAck: no ACK came within 64*T1 (RFC 3261 section 13.3.1.4). The leg is
 	// still there; end it.
 	NoAck(in *Inbound)
@@ -217,14 +220,8 @@ func (l *Leg) request(method string, seq uint32) sip.Outgoing {
 // contact is our Contact towards this peer.
 func (l *Leg) contact() sip.Header { return l.layer.ep.Contact(l.flow, l.params.Contact) }
 
-func (l *Leg) inviteHeaders(o *Outbound) []sip.Header {
-	method := sip.INVITE
-	if o != nil && o.initial && !o.offer {
-		// Its reliable provisional responses would bring an offer, whose answer
-		// we do not have before the other side accepts.
-		method = sip.UPDATE
-	}
-	return append([]sip.Header{l.contact(), l.supported(method)}, append(l.params.Headers[:len(l.params.Headers):len(l.params.Headers)], l.presented...)...)
+func (l *Leg) inviteHeaders() []sip.Header {
+	return append([]sip.Header{l.contact(), l.supported(sip.INVITE)}, append(l.params.Headers[:len(l.params.Headers):len(l.params.Headers)], l.presented...)...)
 }
 
 // supported lists our extensions.

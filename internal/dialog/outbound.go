@@ -63,7 +63,7 @@ func (o *Outbound) send(sdp []byte, hops int, headers []sip.Header) {
 	l.localSeq++
 	o.cseq = l.localSeq
 	req := l.request(sip.INVITE, o.cseq)
-	req.Headers = append(append(req.Headers, l.inviteHeaders(o)...), l.askSession()...)
+	req.Headers = append(append(req.Headers, l.inviteHeaders()...), l.askSession()...)
 	req.Headers = append(req.Headers, headers...)
 	req.Body, req.MaxForwards = sdp, hops
 	tx, err := l.layer.ep.Request(l.flow, req, func(r *sip.Response) {

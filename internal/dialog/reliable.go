@@ -19,7 +19,7 @@ type reliable struct {
 	rseq    uint32      // of the latest sent
 	queue   []sip.Reply // the first one is on its way, the others wait
 	open    bool        // the latest was not acknowledged
-	settled bool        // one with our answer was acknowledged
+	settled bool        // one with our answer, or offer, was acknowledged
 	held    func()      // the 2xx that waits for the PRACK of our answer
 	timer   *time.Timer
 	next    time.Duration
@@ -27,18 +27,34 @@ type reliable struct {
 }
 
 // wantsReliable reports whether a provisional response is to be sent reliably:
-// all of them if the peer requires it, those with our answer if it can. An
-// INVITE without an offer would need our offer in the first one, which we do
-// not have before the other side made its own: then none is (silent, where they
-// are required).
+// all of them if the peer requires it, those with a description if it can. The
+// first one to an INVITE without an offer has to bring ours (RFC 3262 section 5):
+// without one it is not sent at all where it would have to be reliable (silent).
 func (in *Inbound) wantsReliable(sdp []byte) (yes, silent bool) {
-	r := in.tx.Request()
-	required := hasToken(r.Values("Require"), "100rel")
-	if r.SDP() == nil && in.initial {
+	required := in.requires()
+	if in.late() && sdp == nil && !in.Settled() {
 		return false, required
 	}
-	return required || sdp != nil && hasToken(r.Values("Supported"), "100rel"), false
+	return required || sdp != nil && in.TakesReliable(), false
 }
+
+// requires reports whether all provisional responses have to be reliable.
+func (in *Inbound) requires() bool {
+	return hasToken(in.tx.Request().Values("Require"), "100rel")
+}
+
+// TakesReliable reports whether the peer can do with reliable provisional
+// responses.
+func (in *Inbound) TakesReliable() bool {
+	return in.requires() || hasToken(in.tx.Request().Values("Supported"), "100rel")
+}
+
+// NeedsOffer reports whether provisional responses wait for an offer of ours: the
+// peer requires reliable ones, and made none.
+func (in *Inbound) NeedsOffer() bool { return in.late() && in.requires() && !in.Settled() }
+
+// late reports whether the peer leaves the offer to us.
+func (in *Inbound) late() bool { return in.initial && in.tx.Request().SDP() == nil }
 
 func hasToken(list []string, token string) bool {
 	for _, s := range list {
@@ -51,10 +67,10 @@ func hasToken(list []string, token string) bool {
 
 // Settled reports whether the peer's offer was answered for good in a
 // provisional response, so that only an UPDATE or a re-INVITE can change the
-// session. Call it in the mailbox.
+// session; or, if it made none, ours is in one. Call it in the mailbox.
 func (in *Inbound) Settled() bool { return in.rel.settled || in.rel.describes() }
 
-// describes reports whether an answer of ours is on its way.
+// describes reports whether a description of ours is on its way.
 func (q *reliable) describes() bool {
 	for i := range q.queue {
 		if q.queue[i].Body != nil {
@@ -128,9 +144,18 @@ func (l *Leg) pracked(tx *sip.ServerTx) {
 	if q.timer != nil {
 		q.timer.Stop()
 	}
+	described := false
 	if len(q.queue) > 0 {
-		q.settled = q.settled || q.queue[0].Body != nil
+		described = q.queue[0].Body != nil
+		q.settled = q.settled || described
 		q.queue = q.queue[1:]
+	}
+	if described && in.late() {
+		// It answers our offer (section 5).
+		tx.Reply(sip.Reply{Code: 200})
+		l.user.Pracked(in, r.SDP())
+		in.proceed()
+		return
 	}
 	switch code := l.offerable(); {
 	case r.SDP() == nil:

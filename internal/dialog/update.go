@@ -107,9 +107,11 @@ func (l *Leg) offerable() int {
 		return 500 // its offer in the 2xx waits for our ACK
 	case l.update != nil:
 		return 500
+	case in != nil && !in.final && in.late() && in.rel.describes():
+		return 491 // our offer in the provisional response
 	case in != nil && !in.final && !in.rel.settled:
 		return 500
-	case in != nil && in.waits() && in.tx.Request().SDP() == nil:
+	case in != nil && in.waits() && in.tx.Request().SDP() == nil && !in.rel.settled:
 		return 491 // our offer in the 2xx
 	}
 	return 0
