@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -69,19 +70,32 @@ func (s *Service) deliver(tx *sip.ServerTx, from caller, to telephony.Extension,
 	domain, hidden := from.tenant.Domain, withheld(r)
 	sender := telephony.Party{Number: from.ext.Number, Name: from.ext.DisplayName}
 	for _, p := range phones {
-		o := sip.Outgoing{
-			Method: sip.MESSAGE, URI: p.target, CallID: sip.NewCallID(), CSeq: 1, MaxForwards: r.NextHops(),
+		s.messageTo(p, d, sip.Outgoing{
+			Method: sip.MESSAGE, CSeq: 1, MaxForwards: r.NextHops(),
 			From: identity(domain, sender, hidden) + ";tag=" + sip.NewTag(), To: "<" + to.AOR(domain).String() + ">",
 			Headers: asserted(domain, sender, hidden), ContentType: r.Header("Content-Type"), Body: r.Body,
-		}
-		for _, route := range p.routes {
-			o.Headers = append(o.Headers, sip.Header{Name: "Route", Value: route})
-		}
-		if _, err := s.c.Endpoint.Request(p.flow, o, func(x *sip.Response) { d.answered(x.Code) }); err != nil {
-			d.answered(503)
-		}
+		})
 	}
 	d.answered(408) // of nobody: all have been asked
+}
+
+// messageTo sends a message to a phone, on its next flow if one fails.
+func (s *Service) messageTo(p device, d *delivery, message sip.Outgoing) {
+	o := message
+	o.URI, o.CallID, o.Headers = p.target, sip.NewCallID(), slices.Clone(message.Headers)
+	for _, route := range p.routes {
+		o.Headers = append(o.Headers, sip.Header{Name: "Route", Value: route})
+	}
+	answered := func(x *sip.Response) {
+		if p.next != nil && failed(x) && !d.over() {
+			s.messageTo(*p.next, d, message)
+			return
+		}
+		d.answered(x.Code)
+	}
+	if _, err := s.c.Endpoint.Request(p.flow, o, answered); err != nil {
+		answered(&sip.Response{Code: 503, Local: true})
+	}
 }
 
 // late answers when some phone has not.
@@ -91,6 +105,13 @@ func (d *delivery) late() {
 	if !d.done {
 		d.finish(480)
 	}
+}
+
+// over reports whether the sender has been told already.
+func (d *delivery) over() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.done
 }
 
 func (d *delivery) finish(code int) {

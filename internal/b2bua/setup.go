@@ -28,7 +28,8 @@ type fork struct {
 	rang    bool   // it sent 180 or 183
 	tag     string // with this tag
 	who     telephony.Party
-	dropped bool // the call went elsewhere
+	next    *device // the phone's next flow
+	dropped bool    // the call went elsewhere
 	// said are the descriptions in its provisional responses, by To tag: a
 	// proxy may have forked our INVITE.
 	said map[string][]byte
@@ -78,40 +79,63 @@ type device struct {
 	target string
 	routes []string // proxies before it (RFC 3327 section 5.1)
 	who    telephony.Party
+	next   *device // the phone's next flow, to be tried when this one fails
 }
 
-// phones lists the callee's bindings, without the very phone that calls. Of
-// several flows of one phone it takes the latest that works (RFC 5626 section
-// 7): the phone is to ring once.
+// failed reports whether an answer says that the flow failed, and nothing of its
+// phone: RFC 5626 section 5.3, which names 430 and 408, and a connection that is
+// gone.
+func failed(r *sip.Response) bool {
+	return r.Code == 430 || r.Code == 408 || r.Code == 503 && r.Local
+}
+
+// phones lists the callee's bindings, without the very phone that calls.
 func (c *call) phones(callee telephony.Extension) []device {
 	own := callee.Number == c.record.Caller.Number
 	return c.s.phones(c.tenant, callee, func(f sip.Flow) bool { return own && f.Remote == c.caller.leg.Flow().Remote })
 }
 
-// phones lists the bindings of an extension, but for some.
+// phones lists the bindings of an extension, but for some. Several flows of one
+// phone (RFC 5626 section 7) are one device, the latest first: the phone is to
+// ring once.
 func (s *Service) phones(tenant telephony.Tenant, callee telephony.Extension, skip func(sip.Flow) bool) []device {
-	var out []device
-	seen := make(map[string]bool) // instances with several flows
-	for _, b := range s.c.Location.Bindings(callee.AOR(tenant.Domain)) {
+	bindings := s.c.Location.Bindings(callee.AOR(tenant.Domain))
+	flows := make([]sip.Flow, len(bindings))
+	skipped := make(map[string]bool) // instances
+	for i, b := range bindings {
 		f, err := s.c.Endpoint.Flow(b.Flow)
-		if err != nil || b.Outbound && seen[b.Instance] || skip(f) {
-			continue
+		if err == nil && !skip(f) {
+			flows[i] = f
+		} else if err == nil && b.Outbound {
+			skipped[b.Instance] = true
 		}
+	}
+	var out []*device
+	last := make(map[string]*device) // of instances with flows
+	for i, b := range bindings {
 		u, err := sip.ParseURI(b.Contact)
-		if err != nil {
+		if !flows[i].Valid() || err != nil || b.Outbound && skipped[b.Instance] {
 			continue
 		}
 		u.Headers = nil // RFC 3261 section 19.1.5: not in a Request-URI
-		if b.Outbound {
-			seen[b.Instance] = true
-		}
-		d := device{flow: f, target: u.String(), who: telephony.Party{Number: callee.Number, Name: callee.DisplayName}}
+		d := &device{flow: flows[i], target: u.String(), who: telephony.Party{Number: callee.Number, Name: callee.DisplayName}}
 		if b.Path != "" {
 			d.routes = strings.Split(b.Path, ", ")
 		}
-		out = append(out, d)
+		if before := last[b.Instance]; b.Outbound && before != nil {
+			before.next = d
+		} else {
+			out = append(out, d)
+		}
+		if b.Outbound {
+			last[b.Instance] = d
+		}
 	}
-	return out
+	devices := make([]device, len(out))
+	for i := range out {
+		devices[i] = *out[i]
+	}
+	return devices
 }
 
 // openMedia takes the caller's offer, if the INVITE had one.
@@ -169,7 +193,7 @@ func (c *call) ring(p device) error {
 			return err
 		}
 	}
-	f := &fork{party: party{media: m}, who: p.who, late: offer == nil}
+	f := &fork{party: party{media: m}, who: p.who, next: p.next, late: offer == nil}
 	to := "<" + c.aor(c.record.Callee.Number) + ">"
 	params := c.params(c.contactUser())
 	params.Routes = p.routes
@@ -330,6 +354,10 @@ func (c *call) refused(f *fork, r *sip.Response) {
 	if c.finished || c.callee != nil || f.dropped {
 		return
 	}
+	if f.next != nil && failed(r) && c.ring(*f.next) == nil {
+		c.tell()
+		return
+	}
 	if to := c.redirected(r); to != "" {
 		c.forward(to, deflected())
 		return
@@ -395,7 +423,7 @@ func rank(code int) int {
 		return 8
 	case code == 488 || code == 415 || code == 406:
 		return 6
-	case code == 408 || code == 480 || code == 503:
+	case code == 408 || code == 430 || code == 480 || code == 503:
 		return 2
 	case code >= 500:
 		return 3
@@ -416,7 +444,7 @@ func verdict(code int) (int, telephony.EndReason) {
 		return 603, telephony.EndRejected
 	case 406, 415, 488, 606:
 		return 488, telephony.EndFailed
-	case 408, 480, 503, 410, 404, 604:
+	case 408, 430, 480, 503, 410, 404, 604:
 		return 480, telephony.EndUnavailable
 	}
 	if code >= 500 {
