@@ -79,12 +79,14 @@ func (p *PBX) Phone(number string, tone float64) *siptest.Phone {
 }
 
 // PhoneOn is Phone on any SIP listener.
-func (p *PBX) PhoneOn(id ports.ID, number string, tone float64) *siptest.Phone {
+func (p *PBX) PhoneOn(id ports.ID, number string, tone float64, change ...func(*siptest.Config)) *siptest.Phone {
 	p.t.Helper()
 	e := p.Extension(number)
-	phone := siptest.NewPhone(p.t, siptest.Config{
-		Server: p.Addr(id), Transport: Transport(id), User: e.SIPUser, Password: e.SIPPassword, Domain: e.Domain, Tone: tone,
-	})
+	c := siptest.Config{Server: p.Addr(id), Transport: Transport(id), User: e.SIPUser, Password: e.SIPPassword, Domain: e.Domain, Tone: tone}
+	for _, f := range change {
+		f(&c)
+	}
+	phone := siptest.NewPhone(p.t, c)
 	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
 	defer cancel()
 	if err := phone.Register(ctx); err != nil {

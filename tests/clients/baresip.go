@@ -30,6 +30,9 @@ type Baresip struct {
 	replies chan Event
 	done    chan struct{}
 	once    sync.Once
+
+	mu      sync.Mutex
+	ciphers string
 }
 
 // BaresipConfig says how to run one.
@@ -120,7 +123,7 @@ func (c BaresipConfig) write() error {
 		"snd_path " + c.Dir,
 		fmt.Sprintf("ctrl_tcp_listen 127.0.0.1:%d", c.Ctrl),
 	}
-	for _, m := range []string{"ctrl_tcp", "g711", "ausine", "aubridge", "aufile", "sndfile", "srtp", "uuid"} {
+	for _, m := range []string{"ctrl_tcp", "g711", "ausine", "aubridge", "aufile", "sndfile", "srtp", "dtls_srtp", "ice", "uuid"} {
 		config = append(config, "module "+m+".so")
 	}
 	config = append(config, "module_tmp account.so", "module_app menu.so", "module_app debug_cmd.so", "")
@@ -145,6 +148,11 @@ func (b *Baresip) read() {
 		var e Event
 		if json.Unmarshal(text, &e) != nil {
 			continue
+		}
+		if e.Type == "CALL_MENC" {
+			b.mu.Lock()
+			b.ciphers = e.Param
+			b.mu.Unlock()
 		}
 		to := b.events
 		if e.Response {
@@ -231,6 +239,13 @@ func (b *Baresip) Registered(ctx context.Context) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// Ciphers is what baresip told of the protection of the media last.
+func (b *Baresip) Ciphers() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ciphers
 }
 
 // Heard lists the recordings of what came in, oldest first. They are whole

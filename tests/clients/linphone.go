@@ -38,6 +38,7 @@ type LinphoneConfig struct {
 	// without it the server's is not verified.
 	Authority string
 	Play      string // WAV file
+	Secure    bool   // SRTP or no call
 }
 
 // StartLinphone writes its configuration and starts it.
@@ -79,9 +80,13 @@ func (c LinphoneConfig) write() error {
 	if c.Authority != "" {
 		verify, authority = 1, "root_ca="+c.Authority+"\n"
 	}
+	encryption := "none\nmedia_encryption_mandatory=0"
+	if c.Secure {
+		encryption = "srtp\nmedia_encryption_mandatory=1"
+	}
 	user, domain, _ := strings.Cut(strings.TrimPrefix(c.Identity, "sip:"), "@")
-	rc := fmt.Sprintf("[sip]\nsip_port=%d\nsip_tcp_port=%d\nsip_tls_port=%d\nverify_server_certs=%d\nverify_server_cn=0\n%sdefault_proxy=0\nmedia_encryption=none\nuse_ipv6=0\nguess_hostname=1\n",
-		c.Port, c.Port, c.Port+1, verify, authority)
+	rc := fmt.Sprintf("[sip]\nsip_port=%d\nsip_tcp_port=%d\nsip_tls_port=%d\nverify_server_certs=%d\nverify_server_cn=0\n%sdefault_proxy=0\nmedia_encryption=%s\nuse_ipv6=0\nguess_hostname=1\n",
+		c.Port, c.Port, c.Port+1, verify, authority, encryption)
 	rc += fmt.Sprintf("[rtp]\naudio_rtp_port=%d-%d\n", c.RTPFirst, c.RTPFirst+98)
 	rc += "[sound]\nechocancellation=0\nagc=0\n[video]\nenabled=0\n[net]\nmtu=1300\n"
 	rc += fmt.Sprintf("[proxy_0]\nreg_proxy=<%s>\nreg_route=<%s>\nreg_identity=<%s>\nreg_expires=600\nreg_sendregister=1\npublish=0\nquality_reporting_enabled=0\n", c.Proxy, c.Proxy, c.Identity)

@@ -15,7 +15,7 @@ import (
 )
 
 // linphone starts one as an extension over TLS and waits until the PBX lists it.
-func (b *bench) linphone(t *testing.T, number string, slot int, tone float64) *clients.Linphone {
+func (b *bench) linphone(t *testing.T, number string, slot int, tone float64, change ...func(*clients.LinphoneConfig)) *clients.Linphone {
 	t.Helper()
 	need(t, "linphonec")
 	e, dir := b.pbx.Extension(number), t.TempDir()
@@ -23,11 +23,15 @@ func (b *bench) linphone(t *testing.T, number string, slot int, tone float64) *c
 	if err := siptest.WriteWAV(play, siptest.Samples(tone, 8000, 30*time.Second), 8000); err != nil {
 		t.Fatal(err)
 	}
-	p, err := clients.StartLinphone(t.Context(), clients.LinphoneConfig{
+	c := clients.LinphoneConfig{
 		Dir: dir, Command: b.phones.Command, Port: 6400 + 20*slot, RTPFirst: 24000 + 100*slot, Play: play,
 		Proxy:    fmt.Sprintf("sip:%s;transport=tls", b.pbx.Addr(ports.SIPTLS)),
 		Identity: fmt.Sprintf("sip:%s@%s", e.SIPUser, e.Domain), Password: e.SIPPassword, Authority: b.authority(t),
-	})
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	p, err := clients.StartLinphone(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

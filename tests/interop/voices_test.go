@@ -25,8 +25,9 @@ func (b *bench) members(t *testing.T) []member {
 	}
 	return []member{
 		{"baresip RTP", "101", 440, &baresipVoice{p: b.baresip(t, "101", 0, 440, "")}},
-		{"linphone RTP", "102", 660, &linphoneVoice{p: b.linphone(t, "102", 0, 660), domain: b.pbx.Extension("102").Domain}},
+		{"linphone SDES", "102", 660, &linphoneVoice{p: b.linphone(t, "102", 0, 660, func(c *clients.LinphoneConfig) { c.Secure = true }), domain: b.pbx.Extension("102").Domain}},
 		{"sipp", "103", 880, b.sippVoice(t, "103", 880)},
+		{"baresip SDES", "104", 520, &baresipVoice{p: b.baresip(t, "104", 1, 520, ";mediaenc=srtp")}},
 	}
 }
 
