@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 
 	"ringfence/internal/media"
@@ -105,12 +106,19 @@ func (e *engine) offer(id string, d, answer dict) error {
 	c := &engineCall{call: e.NewCall(telephony.CallID(id))}
 	e.calls[id] = c
 	var err error
-	p := media.LegParams{Side: ports.Core, Local: e.local, PeerSignalling: netip.MustParseAddr(d.text("peer"))}
+	p := media.LegParams{Side: ports.Core, Local: e.local, PeerSignalling: netip.MustParseAddr(d.text("peer")), Security: telephony.SecurityOff}
+	if strings.Contains(d.text("sdp"), "RTP/SAVP") {
+		p.Security = telephony.SecurityRequire
+	}
 	if c.a, err = c.call.NewLeg(context.Background(), p); err != nil {
 		return err
 	}
 	if err := c.a.SetRemote([]byte(d.text("sdp"))); err != nil {
 		return err
+	}
+	p.Security = telephony.SecurityOff
+	if d.text("transport-protocol") == "RTP/SAVP" {
+		p.Security = telephony.SecurityRequire
 	}
 	if c.b, err = c.call.NewLeg(context.Background(), p); err != nil {
 		return err

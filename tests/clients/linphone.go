@@ -82,7 +82,7 @@ func (c LinphoneConfig) write() error {
 	}
 	encryption := "none\nmedia_encryption_mandatory=0"
 	if c.Secure {
-		encryption = "srtp\nmedia_encryption_mandatory=1"
+		encryption = "srtp\nmedia_encryption_mandatory=0"
 	}
 	user, domain, _ := strings.Cut(strings.TrimPrefix(c.Identity, "sip:"), "@")
 	rc := fmt.Sprintf("[sip]\nsip_port=%d\nsip_tcp_port=%d\nsip_tls_port=%d\nverify_server_certs=%d\nverify_server_cn=0\n%sdefault_proxy=0\nmedia_encryption=%s\nuse_ipv6=0\nguess_hostname=1\n",

@@ -32,7 +32,7 @@ type member struct {
 const (
 	talkTime = 4 * time.Second
 	// judged is the part of a call that must be pure, from its middle.
-	judged = 2 * time.Second
+	judged = 3 * time.Second
 )
 
 // Every kind of client calls every other: each hears the other's tone, and
@@ -86,7 +86,7 @@ func meets(t *testing.T, members []member, from, to member) {
 		cancel()
 	}
 	if err := errors.Join(err, <-answered); err != nil {
-		t.Errorf("%s: %v", what, err)
+		t.Errorf("%s: %.4000v", what, err)
 		return
 	}
 	for _, x := range [][2]member{{from, to}, {to, from}} {
@@ -111,5 +111,19 @@ func (m member) judge(members []member, other member) error {
 			never = append(never, x.tone)
 		}
 	}
-	return h.Middle(judged).Only(other.tone, never...)
+	h = h.Middle(judged)
+	for _, f := range never {
+		if s := h.Share(f); s >= 0.01 {
+			return fmt.Errorf("share at %g Hz is %.3f: %s", f, s, h)
+		}
+	}
+	// A machine that has other things to do tears a hole into the best line: a
+	// second without one is enough.
+	err = errors.New("nothing was heard")
+	for at := 0; at+h.Rate <= len(h.Samples) && err != nil; at += h.Rate / 4 {
+		part := h
+		part.Samples = h.Samples[at : at+h.Rate]
+		err = part.Only(other.tone)
+	}
+	return err
 }
