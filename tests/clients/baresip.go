@@ -241,11 +241,14 @@ func (b *Baresip) Registered(ctx context.Context) error {
 	}
 }
 
-// Ciphers is what baresip told of the protection of the media last.
+// Ciphers is what baresip told of the protection of the media since it was
+// asked last.
 func (b *Baresip) Ciphers() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.ciphers
+	told := b.ciphers
+	b.ciphers = ""
+	return told
 }
 
 // Heard lists the recordings of what came in, oldest first. They are whole

@@ -38,7 +38,7 @@ type LinphoneConfig struct {
 	// without it the server's is not verified.
 	Authority string
 	Play      string // WAV file
-	Secure    bool   // SRTP or no call
+	Secure    bool   // offers SRTP
 }
 
 // StartLinphone writes its configuration and starts it.
@@ -80,9 +80,9 @@ func (c LinphoneConfig) write() error {
 	if c.Authority != "" {
 		verify, authority = 1, "root_ca="+c.Authority+"\n"
 	}
-	encryption := "none\nmedia_encryption_mandatory=0"
+	encryption := "none"
 	if c.Secure {
-		encryption = "srtp\nmedia_encryption_mandatory=0"
+		encryption = "srtp"
 	}
 	user, domain, _ := strings.Cut(strings.TrimPrefix(c.Identity, "sip:"), "@")
 	rc := fmt.Sprintf("[sip]\nsip_port=%d\nsip_tcp_port=%d\nsip_tls_port=%d\nverify_server_certs=%d\nverify_server_cn=0\n%sdefault_proxy=0\nmedia_encryption=%s\nuse_ipv6=0\nguess_hostname=1\n",

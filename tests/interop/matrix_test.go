@@ -20,6 +20,8 @@ type voice interface {
 	answer(ctx context.Context) error
 	// heard is what the last call brought.
 	heard() (siptest.Heard, error)
+	// ciphers is the SRTP suite that protected its last call, as it says itself.
+	ciphers() string
 }
 
 // member is a client of the matrix; its number and tone are its own.
@@ -27,6 +29,9 @@ type member struct {
 	name, number string
 	tone         float64
 	voice
+	// The SRTP suites that must come of its own offers and of ours, empty in
+	// the clear.
+	offers, takes string
 }
 
 const (
@@ -88,6 +93,12 @@ func meets(t *testing.T, members []member, from, to member) {
 	if err := errors.Join(err, <-answered); err != nil {
 		t.Errorf("%s: %.4000v", what, err)
 		return
+	}
+	if got := from.ciphers(); got != from.offers {
+		t.Errorf("%s: the caller's media are protected by %q, want %q", what, got, from.offers)
+	}
+	if got := to.ciphers(); got != to.takes {
+		t.Errorf("%s: the callee's media are protected by %q, want %q", what, got, to.takes)
 	}
 	for _, x := range [][2]member{{from, to}, {to, from}} {
 		if err := x[0].judge(members, x[1]); err != nil {

@@ -6,7 +6,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,11 +25,15 @@ func (b *bench) members(t *testing.T) []member {
 	if err := b.phones.IP("addr", "add", sippAddr+"/24", "dev", "pbx0"); err != nil {
 		t.Fatal(err)
 	}
+	secure := func(c *clients.LinphoneConfig) { c.Secure = true }
 	return []member{
-		{"baresip RTP", "101", 440, &baresipVoice{p: b.baresip(t, "101", 0, 440, "")}},
-		{"linphone SDES", "102", 660, &linphoneVoice{p: b.linphone(t, "102", 0, 660, func(c *clients.LinphoneConfig) { c.Secure = true }), domain: b.pbx.Extension("102").Domain}},
-		{"sipp", "103", 880, b.sippVoice(t, "103", 880)},
-		{"baresip SDES", "104", 520, &baresipVoice{p: b.baresip(t, "104", 1, 520, ";mediaenc=srtp")}},
+		{name: "baresip RTP", number: "101", tone: 440, voice: &baresipVoice{p: b.baresip(t, "101", 0, 440, "")}},
+		{name: "linphone SDES", number: "102", tone: 660, offers: "AES_256_CM_HMAC_SHA1_80",
+			voice: &linphoneVoice{p: b.linphone(t, "102", 0, 660, secure), domain: b.pbx.Extension("102").Domain}},
+		{name: "sipp", number: "103", tone: 880, voice: b.sippVoice(t, "103", 880)},
+		// It offers AES-128 only, and takes the best that it is offered.
+		{name: "baresip SDES", number: "104", tone: 520, offers: "AES_CM_128_HMAC_SHA1_80", takes: "AEAD_AES_256_GCM",
+			voice: &baresipVoice{p: b.baresip(t, "104", 1, 520, ";mediaenc=srtp")}},
 	}
 }
 
@@ -69,8 +75,9 @@ func (v *baresipVoice) answer(ctx context.Context) error {
 	return err
 }
 
-// fresh notes the recordings that are there already.
+// fresh forgets what earlier calls left.
 func (v *baresipVoice) fresh() (err error) {
+	_ = v.p.Ciphers()
 	v.files, err = v.p.Heard()
 	return err
 }
@@ -88,10 +95,17 @@ func (v *baresipVoice) heard() (siptest.Heard, error) {
 	return siptest.Heard{}, fmt.Errorf("no recording")
 }
 
+// ciphers are told as "stream,medium,suite".
+func (v *baresipVoice) ciphers() string {
+	told := v.p.Ciphers()
+	return told[strings.LastIndex(told, ",")+1:]
+}
+
 type linphoneVoice struct {
 	p      *clients.Linphone
 	domain string
 	calls  int
+	begin  int // of the last call in the log
 }
 
 func (v *linphoneVoice) call(ctx context.Context, number string, talk time.Duration) error {
@@ -132,6 +146,7 @@ func (v *linphoneVoice) file() string {
 // record gives the next call a file of its own.
 func (v *linphoneVoice) record() error {
 	v.calls++
+	v.begin = len(v.p.Log())
 	return v.p.Do("record " + v.file())
 }
 
@@ -141,6 +156,21 @@ func (v *linphoneVoice) state(ctx context.Context, state string) error {
 }
 
 func (v *linphoneVoice) heard() (siptest.Heard, error) { return siptest.HeardWAV(v.file()) }
+
+// ciphers are told by the log: that there are some, and by the last crypto
+// line, of the answer, which.
+func (v *linphoneVoice) ciphers() string {
+	log := v.p.Log()[v.begin:]
+	lines := cryptoLine.FindAllStringSubmatch(log, -1)
+	if !strings.Contains(log, "Negotiated media encryption is LinphoneMediaEncryptionSRTP") || len(lines) == 0 {
+		return ""
+	}
+	return lines[len(lines)-1][1]
+}
+
+func (v *sippVoice) ciphers() string { return "" }
+
+var cryptoLine = regexp.MustCompile(`(?m)^a=crypto:\d+ (\S+) inline:`)
 
 // sippAddr is sipp's own: what comes there is captured, for sipp does not
 // record.
