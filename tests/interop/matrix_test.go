@@ -51,23 +51,58 @@ func TestEveryClientHearsEveryOther(t *testing.T) {
 	}
 	// A tournament (the circle method): in each round everybody meets another
 	// one, so that half as many calls as clients run at once.
+	var again meetings
 	n := len(members)
 	for round := range n - 1 {
 		for _, back := range []bool{false, true} {
 			var wg sync.WaitGroup
 			for i := range n / 2 {
-				from, to := seat(members, round, i), seat(members, round, n-1-i)
+				m := meeting{seat(members, round, i), seat(members, round, n-1-i)}
 				if back {
-					from, to = to, from
+					m.from, m.to = m.to, m.from
 				}
-				if from.voice == nil || to.voice == nil {
+				if m.from.voice == nil || m.to.voice == nil {
 					continue
 				}
-				wg.Go(func() { meets(t, members, from, to) })
+				wg.Go(func() {
+					if err := m.take(t.Context(), members); err != nil {
+						t.Logf("%s: %.2000v", m, err)
+						again.add(m)
+					}
+				})
 			}
 			wg.Wait()
 		}
 	}
+	// A machine that has other things to do tears holes into the best line:
+	// what failed has a second chance, alone.
+	if len(again.list) > mayFail {
+		t.Fatalf("%d calls failed", len(again.list))
+	}
+	for _, m := range again.list {
+		if err := m.take(t.Context(), members); err != nil {
+			t.Errorf("%s, again: %.4000v", m, err)
+		}
+	}
+}
+
+// mayFail is how many calls may have a second chance.
+const mayFail = 3
+
+// meeting is one member calling another.
+type meeting struct{ from, to member }
+
+func (m meeting) String() string { return m.from.name + " calls " + m.to.name }
+
+type meetings struct {
+	mu   sync.Mutex
+	list []meeting
+}
+
+func (l *meetings) add(m meeting) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, m)
 }
 
 // seat is who sits where in a round: the first stays, the others move on.
@@ -78,43 +113,35 @@ func seat(members []member, round, i int) member {
 	return members[1+(i-1+round)%(len(members)-1)]
 }
 
-// meets has one call another.
-func meets(t *testing.T, members []member, from, to member) {
-	what := from.name + " calls " + to.name
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+// take has the call, and judges it at both ends.
+func (m meeting) take(ctx context.Context, members []member) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	answered := make(chan error, 1)
-	go func() { answered <- to.answer(ctx) }()
+	go func() { answered <- m.to.answer(ctx) }()
 	time.Sleep(200 * time.Millisecond) // a sipp listens only while it plays
-	err := from.call(ctx, to.number, talkTime)
+	err := m.from.call(ctx, m.to.number, talkTime)
 	if err != nil {
 		cancel()
 	}
 	if err := errors.Join(err, <-answered); err != nil {
-		t.Errorf("%s: %.4000v", what, err)
-		return
-	}
-	if got := from.ciphers(); got != from.offers {
-		t.Errorf("%s: the caller's media are protected by %q, want %q", what, got, from.offers)
-	}
-	if got := to.ciphers(); got != to.takes {
-		t.Errorf("%s: the callee's media are protected by %q, want %q", what, got, to.takes)
-	}
-	for _, x := range [][2]member{{from, to}, {to, from}} {
-		if err := x[0].judge(members, x[1]); err != nil {
-			t.Errorf("%s: %s: %v", what, x[0].name, err)
-		}
-	}
-}
-
-// judge checks that a member heard another one and nobody else.
-func (m member) judge(members []member, other member) error {
-	h, err := m.heard()
-	if err != nil {
 		return err
 	}
+	return errors.Join(m.from.judge(members, m.to, m.from.offers), m.to.judge(members, m.from, m.to.takes))
+}
+
+// judge checks that a member heard another one and nobody else, and what
+// protected its media.
+func (m member) judge(members []member, other member, suite string) error {
+	if got := m.ciphers(); got != suite {
+		return fmt.Errorf("%s's media are protected by %q, want %q", m.name, got, suite)
+	}
+	h, err := m.heard()
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.name, err)
+	}
 	if h.Duration() < talkTime-time.Second {
-		return fmt.Errorf("heard %s of %s", h.Duration(), talkTime)
+		return fmt.Errorf("%s heard %s of %s", m.name, h.Duration(), talkTime)
 	}
 	var never []float64
 	for _, x := range members {
@@ -125,16 +152,17 @@ func (m member) judge(members []member, other member) error {
 	h = h.Middle(judged)
 	for _, f := range never {
 		if s := h.Share(f); s >= 0.01 {
-			return fmt.Errorf("share at %g Hz is %.3f: %s", f, s, h)
+			return fmt.Errorf("%s: share at %g Hz is %.3f: %s", m.name, f, s, h)
 		}
 	}
-	// A machine that has other things to do tears a hole into the best line: a
-	// second without one is enough.
-	err = errors.New("nothing was heard")
+	err = errors.New("nothing was heard") // a second without a hole is enough
 	for at := 0; at+h.Rate <= len(h.Samples) && err != nil; at += h.Rate / 4 {
 		part := h
 		part.Samples = h.Samples[at : at+h.Rate]
 		err = part.Only(other.tone)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.name, err)
+	}
+	return nil
 }
