@@ -66,20 +66,14 @@ func relayLine(m *mediaLine, s slot, list []payload, port uint16, d direction) o
 // of: its attributes and bandwidths of its own making.
 func (m *mediaLine) hide() {
 	m.attributes = slices.DeleteFunc(slices.Clone(m.attributes), func(a attribute) bool { return !a.public() })
-	m.bandwidths = slices.DeleteFunc(slices.Clone(m.bandwidths), func(w string) bool {
-		switch name, _, _ := strings.Cut(w, ":"); name {
-		case "AS", "CT", "TIAS", "RS", "RR": // RFC 8866, 3890, 3556
-			return false
-		}
-		return true
-	})
 }
 
-// validBandwidth accepts "AS:64" (RFC 8866 section 5.8).
+// validBandwidth accepts "AS:64" (RFC 8866 section 5.8) and the other types that
+// are registered (RFC 3890, RFC 3556).
 func validBandwidth(w string) bool {
-	a := parseAttribute(w)
-	_, err := strconv.ParseUint(a.value, 10, 32)
-	return err == nil && token(a.name)
+	name, value, _ := strings.Cut(w, ":")
+	_, err := strconv.ParseUint(value, 10, 32)
+	return err == nil && slices.Contains([]string{"AS", "CT", "TIAS", "RS", "RR"}, name)
 }
 
 // refuse turns a stream down (RFC 3264 section 6).

@@ -10,7 +10,8 @@ import (
 
 // Offer builds an offer towards this leg's peer out of what from's peer
 // described last: its codecs, at our address. With from nil the offer is our
-// own: PCMA, PCMU, G.722 and telephone-event.
+// own: PCMA, PCMU, G.722 and telephone-event. Errors: ErrNoDescription,
+// ErrNoPorts, ErrClosed.
 func (l *Leg) Offer(from *Leg) ([]byte, error) {
 	var source [kinds]*mediaLine
 	if from == nil {
@@ -37,6 +38,9 @@ func (l *Leg) Offer(from *Leg) ([]byte, error) {
 		return nil, ErrClosed
 	}
 	lines := l.offerLines(source)
+	if !slices.ContainsFunc(lines, func(line ourLine) bool { return line.port != 0 }) {
+		return nil, fmt.Errorf("building offer: %w", ErrNoPorts)
+	}
 	if l.exchange != offered {
 		l.toldThen = l.told
 	}
