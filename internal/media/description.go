@@ -26,8 +26,9 @@ const (
 // order, missing s= or t=, no line end at the end, media types a strict parser
 // refuses together with the good ones beside them.
 type description struct {
-	media []mediaLine
-	by    [kinds]int // index of the stream that is relayed, -1 for none
+	media  []mediaLine
+	bundle []string   // mids of the group that shares a transport
+	by     [kinds]int // index of the stream that is relayed, -1 for none
 }
 
 // mediaLine is one m= section.
@@ -45,6 +46,10 @@ type mediaLine struct {
 	rtcpPort   uint16
 	rtcpMux    bool
 	cryptos    []srtp.Crypto // those we support, in the peer's order
+	keying
+	iceLite    bool
+	mid        string
+	bundleOnly bool // RFC 9143 section 6: there is no port because there is no need
 }
 
 // rtpAddr and rtcpAddr are where the peer wants its media and its reports. A
@@ -55,7 +60,7 @@ func (m *mediaLine) rtcpAddr() netip.AddrPort { return netip.AddrPortFrom(m.conn
 // relayed reports whether the engine can carry the stream.
 func (m *mediaLine) relayed() bool {
 	switch {
-	case m.port == 0 || m.kind == kinds:
+	case m.port == 0 && !m.bundleOnly || m.kind == kinds:
 		return false
 	case m.kind == fax:
 		return strings.EqualFold(m.proto, "udptl") && slices.ContainsFunc(m.formats, isT38)
@@ -68,11 +73,14 @@ func isT38(format string) bool { return strings.EqualFold(format, "t38") }
 
 // rtpProfile reports whether we speak a transport protocol.
 func rtpProfile(proto string) bool {
-	return proto == "RTP/AVP" || proto == "RTP/AVPF" || secureRTP(proto)
+	return proto == "RTP/AVP" || proto == "RTP/AVPF" || secureRTP(proto) || overDTLS(proto)
 }
 
-// held reports the hold of RFC 2543: c=0.0.0.0 (RFC 3264 section 8.4).
-func (m *mediaLine) held() bool { return m.connection.IsValid() && m.connection.IsUnspecified() }
+// held reports the hold of RFC 2543: c=0.0.0.0 (RFC 3264 section 8.4). With ICE
+// that is how a peer says that it has no candidate yet (RFC 8840 section 4.1.1).
+func (m *mediaLine) held() bool {
+	return m.connection.IsValid() && m.connection.IsUnspecified() && !m.speaksICE()
+}
 
 // flow is the direction with that old hold taken into account: media must not
 // be sent to the null address.
@@ -118,6 +126,9 @@ type descriptionParser struct {
 	version    bool
 	connection netip.Addr
 	direction  direction
+	keying     keying
+	iceLite    bool
+	bundle     []string
 	media      []mediaLine
 	sections   []sectionState
 }
@@ -220,9 +231,11 @@ func (p *descriptionParser) attributeLine(a attribute) {
 		return
 	}
 	if n < 0 {
-		return // of the session: none of it is about a relayed stream
+		p.sessionAttribute(a)
+		return
 	}
 	m := &p.media[n]
+	m.keying.attribute(a)
 	switch a.name {
 	case "rtpmap":
 		if pt, c, ok := parseRTPMap(a.value); ok {
@@ -232,6 +245,12 @@ func (p *descriptionParser) attributeLine(a attribute) {
 		m.rtcpPort = parseRTCP(a.value)
 	case "rtcp-mux":
 		m.rtcpMux = true
+	case "mid":
+		if token(a.value) {
+			m.mid = a.value
+		}
+	case "bundle-only":
+		m.bundleOnly = true
 	case "crypto":
 		if c, err := srtp.ParseCrypto(a.value); err == nil && len(m.cryptos) < maxCryptos {
 			m.cryptos = append(m.cryptos, c)
@@ -239,6 +258,18 @@ func (p *descriptionParser) attributeLine(a attribute) {
 	}
 	if a.relayed() {
 		m.attributes = append(m.attributes, a)
+	}
+}
+
+// sessionAttribute takes what is said once for all streams.
+func (p *descriptionParser) sessionAttribute(a attribute) {
+	switch p.keying.attribute(a); a.name {
+	case "ice-lite":
+		p.iceLite = true
+	case "group":
+		if p.bundle == nil {
+			p.bundle = parseBundle(a.value)
+		}
 	}
 }
 
@@ -254,7 +285,7 @@ func parseRTCP(value string) uint16 {
 
 // finish applies the session level and picks the streams to relay.
 func (p *descriptionParser) finish() *description {
-	d := &description{media: p.media, by: [kinds]int{-1, -1, -1}}
+	d := &description{media: p.media, bundle: p.bundle, by: [kinds]int{-1, -1, -1}}
 	for i := range d.media {
 		m := &d.media[i]
 		if !p.sections[i].connection {
@@ -266,6 +297,8 @@ func (p *descriptionParser) finish() *description {
 		if m.rtcpPort == 0 {
 			m.rtcpPort = m.port + 1
 		}
+		m.iceLite = p.iceLite
+		m.inherit(p.keying)
 		if rtpProfile(m.proto) {
 			m.payloads = payloads(m.formats, p.sections[i].rtpmap)
 		}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"ringfence/internal/media/dtls"
 	"ringfence/internal/ports"
 	"ringfence/internal/telephony"
 )
@@ -25,6 +26,8 @@ type Engine struct {
 	doorman *doorman // nil without a fence
 	veil    *veil
 	readers sync.WaitGroup
+	// certificate is ours in every DTLS association; nil if none could be made.
+	certificate *dtls.Certificate
 
 	mu     sync.RWMutex
 	closed bool
@@ -40,6 +43,10 @@ func New(c Config) *Engine {
 	e := &Engine{log: c.Logger, rest: c.Rest, veil: newVeil(), calls: make(map[*Call]struct{})}
 	if e.rest <= 0 {
 		e.rest = defaultRest
+	}
+	var err error
+	if e.certificate, err = dtls.NewCertificate(); err != nil {
+		c.Logger.Error("calls of browsers are refused", "error", err)
 	}
 	e.SetPools(c.Pools)
 	if c.Fence != nil {
@@ -152,7 +159,7 @@ func (e *Engine) newTransport(ctx context.Context, p LegParams, k kind) (*transp
 		q.abandon()
 		return nil, fmt.Errorf("opening media ports %d and %d: %w", q.port, q.port+1, err)
 	}
-	t := &transport{pair: q}
+	t := &transport{pair: q, keyer: keyer{certificate: e.certificate, log: e.log.With("port", q.port), running: &e.readers}}
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	if e.closed {
@@ -206,6 +213,7 @@ func (e *Engine) newPair(ctx context.Context, p LegParams, k kind) (*pair, error
 // freeTransport puts the ports of a transport to rest and closes them in the
 // packet filter.
 func (e *Engine) freeTransport(t *transport) {
+	t.shut()
 	e.doorman.close(t.pair.port, t.pair.port+1)
 	t.pair.release()
 }

@@ -40,6 +40,9 @@ func readConversation(t *testing.T, path string) conversation {
 
 var (
 	ourKey    = regexp.MustCompile(`inline:\S+`)
+	ourPrint  = regexp.MustCompile(`a=fingerprint:sha-256 [0-9A-F:]{95}`)
+	ourICE    = regexp.MustCompile(`(?m)^a=ice-(ufrag|pwd):[A-Za-z0-9+/]+$`)
+	ourPlace  = regexp.MustCompile(`(?m)^(a=candidate:1 1 udp 2130706431 \S+) 2[0-9]{4} `)
 	sessionID = regexp.MustCompile(`(?m)^o=- \d+ `)
 	ourPort   = regexp.MustCompile(`(?m)^(m=(?:audio|video|image)) 2[0-9]{4} `)
 )
@@ -49,6 +52,9 @@ func stableText(b []byte) string {
 	s := strings.ReplaceAll(string(b), "\r\n", "\n")
 	s = sessionID.ReplaceAllString(s, "o=- ID ")
 	s = ourKey.ReplaceAllString(s, "inline:KEY")
+	s = ourPrint.ReplaceAllString(s, "a=fingerprint:sha-256 OURS")
+	s = ourICE.ReplaceAllString(s, "a=ice-$1:OURS")
+	s = ourPlace.ReplaceAllString(s, "$1 PORT ")
 	return ourPort.ReplaceAllString(s, "$1 PORT ")
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ringfence/internal/media/dtls"
 	"ringfence/internal/media/srtp"
 	"ringfence/internal/telephony"
 )
@@ -39,6 +40,7 @@ type Leg struct {
 	toldThen                   grants                         // by the one before an offer that is under way
 	keys                       [kinds]map[srtp.Suite]srtp.Key // of ours, by suite
 	offeredKeys                [kinds][]srtp.Crypto           // by our last offer
+	offeredShake, offeredMux   [kinds]bool                    // it named our certificate, and rtcp-mux
 	protected, protectedBefore [kinds]protection
 	offerer                    bool // the last offer was ours
 	asked                      *Leg // whose peer was offered what this leg's peer said last
@@ -69,7 +71,7 @@ func (l *Leg) SetRemote(sdp []byte) error {
 		return fmt.Errorf("neither audio over RTP nor fax over UDPTL: %w", ErrNotAcceptable)
 	}
 	for k := range kinds {
-		if m := d.stream(k); m != nil {
+		if m := d.stream(k); m != nil && !m.speaksICE() {
 			if err := l.checkTarget(m); err != nil {
 				return err
 			}
@@ -84,18 +86,14 @@ func (l *Leg) SetRemote(sdp []byte) error {
 	if err != nil {
 		return err
 	}
+	if l.exchange == offered || l.offerer && keys[audio].handshake != nil && d.stream(audio).setup != dtls.Actpass {
+		l.answered(d)
+	}
 	protected := l.protected
 	if err := l.protect(keys); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotAcceptable, err)
 	}
 	l.protectedBefore = protected
-	if l.exchange == offered {
-		for k := range kinds {
-			if m, s := d.stream(k), l.streams[k].Load(); m != nil && s != nil {
-				s.transport.mux.Store(false) // we did not offer it
-			}
-		}
-	}
 	l.take(d, sdp)
 	return nil
 }
@@ -113,10 +111,8 @@ func (l *Leg) PeerAt(addr netip.AddrPort) {
 		return
 	}
 	l.params.PeerSignalling = addr.Addr().Unmap()
-	for k := range kinds {
-		if s := l.streams[k].Load(); s != nil {
-			s.transport.reopen()
-		}
+	for _, t := range l.transports() {
+		t.reopen()
 	}
 	if l.remote != nil {
 		l.apply()
@@ -173,7 +169,18 @@ func (l *Leg) apply() {
 
 func (l *Leg) describe(s *stream, m *mediaLine) {
 	s.describe(m)
-	s.transport.describe(m, l.params.PeerSignalling, l.params.Local.Zone())
+	if s.kind != audio && l.sharing(s) {
+		return // what is said about the transport is said with audio
+	}
+	wanted := m != nil && m.flow().recv
+	for k := range kinds {
+		if o := l.streams[k].Load(); o != nil && o.transport == s.transport {
+			if m := l.remote.stream(k); m != nil && m.flow().recv {
+				wanted = true
+			}
+		}
+	}
+	s.transport.describe(m, wanted, l.params.PeerSignalling, l.params.Local.Zone())
 }
 
 // Rollback forgets the exchange under way, which failed: the session stays as
@@ -278,10 +285,8 @@ func (l *Leg) Close() {
 	l.part()
 	l.gone = true
 	e.bridges.Unlock()
-	for k := range kinds {
-		if s := l.streams[k].Load(); s != nil {
-			e.freeTransport(s.transport)
-		}
+	for _, t := range l.transports() {
+		e.freeTransport(t)
 	}
 	l.call.drop(l)
 	q := l.Quality()
@@ -328,7 +333,7 @@ func (l *Leg) ensure(k kind) *stream {
 	if s := l.streams[k].Load(); s != nil || l.closed {
 		return s
 	}
-	t, err := l.call.engine.newTransport(context.Background(), l.params, k)
+	t, err := l.transportFor(k)
 	if err != nil {
 		l.call.log.Warn("stream is refused", "kind", k.String(), "error", err)
 		return nil

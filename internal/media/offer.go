@@ -45,10 +45,11 @@ func (l *Leg) Offer(from *Leg) ([]byte, error) {
 		l.toldThen = l.told
 	}
 	l.exchange, l.offerer = offered, true
-	l.offeredKeys = [kinds][]srtp.Crypto{}
+	l.offeredKeys, l.offeredShake, l.offeredMux = [kinds][]srtp.Crypto{}, [kinds]bool{}, [kinds]bool{}
 	for i := range lines {
-		if line := &lines[i]; line.port != 0 {
-			l.offeredKeys[line.kind] = line.cryptos
+		if line := &lines[i]; line.used() {
+			l.offeredKeys[line.kind], l.offeredShake[line.kind] = line.cryptos, line.setup != ""
+			l.offeredMux[line.kind] = line.mux
 		}
 	}
 	return l.tell(lines), nil
@@ -76,12 +77,15 @@ func (l *Leg) offerLines(source [kinds]*mediaLine) []ourLine {
 	for k := range kinds {
 		if m := source[k]; m != nil && !placed[k] {
 			// Feedback matters to pictures (RFC 4585).
-			proto, _ := l.wares(k == video && withFeedback(m.proto))
+			proto, _, _ := l.wares(k == video && withFeedback(m.proto))
 			if k == fax {
 				proto = m.proto
 			}
 			s := slot{kind: k, media: m.media, proto: proto}
-			if line := l.offerLine(m, s); line.port != 0 {
+			if overDTLS(proto) {
+				s.mid = l.session.freshMid(len(lines))
+			}
+			if line := l.offerLine(m, s); line.used() {
 				lines = append(lines, line)
 			}
 		}
@@ -95,8 +99,7 @@ func (l *Leg) offerLine(m *mediaLine, s slot) ourLine {
 		return leaveOut(s)
 	}
 	line := relayLine(m, s, m.payloads, stream.transport.pair.port, m.direction)
-	_, suites := l.wares(false)
-	line.cryptos = l.offerKeys(s.kind, l.remote == nil || l.remote.stream(s.kind) == nil, suites)
+	l.offerProtection(&line)
 	return line
 }
 
@@ -135,7 +138,7 @@ func (l *Leg) Answer(from *Leg) ([]byte, error) {
 	l.exchange, l.before, l.offerer = stable, nil, false
 	var keys [kinds]protection
 	for i := range lines {
-		if line := &lines[i]; line.port != 0 {
+		if line := &lines[i]; line.used() {
 			keys[line.kind] = line.protection
 			l.streams[line.kind].Load().transport.mux.Store(line.mux)
 		}
@@ -151,6 +154,9 @@ func (l *Leg) Answer(from *Leg) ([]byte, error) {
 func (l *Leg) answerLine(i int, source *description, own, hidden bool) ourLine {
 	offer := &l.remote.media[i]
 	s := slot{kind: offer.kind, media: offer.media, proto: offer.proto, formats: offer.formats}
+	if overDTLS(offer.proto) {
+		s.mid = offer.mid
+	}
 	if offer.kind == kinds || l.remote.by[offer.kind] != i {
 		return refuse(s)
 	}
@@ -178,12 +184,7 @@ func (l *Leg) answerLine(i int, source *description, own, hidden bool) ourLine {
 		return refuse(s)
 	}
 	line := relayLine(m, s, list, stream.transport.pair.port, m.flow().and(offer.flow().reverse()))
-	line.mux = offer.rtcpMux
-	if theirs, _ := choose(offer, l.params.Security); theirs.Key.Suite != srtp.None { // SetRemote looked at the error
-		ours := srtp.Crypto{Tag: theirs.Tag, Key: l.key(offer.kind, theirs.Key.Suite)}
-		line.cryptos = []srtp.Crypto{ours}
-		line.protection = protection{theirs: theirs.Key, ours: ours.Key}
-	}
+	l.answerProtection(&line, offer)
 	return line
 }
 
@@ -191,7 +192,7 @@ func (l *Leg) answerLine(i int, source *description, own, hidden bool) ourLine {
 func (l *Leg) tell(lines []ourLine) []byte {
 	var told grants
 	for i := range lines {
-		if line := &lines[i]; line.port != 0 {
+		if line := &lines[i]; line.used() {
 			told[line.kind] = &grant{line.payloads, line.direction}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"ringfence/internal/media/dtls"
 	"ringfence/internal/media/srtp"
 	"ringfence/internal/telephony"
 )
@@ -16,9 +17,12 @@ const maxCryptos = 16
 // demands, or only in ways we do not have; 488 with a Warning that says so.
 var ErrInsecure = fmt.Errorf("media are not protected as required: %w", ErrNotAcceptable)
 
-// protection is the keys of a stream's two directions. The zero value is media
-// in the clear.
-type protection struct{ theirs, ours srtp.Key }
+// protection is the keys of a stream's two directions, or the handshake that is
+// to make them. The zero value is media in the clear.
+type protection struct {
+	theirs, ours srtp.Key
+	handshake    *handshake
+}
 
 // secureRTP reports whether a transport protocol demands SRTP by a=crypto
 // (RFC 4568 section 3.1).
@@ -39,24 +43,48 @@ func leastBits(policy telephony.MediaSecurity) int {
 	return 0
 }
 
-// choose picks what to take of a line the peer offered: a crypto line, or none
-// for media in the clear. Lines of RTP/AVP may carry crypto lines as well
-// (RFC 8643).
-func choose(m *mediaLine, policy telephony.MediaSecurity) (srtp.Crypto, error) {
-	if policy != telephony.SecurityOff {
+// choose picks what to take of a line the peer offered: a crypto line, a
+// handshake, or neither for media in the clear. Lines of RTP/AVP may carry
+// crypto lines and fingerprints as well (RFC 8643).
+func (l *Leg) choose(m *mediaLine) (c srtp.Crypto, shake bool, err error) {
+	policy := l.policy()
+	if policy != telephony.SecurityOff && !overDTLS(m.proto) {
 		if c, ok := srtp.Choose(m.cryptos, leastBits(policy)); ok {
-			return c, nil
+			return c, false, nil
 		}
 	}
+	shake = policy != telephony.SecurityOff && l.handshakes(m)
 	switch {
 	case m.kind == fax && policy.Required():
-		return srtp.Crypto{}, fmt.Errorf("fax over %s has no protection: %w", m.proto, ErrInsecure)
-	case policy == telephony.SecurityOff && secureRTP(m.proto):
-		return srtp.Crypto{}, fmt.Errorf("%s offered, media security is off: %w", m.proto, ErrInsecure)
+		err = fmt.Errorf("fax over %s has no protection: %w", m.proto, ErrInsecure)
+	case shake:
+		return srtp.Crypto{}, true, nil
+	case policy == telephony.SecurityOff && (secureRTP(m.proto) || overDTLS(m.proto)):
+		err = fmt.Errorf("%s offered, media security is off: %w", m.proto, ErrInsecure)
+	case overDTLS(m.proto):
+		err = fmt.Errorf("%s offered with no fingerprint we take: %w", m.proto, ErrInsecure)
 	case secureRTP(m.proto), policy.Required():
-		return srtp.Crypto{}, fmt.Errorf("%s offered with %s: %w", m.proto, suitesOf(m.cryptos), ErrInsecure)
+		err = fmt.Errorf("%s offered with %s: %w", m.proto, suitesOf(m.cryptos), ErrInsecure)
 	}
-	return srtp.Crypto{}, nil
+	return srtp.Crypto{}, false, err
+}
+
+// policy is the leg's; a browser knows no media in the clear.
+func (l *Leg) policy() telephony.MediaSecurity {
+	if l.params.Browser && l.params.Security == telephony.SecurityOff {
+		return telephony.SecurityOffer
+	}
+	return l.params.Security
+}
+
+// handshakes reports whether keys can be made with the peer by DTLS.
+func (l *Leg) handshakes(m *mediaLine) bool {
+	return m.kind != fax && len(m.fingerprints) > 0 && l.call.engine.certificate != nil
+}
+
+// handshake is what was agreed on with a peer's description, in our role.
+func (l *Leg) handshake(m *mediaLine, role dtls.Role) *handshake {
+	return &handshake{role: role, remote: dtls.Strongest(m.fingerprints), only256: l.policy() == telephony.SecurityRequire256}
 }
 
 func suitesOf(cryptos []srtp.Crypto) string {
@@ -71,24 +99,29 @@ func suitesOf(cryptos []srtp.Crypto) string {
 }
 
 // wares is what a leg offers on a stream that is new: the protocol by policy,
-// and the suites.
-func (l *Leg) wares(feedback bool) (proto string, suites []srtp.Suite) {
+// the suites, and whether keys may be made by DTLS.
+func (l *Leg) wares(feedback bool) (proto string, suites []srtp.Suite, shake bool) {
+	shake = l.call.engine.certificate != nil
+	policy := l.policy()
+	if l.params.Browser && shake { // RFC 8827 section 6.5
+		return "UDP/TLS/RTP/SAVPF", nil, true
+	}
 	proto = "RTP/AVP"
-	if l.params.Security.Required() {
+	if policy.Required() {
 		proto = "RTP/SAVP"
 	}
 	if feedback {
 		proto += "F"
 	}
-	if l.params.Security == telephony.SecurityOff {
-		return proto, nil
+	if policy == telephony.SecurityOff {
+		return proto, nil, false
 	}
 	for _, s := range srtp.Offered() {
-		if s.Bits() >= leastBits(l.params.Security) {
+		if s.Bits() >= leastBits(policy) {
 			suites = append(suites, s)
 		}
 	}
-	return proto, suites
+	return proto, suites, shake && !policy.Required() // RFC 8643 has both beside RTP/AVP only
 }
 
 // key is ours for a suite: the same as long as the stream lives, so that no
@@ -124,7 +157,8 @@ func (l *Leg) offerKeys(k kind, fresh bool, suites []srtp.Suite) []srtp.Crypto {
 	return list
 }
 
-// agreed reads the peer's answer to our crypto lines (RFC 4568 section 5.1.3).
+// agreed reads the peer's answer to our crypto lines (RFC 4568 section 5.1.3)
+// or our fingerprint (RFC 5763 section 5).
 func (l *Leg) agreed(k kind, m *mediaLine) (protection, error) {
 	offered := l.offeredKeys[k]
 	for _, c := range m.cryptos {
@@ -134,7 +168,10 @@ func (l *Leg) agreed(k kind, m *mediaLine) (protection, error) {
 			}
 		}
 	}
-	if secureRTP(m.proto) || l.params.Security.Required() {
+	if l.offeredShake[k] && l.handshakes(m) {
+		return protection{handshake: l.handshake(m, m.role())}, nil
+	}
+	if secureRTP(m.proto) || overDTLS(m.proto) || l.policy().Required() {
 		return protection{}, fmt.Errorf("%s answered with %s: %w", m.proto, suitesOf(m.cryptos), ErrInsecure)
 	}
 	return protection{}, nil
@@ -153,16 +190,16 @@ func (l *Leg) examine(d *description) ([kinds]protection, error) {
 		switch {
 		case l.exchange == offered:
 			all[k], err = l.agreed(k, m)
-		case l.offerer && len(m.cryptos) == 1:
+		case l.offerer && (len(m.cryptos) == 1 || m.setup == dtls.Active || m.setup == dtls.Passive):
 			// Another answer to the same offer, of another phone that the INVITE
 			// was forked to (RFC 3261 section 13.2.2.4); or an offer.
-			if all[k], err = l.agreed(k, m); err == nil && all[k].theirs.Suite != srtp.None {
+			if all[k], err = l.agreed(k, m); err == nil && (all[k].theirs.Suite != srtp.None || all[k].handshake != nil) {
 				break
 			}
 			fallthrough
 		default:
 			all[k] = l.protected[k]
-			_, err = choose(m, l.params.Security)
+			_, _, err = l.choose(m)
 		}
 		switch {
 		case err != nil && (k == audio || d.by[audio] < 0):
@@ -177,10 +214,8 @@ func (l *Leg) examine(d *description) ([kinds]protection, error) {
 // protect applies keys to the streams.
 func (l *Leg) protect(all [kinds]protection) error {
 	var errs []error
-	for k := range kinds {
-		if s := l.streams[k].Load(); s != nil {
-			errs = append(errs, s.transport.protect(all[k]))
-		}
+	for k, t := range l.transports() {
+		errs = append(errs, t.protect(all[k]))
 	}
 	l.protected = all
 	return errors.Join(errs...)

@@ -20,6 +20,7 @@ type stream struct {
 	partner atomic.Pointer[stream]       // who hears this stream's peer
 	table   atomic.Pointer[payloadTable] // what its packets mean
 	accepts atomic.Pointer[payloadTable] // what the peer listed
+	wanted  atomic.Bool                  // by the peer
 	sender  sender                       // guarded by transport.sending
 
 	mu            sync.Mutex
@@ -73,7 +74,7 @@ func (s *stream) relay(feed *stream, p []byte, h header, c codec, known bool, no
 	t := s.transport
 	t.sending.Lock()
 	defer t.sending.Unlock()
-	if t.out.Load() != nil && s.sender.write(p, feed, h, c.clock, now) {
+	if t.out.Load() != nil && s.wanted.Load() && s.sender.write(p, feed, h, c.clock, now) {
 		t.sendRTP(p)
 	}
 }
@@ -89,6 +90,7 @@ func (s *stream) describe(m *mediaLine) {
 		s.accepts.Store(newPayloadTable(s.theirs))
 		s.table.Store(newPayloadTable(s.theirs, s.ours))
 	}
+	s.wanted.Store(s.flow.recv)
 	s.expect()
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ringfence/internal/media/ice"
 	"ringfence/internal/media/srtp"
 )
 
@@ -30,9 +31,14 @@ type transport struct {
 	described bool          // the peer's description holds
 	flows     bool          // it wants media
 	refused   refusals
+	keyer     keyer
+
+	agent atomic.Pointer[ice.Agent] // nil without ICE
+	reply [256]byte                 // of checks; of the reader of the RTP socket
 
 	sending  sync.Mutex // with the senders of the streams
 	outbound *srtp.Outbound
+	sealed   bool                               // nothing may go out before there are keys
 	ours     [srtp.AES256GCM + 1]*srtp.Outbound // each of our keys ever used, and where it stands
 	buf      [maxDatagram + headroom]byte
 }
@@ -47,6 +53,16 @@ type refusals struct {
 
 // receive takes a datagram from the RTP socket. It is called by one goroutine.
 func (t *transport) receive(p []byte, from netip.AddrPort) {
+	if len(p) > 0 && p[0] <= dtlsLast {
+		switch {
+		case p[0] <= stunLast:
+			t.receiveCheck(p, from)
+			return
+		case p[0] >= dtlsFirst:
+			t.receiveHandshake(p, from)
+			return
+		}
+	}
 	if t.mux.Load() && isRTCP(p) {
 		t.receiveReports(p, from, &t.rtp)
 		return
@@ -221,7 +237,7 @@ func (t *transport) acceptReports(p []byte, from netip.AddrPort, at *latch) ([]b
 // the kernel refuses is lost, as on any network.
 func (t *transport) sendRTP(p []byte) {
 	to := t.out.Load()
-	if to == nil {
+	if to == nil || t.sealed {
 		return
 	}
 	if t.outbound != nil {
@@ -241,7 +257,7 @@ func (t *transport) sendRTCP(p []byte) {
 	if t.mux.Load() {
 		to, conn = t.out.Load(), t.pair.rtp
 	}
-	if to == nil || len(p) == 0 {
+	if to == nil || len(p) == 0 || t.sealed {
 		return
 	}
 	if t.outbound != nil {
@@ -253,20 +269,20 @@ func (t *transport) sendRTCP(p []byte) {
 	_, _ = conn.WriteToUDPAddrPort(p, *to)
 }
 
-// describe takes where the peer said it is; nil ends that. peer is where its
-// signalling comes from. A new place opens the latches; the null address of an
+// describe takes where the peer said it is; nil ends that. wanted is whether it
+// wants media of any stream, and peer where its signalling comes from. A new place opens the latches; the null address of an
 // old hold is none.
-func (t *transport) describe(m *mediaLine, peer netip.Addr, zone string) {
+func (t *transport) describe(m *mediaLine, wanted bool, peer netip.Addr, zone string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.described, t.flows = m != nil, false
+	t.described, t.flows = m != nil, wanted
 	if m != nil {
-		t.flows = m.flow().recv
-		if !m.held() || t.rtp.reach == unknown {
+		if t.agent.Load() == nil && (!m.held() || t.rtp.reach == unknown) {
 			t.signal(m, peer, zone)
 		}
 	}
 	t.aim()
+	t.call()
 }
 
 func (t *transport) signal(m *mediaLine, peer netip.Addr, zone string) {
@@ -282,6 +298,9 @@ func (t *transport) signal(m *mediaLine, peer netip.Addr, zone string) {
 		if in, err := t.in.Restart(); err == nil {
 			t.in = in
 		}
+		if t.keyer.agreed != nil {
+			t.keyer.end() // another transport is another association (RFC 8842 section 4)
+		}
 	}
 	if t.rtcp.signal(rtcp, peer) || moved {
 		t.rtcp.source, t.rtcp.exact = netip.AddrPort{}, false
@@ -292,7 +311,9 @@ func (t *transport) signal(m *mediaLine, peer netip.Addr, zone string) {
 func (t *transport) reopen() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.rtp.reach, t.rtcp.reach = unknown, unknown
+	if t.agent.Load() == nil { // ICE finds the peer by itself
+		t.rtp.reach, t.rtcp.reach = unknown, unknown
+	}
 }
 
 // aim sets where the peer's media goes: nowhere while it does not want any.
@@ -309,17 +330,26 @@ func (t *transport) aim() {
 	point(&t.outRTCP, t.rtcp.target(), t.described)
 }
 
-// protect sets the keys of both directions, or none. What the same key of ours
-// protected before goes on where it stood.
+// protect sets the keys of both directions, or none, or has them made.
 func (t *transport) protect(p protection) error {
+	if t.agree(p.handshake); p.handshake != nil {
+		return nil
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.apply(p)
+}
+
+// apply puts keys to use. What the same key of ours protected before goes on
+// where it stood. The caller holds t.mu.
+func (t *transport) apply(p protection) error {
 	if err := t.protectInbound(p.theirs); err != nil {
 		return err
 	}
 	t.secured = p.theirs.Suite != srtp.None
 	t.sending.Lock()
 	defer t.sending.Unlock()
+	t.sealed = false
 	outbound := t.ours[p.ours.Suite]
 	if p.ours.Suite != srtp.None && (outbound == nil || !outbound.Key().Equal(p.ours)) {
 		var err error

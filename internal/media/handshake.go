@@ -1,0 +1,256 @@
+package media
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"ringfence/internal/media/dtls"
+	"ringfence/internal/media/ice"
+	"ringfence/internal/media/srtp"
+)
+
+// handshake is what offer and answer agreed on for a DTLS association (RFC 8842
+// section 4): as long as it stays the same, so does the association.
+type handshake struct {
+	role    dtls.Role
+	remote  []dtls.Fingerprint
+	only256 bool
+}
+
+func (h *handshake) equal(o *handshake) bool {
+	return h == o || h != nil && o != nil && h.role == o.role && h.only256 == o.only256 && slices.Equal(h.remote, o.remote)
+}
+
+// keyer makes the keys of a transport by DTLS, between the two sides that ICE
+// found, or signalling where the peer knows no ICE. All but ice is guarded by
+// transport.mu.
+type keyer struct {
+	certificate *dtls.Certificate
+	log         *slog.Logger
+	running     *sync.WaitGroup
+
+	agreed      *handshake // nil is no DTLS
+	association *dtls.Association
+	number      int            // counts associations: a late result of an old one is none
+	from        netip.AddrPort // without ICE, the only source of the association
+	closed      bool
+}
+
+// checked puts ICE in the place of the latch; the agent is told to the peer.
+func (t *transport) checked() *ice.Agent {
+	if a := t.agent.Load(); a != nil {
+		return a
+	}
+	a := ice.NewAgent()
+	t.agent.Store(a)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rtp, t.rtcp = latch{}, latch{}
+	t.aim()
+	return a
+}
+
+// unchecked goes on without ICE, which the peer did not answer.
+func (t *transport) unchecked() {
+	t.agent.Store(nil)
+}
+
+// receiveCheck answers a connectivity check. It is called by the reader of the
+// RTP socket.
+func (t *transport) receiveCheck(p []byte, from netip.AddrPort) {
+	a := t.agent.Load()
+	if a == nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.refused.strangers++
+		return
+	}
+	reply, nominated := a.Handle(p, from, t.reply[:0])
+	if len(reply) > 0 {
+		_, _ = t.pair.rtp.WriteToUDPAddrPort(reply, from)
+	}
+	if nominated {
+		t.nominated(a)
+	}
+}
+
+// nominated follows the pair that the peer chose. What is not from there is not
+// from the peer, and media go nowhere else.
+func (t *transport) nominated(a *ice.Agent) {
+	at := a.Selected()
+	if !at.IsValid() {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rtp = latch{signalled: at, reach: direct, source: at, exact: true}
+	t.aim()
+	t.begin()
+}
+
+// receiveHandshake takes a datagram of DTLS, from the one place the peer may be.
+func (t *transport) receiveHandshake(p []byte, from netip.AddrPort) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.keyer.agreed == nil || !t.fromPeer(from) {
+		t.refused.strangers++
+		return
+	}
+	if t.begin(); t.keyer.association != nil {
+		t.keyer.association.Deliver(p)
+	}
+}
+
+// fromPeer reports whether a handshake may come from a source: the pair ICE
+// selected; without ICE the source of the media once it is known, before that
+// one that fits what was signalled, and then no other.
+func (t *transport) fromPeer(from netip.AddrPort) bool {
+	k := &t.keyer
+	switch {
+	case t.agent.Load() != nil, t.rtp.source.IsValid():
+		return from == t.rtp.source
+	case k.from.IsValid():
+		return from == k.from
+	case t.rtp.reach != natted && from == t.rtp.signalled,
+		(t.rtp.reach == natted || t.rtp.reach == ambiguous) && from.Addr() == t.rtp.peer:
+		k.from = from
+		return true
+	}
+	return false
+}
+
+// agree applies what offer and answer say about DTLS. Until the keys are there
+// nothing goes out or in; those of an association that is replaced serve until
+// then.
+func (t *transport) agree(h *handshake) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := &t.keyer
+	if k.closed || k.agreed.equal(h) {
+		return
+	}
+	k.end()
+	if k.agreed == nil && h != nil { // media in the clear or under a=crypto until now
+		t.in, t.secured = nil, true
+		t.sending.Lock()
+		t.outbound, t.sealed = nil, true
+		t.sending.Unlock()
+	}
+	k.agreed = h
+	t.call()
+}
+
+// call begins an association that is ours to begin: as the client, or as soon as
+// ICE says where the peer is.
+func (t *transport) call() {
+	if h := t.keyer.agreed; h != nil && (h.role == dtls.Client || t.agent.Load() != nil) {
+		t.begin()
+	}
+}
+
+// answers is our setup in an answer: what the association has, and else active
+// where we can reach the peer, which saves a round trip.
+func (t *transport) answers(offer dtls.Setup) dtls.Setup {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch h := t.keyer.agreed; {
+	case offer == dtls.Actpass && h != nil:
+		return h.role.Setup()
+	case offer == dtls.Actpass && t.agent.Load() == nil && !t.place().IsValid():
+		return dtls.Passive
+	}
+	return offer.Answer()
+}
+
+// begin starts the association when it is known where the peer is.
+func (t *transport) begin() {
+	k := &t.keyer
+	if k.agreed == nil || k.association != nil || k.closed || k.certificate == nil || !t.place().IsValid() {
+		return
+	}
+	k.number++
+	n := k.number
+	a, err := dtls.Start(context.Background(), dtls.Config{
+		Certificate: k.certificate, Role: k.agreed.role, Remote: k.agreed.remote, Only256: k.agreed.only256,
+		Send: t.sendHandshake,
+		Done: func(keys dtls.Keys, err error) { t.established(n, keys, err) },
+	})
+	if err != nil {
+		k.log.Warn("DTLS could not be started", "error", err)
+		return
+	}
+	k.association = a
+	k.running.Go(func() { <-a.Ended() })
+}
+
+// place is where handshakes go.
+func (t *transport) place() netip.AddrPort {
+	if t.keyer.from.IsValid() && t.agent.Load() == nil {
+		return t.keyer.from
+	}
+	to := t.rtp.target()
+	if to.Port() == 0 || to.Addr().IsUnspecified() {
+		return netip.AddrPort{}
+	}
+	return to
+}
+
+// sendHandshake is called by the goroutines of an association.
+func (t *transport) sendHandshake(p []byte) {
+	t.mu.Lock()
+	to := t.place()
+	t.mu.Unlock()
+	if to.IsValid() {
+		_, _ = t.pair.rtp.WriteToUDPAddrPort(p, to)
+	}
+}
+
+// established takes the keys of the n-th association.
+func (t *transport) established(n int, keys dtls.Keys, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := &t.keyer
+	if n != k.number || k.closed || k.agreed == nil {
+		return
+	}
+	if err != nil {
+		// A peer that tries again is heard again, if it is the client.
+		k.association, k.from = nil, netip.AddrPort{}
+		k.log.Warn("media stay silent: no keys were made with the peer", "error", err)
+		return
+	}
+	if k.from.IsValid() && t.agent.Load() == nil && !t.rtp.source.IsValid() {
+		t.rtp.take(k.from) // it proved to be the peer
+		t.aim()
+	}
+	suite, _ := srtp.ProfileSuite(uint16(keys.Profile))
+	err = t.apply(protection{
+		theirs: srtp.Key{Suite: suite, Master: keys.RemoteKey, Salt: keys.RemoteSalt},
+		ours:   srtp.Key{Suite: suite, Master: keys.LocalKey, Salt: keys.LocalSalt},
+	})
+	if err != nil {
+		k.log.Warn("keys made with the peer cannot be used", "error", err)
+		return
+	}
+	k.log.Debug("keys made with the peer", "profile", keys.Profile.String())
+}
+
+// end gives up the association, if there is one.
+func (k *keyer) end() {
+	if k.association != nil {
+		k.association.Close()
+	}
+	k.association, k.from = nil, netip.AddrPort{}
+	k.number++
+}
+
+// shut ends what runs beside the readers.
+func (t *transport) shut() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.keyer.end()
+	t.keyer.closed = true
+}
