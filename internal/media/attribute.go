@@ -46,12 +46,14 @@ func (a attribute) relayed() bool {
 		"candidate", "end-of-candidates", "remote-candidates", "ice-ufrag", "ice-pwd", // RFC 8839
 		"ice-options", "ice-lite", "ice-mismatch", "ice-pacing",
 		"crypto", "key-mgmt", "fingerprint", "setup", "connection", "tls-id", "dtls-id", "zrtp-hash",
-		"rtcp", "rtcp-mux", "rtcp-mux-only", "rtcp-xr", // RFC 3605, 5761, 8858
+		"rtcp", "rtcp-mux", "rtcp-mux-only", "rtcp-xr", "rtcp-rsize", // RFC 3605, 5761, 8858, 5506
 		"group", "mid", "bundle-only", "msid", "msid-semantic", "ssrc", "ssrc-group", "rid", "simulcast",
 		"tcap", "acap", "pcfg", "acfg", "csup", "creq", // RFC 5939 may lead to another transport
 		"sqn", "cdsc", "cpar", "cparmin", "cparmax", // RFC 3407, of media not in use
 		"alt", "altc", "source-filter", "nortpproxy", "direction", "cname", "tool":
 		return false
+	case "extmap": // what names streams of a transport, or counts its packets, is of that transport
+		return !strings.Contains(a.value, "rtp-hdrext:sdes:") && !strings.Contains(a.value, "transport-wide-cc")
 	}
 	return !namesAddress(a.value)
 }

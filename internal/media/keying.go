@@ -103,3 +103,11 @@ func parseBundle(value string) []string {
 	}
 	return fields[1:min(len(fields), 1+maxMedia)]
 }
+
+// firstOctet of a datagram says what it is; an empty one is nothing.
+func firstOctet(p []byte) byte {
+	if len(p) == 0 {
+		return 0xff
+	}
+	return p[0]
+}

@@ -53,23 +53,20 @@ type refusals struct {
 
 // receive takes a datagram from the RTP socket. It is called by one goroutine.
 func (t *transport) receive(p []byte, from netip.AddrPort) {
-	if len(p) > 0 && p[0] <= dtlsLast {
-		switch {
-		case p[0] <= stunLast:
-			t.receiveCheck(p, from)
-			return
-		case p[0] >= dtlsFirst:
-			t.receiveHandshake(p, from)
-			return
-		}
-	}
-	if t.mux.Load() && isRTCP(p) {
-		t.receiveReports(p, from, &t.rtp)
-		return
-	}
 	now := time.Now()
 	if s := t.streams[fax].Load(); s != nil {
 		t.receiveFax(s, p, from, now)
+		return
+	}
+	switch first := firstOctet(p); {
+	case first <= stunLast:
+		t.receiveCheck(p, from)
+		return
+	case first >= dtlsFirst && first <= dtlsLast:
+		t.receiveHandshake(p, from)
+		return
+	case t.mux.Load() && isRTCP(p):
+		t.receiveReports(p, from, &t.rtp)
 		return
 	}
 	s, h, p := t.accept(p, from)
