@@ -145,7 +145,7 @@ func (c *call) openMedia() error {
 	}
 	c.media = share(c.s.c.Media.NewCall(c.id))
 	var err error
-	if c.caller.media, err = c.newLeg(c.caller.leg.Flow()); err != nil {
+	if c.caller.media, err = c.newLeg(c.caller.leg.Flow(), c.caller.leg.Target()); err != nil {
 		return err
 	}
 	if sdp := c.in.Request().SDP(); sdp != nil {
@@ -154,11 +154,13 @@ func (c *call) openMedia() error {
 	return nil
 }
 
-func (c *call) newLeg(f sip.Flow) (MediaLeg, error) {
+// newLeg allots our end of the media of a party, whose SIP comes by a flow and
+// whose Contact is contact.
+func (c *call) newLeg(f sip.Flow, contact string) (MediaLeg, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), mediaTimeout)
 	defer cancel()
 	peer := f.Remote.Addr()
-	p := media.LegParams{Side: f.Side, Local: f.Local.Addr(), Advertised: f.Local.Addr(), PeerSignalling: peer}
+	p := media.LegParams{Side: f.Side, Local: f.Local.Addr(), Advertised: f.Local.Addr(), PeerSignalling: peer, Browser: isBrowser(f, contact)}
 	if a := c.s.c.Addresses; a != nil {
 		p.Local, p.Advertised = a.Local(peer), a.Advertised(peer)
 	}
@@ -168,6 +170,17 @@ func (c *call) newLeg(f sip.Flow) (MediaLeg, error) {
 	}
 	m.PeerAt(f.Remote)
 	return m, nil
+}
+
+// isBrowser reports whether a party is a web page: it speaks SIP over WebSocket
+// and, other than a phone that does, knows no address of its own for its Contact
+// (RFC 7118 section 5, RFC 2606).
+func isBrowser(f sip.Flow, contact string) bool {
+	if p := f.Protocol(); p != "WS" && p != "WSS" {
+		return false
+	}
+	u, err := sip.ParseURI(contact)
+	return err == nil && strings.HasSuffix(strings.ToLower(u.Host), ".invalid")
 }
 
 // refuseMedia answers a call that cannot have media.
@@ -182,7 +195,7 @@ func (c *call) refuseMedia(err error) {
 
 // ring sends the INVITE to one phone.
 func (c *call) ring(p device) error {
-	m, err := c.newLeg(p.flow)
+	m, err := c.newLeg(p.flow, p.target)
 	if err != nil {
 		return err
 	}

@@ -84,6 +84,9 @@ func (l *Leg) ReachedAt(contact string) bool {
 	return err1 == nil && err2 == nil && sip.URIKey(a) == sip.URIKey(b)
 }
 
+// Target is the peer's Contact, as it said last.
+func (l *Leg) Target() string { return l.target }
+
 // Outgoing reports whether we made the dialog.
 func (l *Leg) Outgoing() bool { return l.outgoing }
 
