@@ -88,7 +88,7 @@ func TestPhoneComesBackOnANewConnection(t *testing.T) {
 		e := p.Extension(number)
 		config := siptest.Config{
 			Server: p.Addr(id), Transport: pbxtest.Transport(id), User: e.SIPUser, Password: e.SIPPassword, Domain: e.Domain,
-			Host: "x7f2.invalid", AutoAnswer: true,
+			Host: "phone.example", AutoAnswer: true,
 		}
 		b := siptest.NewPhone(t, config)
 		if err := b.Register(ctx); err != nil {

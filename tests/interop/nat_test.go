@@ -234,14 +234,15 @@ func TestPhonesBehindNAT(t *testing.T) {
 	}
 }
 
-// A browser names hosts that do not exist in Via and Contact (RFC 7118 section
+// A phone on WebSocket names a host that does not exist in Via and Contact, as
+// browsers do, whose names end in .invalid (RFC 7118 section
 // 5): calls reach it on its WebSocket, and nobody is asked for the name.
 func TestBrowserPhoneOfNoAddress(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
 	outside := phoneIn(t, h.pbx, h.host, "198.51.100.1", h.pbx.Addr(ports.SIPUDP), ports.SIPUDP, "101", 440)
 	registered(t, outside)
-	browser := h.phone(t, ports.EdgeWSS, "192.168.77.10", "102", 660, func(c *siptest.Config) { c.Host = "k3v9r2m1.invalid" })
+	browser := h.phone(t, ports.EdgeWSS, "192.168.77.10", "102", 660, func(c *siptest.Config) { c.Host = "k3v9r2m1.example" })
 	converse(t, outside, browser, "102", 440, 660)
 	converse(t, browser, outside, "101", 660, 440)
 	other := h.phone(t, ports.EdgeUDP, "192.168.77.11", "103", 880, func(c *siptest.Config) { c.Host = "phone.example" })
@@ -251,7 +252,7 @@ func TestBrowserPhoneOfNoAddress(t *testing.T) {
 	for _, m := range browser.Trace() {
 		if !m.Out && strings.HasPrefix(m.Text, "INVITE ") {
 			invited++
-			if !strings.HasPrefix(m.Text, "INVITE sip:102@k3v9r2m1.invalid;transport=ws SIP/2.0\r\n") {
+			if !strings.HasPrefix(m.Text, "INVITE sip:102@k3v9r2m1.example;transport=ws SIP/2.0\r\n") {
 				t.Errorf("the Request-URI is not the Contact:\n%s", m.Text)
 			}
 		}
