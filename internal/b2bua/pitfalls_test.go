@@ -23,16 +23,16 @@ package b2bua
 //	18 180 with SDP                     TestPitfall18
 //	19 early media missed by a browser  TestPitfall19; the browser itself in issue 4
 //	20 DTMF clocks                      issue 4
-//	21 SRTP roll-over and re-keying     issue 4
-//	22 SRTP after 65,535 packets        issue 4
-//	23 crypto lines                     issue 4
+//	21 SRTP roll-over and re-keying     TestPitfall21, media.TestRolloverThroughHold, srtp.TestRolloverAtANewKey, srtp.TestRestartAtTheSameKey
+//	22 SRTP after 65,535 packets        TestPitfall22, srtp.TestRolloverIsCounted
+//	23 crypto lines                     TestPitfall23, srtp.TestCryptoOfTheField, srtp.TestChoosePrefersAES256WhateverTheOrder
 //	24 private address in SDP           media.TestPeerBehindNAT, media.TestLatch, media.TestRelatchOnlyAfterSignalling
 //	25 injected RTP                     media.TestSweepDuringFiftyCalls, media.TestProbationWantsOneStream
 //	26 the connection it came on        TestPitfall26
 //	27 large messages over UDP          TestPitfall27
 //	28 transfer                         TestBlindTransferTransferorLeavesEarly, TestBlindTransferIsHeard, TestAttendedTransfer, TestAttendedTransferIsHeard
 //	29 addresses of ICE                 issue 4
-//	30 silence                          issue 4
+//	30 silence                          TestPitfall30
 
 import (
 	"fmt"

@@ -81,6 +81,7 @@ type Call struct {
 	acks       map[string][]byte // ACKs to 2xx by remote tag
 	requests   map[string]int    // methods received in the dialog
 	keys       map[string][]byte // SRTP keys of ours, by suite
+	newKeys    map[string][]byte // in an offer that was not answered yet
 }
 
 func (p *Phone) newCall(outgoing bool) (*Call, error) {
@@ -347,6 +348,9 @@ func (c *Call) hear(body []byte) {
 		return
 	}
 	c.remote = d
+	if len(c.newKeys) > 0 {
+		c.keys, c.newKeys = c.newKeys, nil // answered
+	}
 	c.notify()
 	c.aim()
 }

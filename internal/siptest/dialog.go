@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"time"
@@ -82,6 +83,8 @@ type Offer struct {
 	Null      bool   // the old hold: c=0.0.0.0
 	Late      bool   // no offer: the peer's comes in the 2xx
 	Move      bool   // receive media at a new port from now on
+	Rekey     bool   // new SRTP keys
+	NewStream bool   // another SSRC, and its sequence numbers and timestamps
 	SDP       string // sent in place of the phone's own
 }
 
@@ -103,7 +106,7 @@ func (c *Call) ReInvite(ctx context.Context, o Offer) error {
 	res, err := c.reinvite(ctx, o)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.reoffering = false
+	c.reoffering, c.newKeys = false, nil
 	if err == nil && res.StatusCode >= 300 {
 		err = &StatusError{res.StatusCode, res.Reason}
 	}
@@ -138,6 +141,15 @@ func (c *Call) prepare(o Offer) (wish, direction string, err error) {
 		c.wish = o.Direction
 	}
 	c.direction = c.wish
+	if o.Rekey {
+		c.newKeys = map[string][]byte{}
+	}
+	if o.NewStream {
+		m := c.media.Load()
+		m.mu.Lock()
+		m.ssrc, m.seq, m.stamp = rand.Uint32(), uint16(rand.Uint32()), rand.Uint32()
+		m.mu.Unlock()
+	}
 	if moved != nil {
 		c.moveTo(moved)
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -54,29 +53,39 @@ func profileOf(suite string) (srtp.ProtectionProfile, bool) {
 	return 0, false
 }
 
-// keyFor is our key of a suite, the same through the whole call; c.mu is held.
+// keyFor is our key of a suite, the same until an offer brings others; c.mu is
+// held.
 func (c *Call) keyFor(suite string) []byte {
-	if key := c.keys[suite]; key != nil {
+	if c.keys == nil {
+		c.keys = map[string][]byte{}
+	}
+	return key(c.keys, suite)
+}
+
+func key(keys map[string][]byte, suite string) []byte {
+	if key := keys[suite]; key != nil {
 		return key
 	}
 	profile, _ := profileOf(suite)
 	k, _ := profile.KeyLen()
 	s, _ := profile.SaltLen()
-	key := make([]byte, k+s)
-	_, _ = rand.Read(key)
-	if c.keys == nil {
-		c.keys = map[string][]byte{}
-	}
-	c.keys[suite] = key
-	return key
+	fresh := make([]byte, k+s)
+	_, _ = rand.Read(fresh)
+	keys[suite] = fresh
+	return fresh
 }
 
 // chosen is the crypto line of the peer that the phone speaks too: the first
-// of an offer, the only one of an answer; c.mu is held.
+// of an offer, the only one of an answer; its suite is spelled as the phone
+// does. c.mu is held.
 func (c *Call) chosen() (Crypto, bool) {
 	for _, line := range c.remote.Cryptos {
-		if slices.Contains(c.phone.config.Suites, line.Suite) {
-			return line, true
+		theirs, known := profileOf(line.Suite)
+		for _, suite := range c.phone.config.Suites {
+			if own, _ := profileOf(suite); known && own == theirs {
+				line.Suite = suite
+				return line, true
+			}
 		}
 	}
 	return Crypto{}, false
@@ -86,7 +95,11 @@ func (c *Call) chosen() (Crypto, bool) {
 // c.mu is held.
 func (c *Call) protection(answer bool) (proto, lines string) {
 	write := func(tag int, suite string) {
-		lines += fmt.Sprintf("a=crypto:%d %s inline:%s\r\n", tag, suite, base64.StdEncoding.EncodeToString(c.keyFor(suite)))
+		k := c.keyFor(suite)
+		if !answer && c.newKeys != nil {
+			k = key(c.newKeys, suite)
+		}
+		lines += fmt.Sprintf("a=crypto:%d %s inline:%s\r\n", tag, suite, base64.StdEncoding.EncodeToString(k))
 	}
 	proto = "RTP/AVP"
 	switch own := c.phone.config.Suites; {

@@ -49,6 +49,10 @@ func TestPhonesSpeakSRTP(t *testing.T) {
 			hears("moved")
 			ok(t, in.ReInvite(ctx, Offer{Late: true}))
 			hears("after a late offer")
+			ok(t, out.ReInvite(ctx, Offer{Rekey: true}))
+			hears("with new keys")
+			ok(t, in.ReInvite(ctx, Offer{NewStream: true}))
+			hears("with another SSRC")
 			ok(t, out.SendDigits(ctx, "7"))
 			if h := in.Heard(); h.Digits != "7" {
 				t.Errorf("digits %q", h.Digits)
