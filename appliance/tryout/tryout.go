@@ -38,7 +38,7 @@ type Options struct {
 	Keep     bool   // go on with the disk of the last time
 	Firmware qemu.Firmware
 	Memory   int // MiB
-	Instance int // 0..9, moves every port, as in pbxd -instance
+	Instance int // 0..9, moves every port, as in pbxd -instance; Pick takes the first that is free
 	Out      io.Writer
 	Verbose  bool // show the guest's console
 }
@@ -46,11 +46,8 @@ type Options struct {
 // Run boots the image, prints how to reach it, and returns when ctx ends or
 // the guest does.
 func Run(ctx context.Context, o Options) error {
-	services, err := services(o.Instance)
+	services, err := choose(o.Instance, o.Out)
 	if err != nil {
-		return err
-	}
-	if err := free(services); err != nil {
 		return err
 	}
 	disks, err := o.disks(services)
@@ -91,42 +88,87 @@ func Run(ctx context.Context, o Options) error {
 	}
 }
 
-// services is what is forwarded: what this build serves after set-up, with a
-// narrow RTP range.
+// Pick is the Instance of somebody who does not care which.
+const Pick = -1
+
+// choose returns what is forwarded, with ports that nobody else uses, and says so
+// when they are not the usual ones.
+func choose(instance int, out io.Writer) ([]ports.Service, error) {
+	first, last := instance, instance
+	if instance == Pick {
+		first, last = 0, ports.Instances-1
+	}
+	var problem error
+	for k := first; k <= last; k++ {
+		list, err := services(k)
+		if err != nil {
+			return nil, err
+		}
+		if err := free(list); err != nil {
+			if problem == nil {
+				problem = err
+			}
+			continue
+		}
+		if problem != nil {
+			fmt.Fprintf(out, "%v: taking the ports of instance %d\n", problem, k)
+		}
+		return list, nil
+	}
+	if instance == Pick {
+		return nil, fmt.Errorf("no instance has its ports free, the first because of %w", problem)
+	}
+	return nil, fmt.Errorf("%w; without -instance a free one is taken", problem)
+}
+
+// services is what is forwarded: what this build serves after set-up.
 func services(instance int) ([]ports.Service, error) {
 	on, err := ports.Effective(nil, ports.InService)
 	if err != nil {
 		return nil, err
 	}
-	if on, err = ports.Slice(on, instance); err != nil {
-		return nil, err
-	}
-	for i := range on {
-		if on[i].Range() {
-			on[i].Last = on[i].First + rtpPorts - 1
-		}
-	}
-	return on, nil
+	return ports.Slice(on, instance)
 }
 
 // free reports the first port that somebody else uses, by name, before QEMU
-// reports it by number.
+// reports it by number. Of ranges it keeps the first rtpPorts in a row that are
+// free: programs that send and receive a little use ports of the RTP ranges too.
 func free(services []ports.Service) error {
-	for _, s := range services {
-		for p := int(s.First); p <= int(s.Last); p++ {
-			addr := net.JoinHostPort("127.0.0.1", fmt.Sprint(p))
-			var c io.Closer
-			var err error
-			if s.Proto == ports.UDP {
-				c, err = net.ListenPacket("udp", addr)
-			} else {
-				c, err = net.Listen("tcp", addr)
-			}
-			if err != nil {
-				return fmt.Errorf("forwarding %s (%s): %w; -instance 1 takes other ports", s.ID, s.Name, err)
-			}
-			_ = c.Close()
+	for i := range services {
+		s := &services[i]
+		end := s.Last
+		if s.Range() {
+			s.Last = s.First + rtpPorts - 1
 		}
+		for {
+			err := bindable(s)
+			if err == nil {
+				break
+			}
+			if int(s.Last)+rtpPorts > int(end) {
+				return fmt.Errorf("forwarding %s (%s): %w", s.ID, s.Name, err)
+			}
+			s.First, s.Last = s.First+rtpPorts, s.Last+rtpPorts
+		}
+	}
+	return nil
+}
+
+// bindable tries all ports of a service.
+func bindable(s *ports.Service) error {
+	for p := int(s.First); p <= int(s.Last); p++ {
+		addr := net.JoinHostPort("127.0.0.1", fmt.Sprint(p))
+		var c io.Closer
+		var err error
+		if s.Proto == ports.UDP {
+			c, err = net.ListenPacket("udp", addr)
+		} else {
+			c, err = net.Listen("tcp", addr)
+		}
+		if err != nil {
+			return err
+		}
+		_ = c.Close()
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func bootImage(ctx context.Context, args []string, out io.Writer, m *meter) erro
 	flags.BoolVar(&t.Keep, "keep", false, "go on with the disk of the last run")
 	flags.BoolVar(&t.Verbose, "console", false, "show the guest's console")
 	flags.IntVar(&t.Memory, "memory", 512, "`MiB` of the guest")
-	flags.IntVar(&t.Instance, "instance", 0, "`0..9`: other ports of 127.0.0.1")
+	flags.IntVar(&t.Instance, "instance", tryout.Pick, "`0..9`: other ports of 127.0.0.1; -1 takes the first that are free")
 	flags.StringVar(&t.Image, "image", "", "boot this raw `file` instead of building one; its kernel lies beside it")
 	uefi := flags.Bool("uefi", false, "boot with UEFI")
 	if err := parse(flags, args); err != nil {

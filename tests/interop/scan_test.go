@@ -49,11 +49,11 @@ func TestScannersTellNoExtensionApart(t *testing.T) {
 	if out := b.tool(t, "svmap", "-p", port, target); !strings.Contains(out, target) {
 		t.Errorf("svmap did not even find the server, so the rest says nothing:\n%s", out)
 	}
-	for _, scan := range [][]string{{"-m", "REGISTER"}, {"--force", "-m", "REGISTER"}, {"--force", "-m", "INVITE"}, {"--force", "-m", "OPTIONS"}} {
-		out := b.tool(t, "svwar", append(scan, "-p", port, "-e", "101-104,190-193", "--domain="+domain, "--maximumtime=3", target)...)
+	for _, scan := range scans() {
+		out := b.svwar(t, scan, port, domain, target)
 		real, made := listed(out, "101", "104"), listed(out, "190", "193")
 		t.Logf("svwar %v: of 4 each %d that exist, %d that do not", scan, len(real), len(made))
-		if len(real) != len(made) || len(real) != 0 && len(real) != 4 || saidOf(out, real) != saidOf(out, made) {
+		if toldApart(out) {
 			t.Errorf("svwar %v tells extensions apart:\n%s", scan, out)
 		}
 	}
@@ -74,6 +74,97 @@ func TestScannersTellNoExtensionApart(t *testing.T) {
 		if found := strings.Contains(out, "| "+c.number+" "); found != c.found {
 			t.Errorf("svcrack on %s: found is %v\n%s", c.number, found, out)
 		}
+	}
+}
+
+// scans are the ways to scan that svwar has.
+func scans() [][]string {
+	return [][]string{{"-m", "REGISTER"}, {"--force", "-m", "REGISTER"}, {"--force", "-m", "INVITE"}, {"--force", "-m", "OPTIONS"}}
+}
+
+// svwar looks for extensions that exist (101 to 104) and some that do not.
+func (b *bench) svwar(t *testing.T, scan []string, port, domain, target string) string {
+	t.Helper()
+	return b.tool(t, "svwar", append(scan, "-p", port, "-e", "101-104,190-193", "--domain="+domain, "--maximumtime=3", target)...)
+}
+
+// toldApart reports whether svwar says something else of extensions that exist
+// than of those that do not.
+func toldApart(out string) bool {
+	real, made := listed(out, "101", "104"), listed(out, "190", "193")
+	return len(real) != len(made) || len(real) != 0 && len(real) != 4 || saidOf(out, real) != saidOf(out, made)
+}
+
+// talkative answers every request in a way that depends on the extension it is
+// for, as our PBX must not. It is the positive control of the tests here.
+func talkative(t *testing.T, b *bench, answer func(method string, exists bool) (string, time.Duration)) netip.AddrPort {
+	t.Helper()
+	conn, err := b.phones.ListenUDP(netip.MustParseAddrPort("10.77.0.3:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	head := regexp.MustCompile(`(?m)^(Via|From|To|Call-ID|CSeq): .*$`)
+	exists := regexp.MustCompile(`(?m)^To: .*sip:10[1-4]@`)
+	go func() {
+		buf := make([]byte, 65536)
+		for {
+			n, from, err := conn.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			m := strings.ReplaceAll(string(buf[:n]), "\r", "")
+			method, _, _ := strings.Cut(m, " ")
+			if method == "ACK" {
+				continue
+			}
+			status, delay := answer(method, exists.MatchString(m))
+			time.Sleep(delay)
+			reply := "SIP/2.0 " + status + "\r\n"
+			for _, h := range head.FindAllString(m, -1) {
+				if strings.HasPrefix(h, "To:") && !strings.Contains(h, ";tag=") {
+					h += ";tag=t"
+				}
+				reply += h + "\r\n"
+			}
+			if strings.HasPrefix(status, "401") {
+				reply += "WWW-Authenticate: Digest realm=\"x\", nonce=\"n\", qop=\"auth\"\r\n"
+			}
+			_, _ = conn.WriteToUDPAddrPort([]byte(reply+"Content-Length: 0\r\n\r\n"), from)
+		}
+	}()
+	return conn.LocalAddr().(*net.UDPAddr).AddrPort()
+}
+
+// The detectors of the tests here can fail: a server that does tell extensions
+// apart, by its codes or by its time, is found out by every one of them.
+func TestScannersFindWhoTellsExtensionsApart(t *testing.T) {
+	b := newBench(t)
+	codes := talkative(t, b, func(method string, exists bool) (string, time.Duration) {
+		switch {
+		case !exists:
+			return "404 Not Found", 0
+		case method == "OPTIONS":
+			return "200 OK", 0
+		}
+		return "401 Unauthorized", 0
+	})
+	for _, scan := range scans() {
+		if out := b.svwar(t, scan, fmt.Sprint(codes.Port()), "control.test", codes.Addr().String()); !toldApart(out) {
+			t.Errorf("svwar %v finds nothing in a server that answers 404 for those that do not exist:\n%s", scan, out)
+		}
+	}
+	if _, different := b.answers(t, codes, "control.test", 20); !different {
+		t.Error("401 and 404 pass for the same answer")
+	}
+	slow := talkative(t, b, func(_ string, exists bool) (string, time.Duration) {
+		if exists {
+			return "401 Unauthorized", 2 * time.Millisecond // as one that looks at passwords then
+		}
+		return "401 Unauthorized", 0
+	})
+	if d, different := b.answers(t, slow, "control.test", 100); d <= time.Millisecond || different {
+		t.Errorf("2 ms more for those that exist are measured as %v, different is %v", d, different)
 	}
 }
 
@@ -103,13 +194,25 @@ func saidOf(out string, numbers []string) string {
 // 1,000 of one that does not: same codes, same headers, medians within 1 ms.
 func TestAnswersTakeTheSameTime(t *testing.T) {
 	b := newBench(t)
-	const rounds = 1000
+	d, different := b.answers(t, b.pbx.Addr(ports.SIPUDP), b.pbx.Extension("101").Domain, 1000)
+	if different {
+		t.Error("the answers differ")
+	}
+	if d > time.Millisecond {
+		t.Errorf("medians differ by %v", d)
+	}
+}
+
+// answers compares refused registrations of an extension that exists with those
+// of one that does not: how far their medians are apart, and whether they differ
+// in code or headers.
+func (b *bench) answers(t *testing.T, server netip.AddrPort, domain string, rounds int) (apart time.Duration, different bool) {
+	t.Helper()
 	conn, err := b.phones.ListenUDP(netip.MustParseAddrPort("10.77.0.3:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	server, domain := b.pbx.Addr(ports.SIPUDP), b.pbx.Extension("101").Domain
 	took, shape := map[string][]time.Duration{}, map[string]map[string]bool{"101": {}, "190": {}}
 	for i := range rounds {
 		order := []string{"101", "190"}
@@ -122,14 +225,9 @@ func TestAnswersTakeTheSameTime(t *testing.T) {
 			shape[number][headersOf(answer)] = true
 		}
 	}
-	if a, b := fmt.Sprint(shape["101"]), fmt.Sprint(shape["190"]); a != b || len(shape["101"]) != 1 {
-		t.Errorf("answers differ:\n%s\n%s", a, b)
-	}
 	real, made := median(took["101"]), median(took["190"])
-	t.Logf("median of %d: %v for an extension that exists, %v for one that does not", rounds, real, made)
-	if d := (real - made).Abs(); d > time.Millisecond {
-		t.Errorf("medians differ by %v", d)
-	}
+	t.Logf("median of %d: %v for an extension that exists, %v for one that does not; answers %v, %v", rounds, real, made, shape["101"], shape["190"])
+	return (real - made).Abs(), fmt.Sprint(shape["101"]) != fmt.Sprint(shape["190"]) || len(shape["101"]) != 1
 }
 
 // refused sends a REGISTER with a wrong password and a nonce of the server's.
