@@ -54,7 +54,8 @@ func (c *call) try(number string) {
 	}
 	flows := c.phones(e)
 	for _, n := range h.RingAlso {
-		if also, ok := c.s.c.Snapshot().Extension(c.tenant.ID, n); ok && !also.Handling.DoNotDisturb {
+		// Neither the caller, nor one who sent the call on.
+		if also, ok := c.s.c.Snapshot().Extension(c.tenant.ID, n); ok && !also.Handling.DoNotDisturb && !c.loops(n) {
 			flows = append(flows, c.phones(also)...)
 		}
 	}
