@@ -99,3 +99,51 @@ func TestCallsTakeThePath(t *testing.T) {
 	}
 	t.Error("no INVITE in the trace")
 }
+
+// A browser can be reached over nothing but the connection it opened: transferred
+// by a phone, blind, it goes on there, with the media of whom it was sent to. And
+// it transfers others.
+func TestBrowserIsTransferred(t *testing.T) {
+	t.Parallel()
+	p := pbxtest.New(t)
+	ctx := within(t, 40*time.Second)
+	browser := func(number string, tone float64) *siptest.Phone {
+		e := p.Extension(number)
+		b := siptest.NewPhone(t, siptest.Config{
+			Server: p.Addr(ports.EdgeWSS), Transport: "WSS", User: e.SIPUser, Password: e.SIPPassword, Domain: e.Domain, Tone: tone, Host: "x7f2.invalid",
+		})
+		if err := b.Register(ctx); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	a, w, c, d := p.Phone("101", 440), browser("102", 880), p.Phone("103", 660), browser("104", 1100)
+	sendTo := func(out, in *siptest.Call, to *siptest.Phone, number string, stays, comes float64) *siptest.Call {
+		t.Helper()
+		if err := out.Refer(ctx, "<sip:"+number+"@"+p.Extension("101").Domain+">"); err != nil {
+			t.Fatal(err)
+		}
+		third, err := to.WaitCall(ctx)
+		if err == nil {
+			err = third.Answer()
+		}
+		if err == nil {
+			err = out.Wait(ctx, siptest.Ended)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		hears(ctx, t, in, comes, stays)
+		hears(ctx, t, third, stays, comes)
+		return third
+	}
+	out, in := connect(t, a, w, "102")
+	third := sendTo(out, in, c, "103", 880, 660)
+	last := sendTo(in, third, d, "104", 660, 1100) // now the browser sends on
+	if err := third.HangUp(); err != nil {
+		t.Error(err)
+	}
+	if err := last.Wait(ctx, siptest.Ended); err != nil {
+		t.Error(err)
+	}
+}
