@@ -22,7 +22,7 @@ const (
 	// restEvery is how long a worker is busy before it looks for what is more
 	// urgent, and lets the calls it woke have their turn.
 	restEvery   = time.Millisecond
-	pollBatches = 32
+	pollBatches = 64
 )
 
 // maxLines bounds the lines of a message.
@@ -31,13 +31,13 @@ const maxLines = 1024
 // packet is one received message on its way to a worker.
 type packet struct {
 	flow Flow
-	raw  *[]byte
+	raw  []byte
 	came time.Time
 }
 
 // late reports whether p is a registration that was sent again by now.
 func (p *packet) late() bool {
-	return p.flow.Token == "" && time.Since(p.came) > maxAge && bytes.HasPrefix(*p.raw, []byte(registerLine))
+	return p.flow.Token == "" && time.Since(p.came) > maxAge && bytes.HasPrefix(p.raw, []byte(registerLine))
 }
 
 const registerLine = REGISTER + " "
@@ -49,11 +49,11 @@ const registerLine = REGISTER + " "
 // as far as there is time left. Without that the work of every challenge whose
 // answer is then lost would be wasted.
 type worker struct {
-	urgent, answers, register chan packet
+	urgent, answers, register chan *packet
 }
 
 // next is the next message, and false when the endpoint closes.
-func (w *worker) next(stop <-chan struct{}) (p packet, ok bool) {
+func (w *worker) next(stop <-chan struct{}) (p *packet, ok bool) {
 	select {
 	case p = <-w.urgent:
 		return p, true
@@ -128,12 +128,13 @@ func (e *Endpoint) startWorkers() {
 	}
 	e.seed = maphash.MakeSeed()
 	e.stop = make(chan struct{})
+	e.packets.New = func() any { return &packet{raw: make([]byte, 0, 2048)} }
 	e.buffers.New = func() any { b := make([]byte, 0, 2048); return &b }
 	for range n {
 		w := &worker{
-			urgent:   make(chan packet, e.cfg.Limits.Queue),
-			answers:  make(chan packet, e.cfg.Limits.Queue),
-			register: make(chan packet, e.cfg.Limits.Queue),
+			urgent:   make(chan *packet, e.cfg.Limits.Queue),
+			answers:  make(chan *packet, e.cfg.Limits.Queue),
+			register: make(chan *packet, e.cfg.Limits.Queue),
 		}
 		e.workers = append(e.workers, w)
 		e.wg.Go(func() { e.work(w) })
@@ -176,9 +177,8 @@ func (e *Endpoint) receive(f Flow, raw []byte, gone <-chan struct{}) {
 		e.stats.dropped.Add(1)
 		return
 	}
-	buf := e.buffers.Get().(*[]byte)
-	*buf = append((*buf)[:0], raw...)
-	p := packet{flow: f, raw: buf, came: time.Now()}
+	p := e.packets.Get().(*packet)
+	p.flow, p.raw, p.came = f, append(p.raw[:0], raw...), time.Now()
 	select {
 	case queue <- p:
 		return
@@ -193,7 +193,15 @@ func (e *Endpoint) receive(f Flow, raw []byte, gone <-chan struct{}) {
 		}
 	}
 	e.stats.dropped.Add(1)
-	e.recycle(buf)
+	e.done(p)
+}
+
+// done gives a packet back, unless a huge message made it huge.
+func (e *Endpoint) done(p *packet) {
+	if cap(p.raw) <= 8192 {
+		p.flow = Flow{}
+		e.packets.Put(p)
+	}
 }
 
 // recycle gives a buffer back, unless a huge message made it huge.
@@ -215,7 +223,7 @@ func (e *Endpoint) work(w *worker) {
 			began = time.Now()
 		}
 		e.handleSafely(p)
-		e.recycle(p.raw)
+		e.done(p)
 		if !w.idle() && time.Since(began) > restEvery {
 			e.poll()
 			runtime.Gosched()
@@ -225,7 +233,7 @@ func (e *Endpoint) work(w *worker) {
 }
 
 // handleSafely keeps one bad message from ending the process.
-func (e *Endpoint) handleSafely(p packet) {
+func (e *Endpoint) handleSafely(p *packet) {
 	defer func() {
 		if r := recover(); r != nil {
 			e.stats.panics.Add(1)
@@ -237,7 +245,7 @@ func (e *Endpoint) handleSafely(p packet) {
 		e.stats.late.Add(1)
 		return
 	}
-	e.handle(p.flow, *p.raw, p.came)
+	e.handle(p.flow, p.raw, p.came)
 }
 
 // looksLikeSIP is the cheap test before a message costs a queue place: the

@@ -156,7 +156,8 @@ type Endpoint struct {
 	workers []*worker
 	stop    chan struct{}
 	seed    maphash.Seed
-	buffers sync.Pool
+	packets sync.Pool // of *packet
+	buffers sync.Pool // of *[]byte
 	wg      sync.WaitGroup
 	txs     *txTable
 	conns   *conns

@@ -13,7 +13,7 @@ import (
 
 // batchSize is how many datagrams one system call takes from a socket: all
 // phones share one, and under load many are waiting there.
-const batchSize = 16
+const batchSize = 8
 
 // mmsghdr is the structure of recvmmsg(2).
 type mmsghdr struct {
