@@ -58,6 +58,9 @@ func (s *rowSum) merge(d rowSum) {
 	s.add(d.sum)
 }
 
+// maxRowBuffer is the largest room for a row's encoding that is kept.
+const maxRowBuffer = 64 << 10
+
 // rowHasher hashes rows. It is not safe for concurrent use.
 type rowHasher struct {
 	mac hash.Hash
@@ -82,7 +85,9 @@ func (h *rowHasher) hash(table string, row []any) (sum [32]byte, err error) {
 			return sum, fmt.Errorf("hashing a row of %s: no encoding for %T", table, v)
 		}
 	}
-	h.buf = b
+	if h.buf = b; cap(b) > maxRowBuffer {
+		h.buf = nil
+	}
 	h.mac.Reset()
 	h.mac.Write(b)
 	h.mac.Sum(sum[:0])
@@ -133,6 +138,7 @@ func (k *sumKeeper) account(table string, columns int, read func(...any) error, 
 		return
 	}
 	h, err := k.hasher.hash(table, k.row)
+	clear(k.row) // a row may be of megabytes, and is not to be kept
 	if err != nil {
 		k.err = errors.Join(k.err, err)
 		return
