@@ -32,9 +32,12 @@ func (s *Store) SaveBindings(ctx context.Context, put, removed []telephony.Bindi
 			return err
 		}
 		defer stmt.Close()
-		for _, b := range put {
+		for i, b := range put {
 			if _, err := stmt.ExecContext(ctx, bindingValues(b)...); err != nil {
 				return err
+			}
+			if i%breathEvery == breathEvery-1 {
+				time.Sleep(breath)
 			}
 		}
 		return nil
@@ -44,6 +47,14 @@ func (s *Store) SaveBindings(ctx context.Context, put, removed []telephony.Bindi
 	}
 	return nil
 }
+
+// A batch of thousands takes long enough to be heard in a call if there is one
+// processor: the scheduler looks at the network only when nobody runs. So it
+// makes way every half a millisecond.
+const (
+	breathEvery = 16
+	breath      = 50 * time.Microsecond
+)
 
 const bindingColumns = `tenant_id, aor_user, aor_domain, contact, instance, reg_id, q, call_id, cseq, user_agent,
 	node_id, epoch, listener, local, remote, token, registered_at, expires_at,
