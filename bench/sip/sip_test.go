@@ -77,7 +77,7 @@ func measure(t *testing.T, s *server) (f figure) {
 	}
 	defer callee.Close()
 	m := &measurement{t, s, callee}
-	f.idle = float64(s.Memory(t))
+	f.idle = m.settled()
 	m.registrations(&f)
 	m.calls(&f)
 	m.Logf("%s: %+v", s.name, f)
