@@ -147,6 +147,8 @@ func (s *Server) eventFor(tenant telephony.TenantID, e events.Event) any {
 		return callEvent(tenant, e.Call)
 	case events.CallChanged:
 		return callEvent(tenant, e.Call)
+	case events.CallAlarm:
+		return callEvent(tenant, e.Call)
 	case events.CallEnded:
 		if e.Record.Tenant != tenant {
 			return nil

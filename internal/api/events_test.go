@@ -246,3 +246,37 @@ func TestEventStreamsOutliveTimeLimits(t *testing.T) {
 		})
 	}
 }
+
+// The media of a call went bad: the call is told again, with the alarm and what
+// was measured, to its own tenant only.
+func TestAlarmsOfTheOwnTenantArrive(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	boss := b.setUp()
+	srv := httptest.NewServer(b)
+	defer srv.Close()
+	defer b.Close()
+	s := openStream(t, srv, boss)
+	if name := s.next(nil); name != "status" {
+		t.Fatalf("first event %q", name)
+	}
+	b.bus.Publish(events.CallAlarm{Call: telephony.LiveCall{ID: "theirs", Tenant: 2, Alarm: telephony.AlarmBad}})
+	b.bus.Publish(events.CallAlarm{Call: telephony.LiveCall{
+		ID: "ours", Tenant: 1, State: telephony.CallConnected, Alarm: telephony.AlarmOneWay,
+		CallerLeg: telephony.LegQuality{
+			Codec: "PCMU", Suite: "AEAD_AES_256_GCM", MOS: 4.3771, ToMOS: 2.1, Reported: true,
+			History: []telephony.MOSPoint{{From: 43, To: 21}}, Step: 5 * time.Second,
+		},
+	}})
+	var e CallEvent
+	if name := s.next(&e); name != "call" || e.Call.ID != "ours" || e.Call.Alarm != "one_way_audio" {
+		t.Fatalf("%q %+v", name, e)
+	}
+	q := e.Call.CallerLeg
+	if q.MOS != 4.38 || q.ToMOS != 2.1 || q.Suite != "AEAD_AES_256_GCM" || q.History.StepSeconds != 5 || q.History.From[0] != 4.3 || q.History.To[0] != 2.1 {
+		t.Errorf("%+v", q)
+	}
+	if e.Call.CalleeLeg.History.From == nil {
+		t.Error("a history that is not there is no list")
+	}
+}

@@ -114,6 +114,7 @@ func callOf(c telephony.LiveCall) Call {
 	return Call{
 		ID: string(c.ID), State: string(c.State), Caller: partyOf(c.Caller), Callee: partyOf(c.Callee),
 		StartedAt: c.Started.UTC(), AnsweredAt: timeOrNil(c.Answered),
+		CallerLeg: qualityOf(c.CallerLeg), CalleeLeg: qualityOf(c.CalleeLeg), Alarm: string(c.Alarm),
 	}
 }
 

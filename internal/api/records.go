@@ -54,13 +54,9 @@ func recordOf(r telephony.CallRecord) CallRecord {
 		ID: string(r.ID), Direction: r.Direction, Caller: partyOf(r.Caller), Callee: partyOf(r.Callee),
 		StartedAt: r.Started.UTC(), RangAt: timeOrNil(r.Rang), AnsweredAt: timeOrNil(r.Answered), EndedAt: r.Ended.UTC(),
 		DurationSeconds: r.Duration().Seconds(), EndReason: string(r.Reason), StatusCode: r.StatusCode,
-		CallerLeg: qualityOf(r.CallerLeg), CalleeLeg: qualityOf(r.CalleeLeg),
+		CallerLeg: qualityOf(r.CallerLeg), CalleeLeg: qualityOf(r.CalleeLeg), Alarm: string(r.Alarm),
 		ForwardedBy: append([]string{}, r.ForwardedBy...), TransferredBy: r.TransferredBy, PreviousID: string(r.Previous), NextID: string(r.Next),
 	}
-}
-
-func qualityOf(q telephony.LegQuality) LegQuality {
-	return LegQuality{Codec: q.Codec, Packets: q.Packets, Dropped: q.Dropped, Lost: q.LostRTP, JitterMs: q.JitterMs}
 }
 
 func (s *Server) listAudit(ctx context.Context, in *pageQuery) (*body[AuditList], error) {

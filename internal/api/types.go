@@ -248,6 +248,9 @@ type Call struct {
 	Callee     Party      `json:"callee"`
 	StartedAt  time.Time  `json:"started_at"`
 	AnsweredAt *time.Time `json:"answered_at,omitempty"`
+	CallerLeg  LegQuality `json:"caller_leg" doc:"Some seconds old."`
+	CalleeLeg  LegQuality `json:"callee_leg" doc:"Some seconds old."`
+	Alarm      string     `json:"alarm" enum:",bad_quality,one_way_audio" doc:"What was noticed first to be wrong with the media, or empty."`
 }
 
 // CallList lists calls.
@@ -256,13 +259,34 @@ type CallList struct {
 	More  bool   `json:"more" doc:"The list was cut."`
 }
 
-// LegQuality is what was measured on the media received from one phone.
+// LegQuality is what was measured on the audio between the PBX and one phone:
+// by the PBX on what comes from it, by the phone on what goes to it.
 type LegQuality struct {
-	Codec    string  `json:"codec"`
-	Packets  uint64  `json:"packets" doc:"RTP packets received and relayed."`
-	Dropped  uint64  `json:"dropped" doc:"Packets from a wrong source."`
-	Lost     uint64  `json:"lost" doc:"Gaps in the sequence."`
-	JitterMs float64 `json:"jitter_ms"`
+	Codec      string     `json:"codec"`
+	Suite      string     `json:"suite" doc:"Protection profile of SRTP; empty: plain RTP."`
+	Packets    uint64     `json:"packets" doc:"RTP packets that came from the phone."`
+	Lost       uint64     `json:"lost" doc:"Gaps in their sequence."`
+	JitterMs   float64    `json:"jitter_ms"`
+	MOS        float64    `json:"mos" doc:"Mean opinion score of what comes from the phone (E-model, ITU-T G.107), 1 to 4.4; 0: unknown."`
+	WorstMOS   float64    `json:"worst_mos" doc:"Of its worst seconds."`
+	Sent       uint64     `json:"sent" doc:"RTP packets that went to the phone."`
+	Reported   bool       `json:"reported" doc:"The phone reports about them; without its reports the to_ values are 0."`
+	ToLost     uint64     `json:"to_lost"`
+	ToJitterMs float64    `json:"to_jitter_ms"`
+	ToMOS      float64    `json:"to_mos" doc:"Mean opinion score of what goes to the phone; 0: unknown."`
+	ToWorstMOS float64    `json:"to_worst_mos"`
+	RTTMs      float64    `json:"rtt_ms" doc:"Round trip between the PBX and the phone; 0: not measured."`
+	Dropped    uint64     `json:"dropped" doc:"Packets from a wrong source."`
+	Malformed  uint64     `json:"malformed"`
+	Forged     uint64     `json:"forged" doc:"SRTP packets that were not authentic, or replayed."`
+	History    MOSHistory `json:"history"`
+}
+
+// MOSHistory is the quality of a call over time.
+type MOSHistory struct {
+	StepSeconds float64   `json:"step_seconds" doc:"How long each value is for: it grows with the call."`
+	From        []float64 `json:"from" nullable:"false" doc:"Worst MOS of each step of what comes from the phone; 0: unknown."`
+	To          []float64 `json:"to" nullable:"false" doc:"The same of what goes to the phone."`
 }
 
 // CallRecord is the record of a finished call.
@@ -280,6 +304,7 @@ type CallRecord struct {
 	StatusCode      int        `json:"status_code" doc:"Final SIP status towards the caller."`
 	CallerLeg       LegQuality `json:"caller_leg"`
 	CalleeLeg       LegQuality `json:"callee_leg"`
+	Alarm           string     `json:"alarm" enum:",bad_quality,one_way_audio" doc:"What was noticed first to be wrong with the media, or empty."`
 	ForwardedBy     []string   `json:"forwarded_by" nullable:"false" doc:"Numbers that sent the call on, the dialled one first."`
 	TransferredBy   string     `json:"transferred_by" doc:"Who handed the caller over, or empty."`
 	PreviousID      string     `json:"previous_id" doc:"The call this one continues after a transfer, or empty."`

@@ -11,6 +11,7 @@ import (
 
 	"ringfence/internal/dialog"
 	"ringfence/internal/events"
+	"ringfence/internal/media/quality"
 	"ringfence/internal/sip"
 	"ringfence/internal/telephony"
 )
@@ -53,6 +54,7 @@ type call struct {
 	noAnswer *time.Timer
 	relay    *relay // the re-INVITE that is being relayed
 	audited  time.Time
+	judge    quality.Judge
 	lastCode int // of the provisional responses
 	finished bool
 
@@ -187,12 +189,7 @@ func (c *call) finish(reason telephony.EndReason, code int) {
 	}
 	c.record.Ended = time.Now()
 	c.record.Reason, c.record.StatusCode = reason, code
-	if c.caller.media != nil {
-		c.record.CallerLeg = c.caller.media.Quality()
-	}
-	if c.callee != nil && c.callee.media != nil {
-		c.record.CalleeLeg = c.callee.media.Quality()
-	}
+	c.measure()
 	c.s.remove(c)
 	defer close(c.done)
 	if c.media != nil {

@@ -26,6 +26,7 @@ func (c *call) show() telephony.LiveCall {
 	l := telephony.LiveCall{
 		ID: c.id, Tenant: c.tenant.ID, State: c.state, Caller: c.record.Caller, Callee: c.record.Callee,
 		Started: c.record.Started, Answered: c.record.Answered, Hidden: c.hidden, Legs: c.legs(),
+		CallerLeg: c.record.CallerLeg, CalleeLeg: c.record.CalleeLeg, Alarm: c.record.Alarm,
 	}
 	c.live.Store(&l)
 	return l

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ringfence/internal/media"
+	"ringfence/internal/media/quality"
 	"ringfence/internal/telephony"
 )
 
@@ -30,6 +31,7 @@ type MediaLeg interface {
 	Offer(from MediaLeg) ([]byte, error)
 	Answer(from MediaLeg) ([]byte, error)
 	Quality() telephony.LegQuality
+	Look() quality.Side
 	SilentSince() time.Time
 	Close()
 }

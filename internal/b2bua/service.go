@@ -267,22 +267,6 @@ func (s *Service) Close() error {
 	return nil
 }
 
-// watch looks after the calls that nobody hears any more.
-func (s *Service) watch() {
-	t := time.NewTicker(s.c.DeadMedia / 20)
-	defer t.Stop()
-	for {
-		select {
-		case <-s.stop:
-			return
-		case <-t.C:
-			for _, c := range s.all() {
-				c.box.Post(c.audit)
-			}
-		}
-	}
-}
-
 func (s *Service) publish(e events.Event) {
 	if s.c.Bus != nil {
 		s.c.Bus.Publish(e)

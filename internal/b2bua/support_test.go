@@ -20,6 +20,7 @@ import (
 	"ringfence/internal/events"
 	"ringfence/internal/location"
 	"ringfence/internal/media"
+	"ringfence/internal/media/quality"
 	"ringfence/internal/ports"
 	"ringfence/internal/registrar"
 	"ringfence/internal/sip"
@@ -433,6 +434,8 @@ type fakeMedia struct {
 	silent atomic.Int64 // since when no media comes, in ns; 0: it comes
 
 	expectsNothing atomic.Bool // as on hold
+
+	look atomic.Pointer[[2]quality.Side] // of the caller's leg and the callee's
 }
 
 type fakeCall struct {
@@ -493,6 +496,12 @@ func (l *fakeLeg) Offer(from MediaLeg) ([]byte, error) {
 func (l *fakeLeg) Answer(from MediaLeg) ([]byte, error) { return l.Offer(from) }
 func (l *fakeLeg) Quality() telephony.LegQuality {
 	return telephony.LegQuality{Codec: l.remote, Packets: 7}
+}
+func (l *fakeLeg) Look() quality.Side {
+	if look := l.c.m.look.Load(); look != nil {
+		return look[l.n%2]
+	}
+	return quality.Side{}
 }
 func (l *fakeLeg) SilentSince() time.Time {
 	if l.c.m.expectsNothing.Load() {

@@ -20,12 +20,15 @@ type RegistrationChanged struct {
 	Bindings int // how many are left
 }
 
-// CallStarted, CallChanged and CallEnded follow a call's life.
+// CallStarted, CallChanged, CallAlarm and CallEnded follow a call's life.
 type (
 	// CallStarted says that a call was accepted from its caller.
 	CallStarted struct{ Call telephony.LiveCall }
 	// CallChanged says that a call's state or parties changed.
 	CallChanged struct{ Call telephony.LiveCall }
+	// CallAlarm says that the media of a call are bad, once for each call; its
+	// Alarm tells how.
+	CallAlarm struct{ Call telephony.LiveCall }
 	// CallEnded carries the finished call's record.
 	CallEnded struct{ Record telephony.CallRecord }
 )
@@ -48,6 +51,7 @@ type SettingApplied struct {
 func (RegistrationChanged) event() {}
 func (CallStarted) event()         {}
 func (CallChanged) event()         {}
+func (CallAlarm) event()           {}
 func (CallEnded) event()           {}
 func (AddressBanned) event()       {}
 func (SettingApplied) event()      {}

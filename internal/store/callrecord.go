@@ -17,45 +17,37 @@ const callRecordTable = "call_record"
 const callRecordColumns = `tenant_id, id, node_id, direction,
 	caller_number, caller_name, caller_addr, callee_number, callee_name, callee_addr,
 	started_at, rang_at, answered_at, ended_at, reason, status,
+	forwarded_by, transferred_by, previous_id, next_id, alarm,
 	caller_codec, caller_packets, caller_dropped, caller_lost, caller_jitter,
+	caller_suite, caller_mos, caller_worst_mos, caller_sent, caller_reported, caller_to_lost, caller_to_jitter,
+	caller_to_mos, caller_to_worst_mos, caller_rtt, caller_malformed, caller_forged, caller_history, caller_step,
 	callee_codec, callee_packets, callee_dropped, callee_lost, callee_jitter,
-	forwarded_by, transferred_by, previous_id, next_id`
+	callee_suite, callee_mos, callee_worst_mos, callee_sent, callee_reported, callee_to_lost, callee_to_jitter,
+	callee_to_mos, callee_to_worst_mos, callee_rtt, callee_malformed, callee_forged, callee_history, callee_step`
 
 func callRecordValues(r telephony.CallRecord) []any {
 	v := []any{r.Tenant, string(r.ID), string(r.Node), r.Direction,
 		r.Caller.Number, r.Caller.Name, addrPortText(r.Caller.Addr), r.Callee.Number, r.Callee.Name, addrPortText(r.Callee.Addr),
-		micros(r.Started), orNull(r.Rang), orNull(r.Answered), micros(r.Ended), string(r.Reason), r.StatusCode}
-	for _, l := range []telephony.LegQuality{r.CallerLeg, r.CalleeLeg} {
-		v = append(v, l.Codec, clamp(l.Packets), clamp(l.Dropped), clamp(l.LostRTP), jitterMicros(l.JitterMs))
-	}
-	return append(v, strings.Join(r.ForwardedBy, ","), r.TransferredBy, string(r.Previous), string(r.Next))
-}
-
-// clamp keeps a counter inside SQLite's signed range.
-func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
-
-func jitterMicros(ms float64) int64 {
-	if math.IsNaN(ms) {
-		return 0
-	}
-	return int64(math.Round(min(max(ms, 0), 1e9) * 1000))
+		micros(r.Started), orNull(r.Rang), orNull(r.Answered), micros(r.Ended), string(r.Reason), r.StatusCode,
+		strings.Join(r.ForwardedBy, ","), r.TransferredBy, string(r.Previous), string(r.Next), string(r.Alarm)}
+	return append(append(v, legValues(r.CallerLeg)...), legValues(r.CalleeLeg)...)
 }
 
 func scanCallRecord(scan func(...any) error) (r telephony.CallRecord, err error) {
 	var caller, callee string
-	var started, ended, callerJitter, calleeJitter int64
+	var started, ended int64
 	var rang, answered sql.NullInt64
 	var forwarded string
-	err = scan(&r.Tenant, &r.ID, &r.Node, &r.Direction,
+	var callerLeg, calleeLeg legRow
+	to := []any{&r.Tenant, &r.ID, &r.Node, &r.Direction,
 		&r.Caller.Number, &r.Caller.Name, &caller, &r.Callee.Number, &r.Callee.Name, &callee,
 		&started, &rang, &answered, &ended, &r.Reason, &r.StatusCode,
-		&r.CallerLeg.Codec, &r.CallerLeg.Packets, &r.CallerLeg.Dropped, &r.CallerLeg.LostRTP, &callerJitter,
-		&r.CalleeLeg.Codec, &r.CalleeLeg.Packets, &r.CalleeLeg.Dropped, &r.CalleeLeg.LostRTP, &calleeJitter,
-		&forwarded, &r.TransferredBy, &r.Previous, &r.Next)
+		&forwarded, &r.TransferredBy, &r.Previous, &r.Next, &r.Alarm}
+	err = scan(append(append(to, callerLeg.pointers()...), calleeLeg.pointers()...)...)
 	r.ForwardedBy = split(forwarded)
 	r.Caller.Addr, r.Callee.Addr = parseAddrPort(caller), parseAddrPort(callee)
 	r.Started, r.Rang, r.Answered, r.Ended = fromMicros(started), fromNull(rang), fromNull(answered), fromMicros(ended)
-	r.CallerLeg.JitterMs, r.CalleeLeg.JitterMs = float64(callerJitter)/1000, float64(calleeJitter)/1000
+	r.CallerLeg, r.CalleeLeg = callerLeg.quality(), calleeLeg.quality()
 	return r, err
 }
 
@@ -68,7 +60,7 @@ func (s *Store) AppendCallRecords(ctx context.Context, records []telephony.CallR
 	}
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		stmt, err := tx.PrepareContext(ctx, `INSERT INTO call_record (`+callRecordColumns+`)
-			SELECT ?1`+strings.Repeat(", ?", 29)+` WHERE EXISTS (SELECT 1 FROM tenant WHERE id = ?1) ON CONFLICT (tenant_id, id) DO NOTHING`)
+			SELECT ?1`+strings.Repeat(", ?", 58)+` WHERE EXISTS (SELECT 1 FROM tenant WHERE id = ?1) ON CONFLICT (tenant_id, id) DO NOTHING`)
 		if err != nil {
 			return err
 		}

@@ -76,8 +76,12 @@ func exampleCall(id telephony.TenantID, call, from, to string, at time.Time) tel
 		Caller:  telephony.Party{Number: from, Name: "Phone " + from, Addr: netip.MustParseAddrPort("192.0.2.10:5062")},
 		Callee:  telephony.Party{Number: to, Name: "Phone " + to},
 		Started: at, Rang: at.Add(time.Second), Answered: at.Add(2 * time.Second), Ended: at.Add(time.Minute),
-		Reason: telephony.EndCallerHungUp, StatusCode: 200,
-		CallerLeg: telephony.LegQuality{Codec: "PCMA", Packets: 2900, LostRTP: 3, JitterMs: 1.25},
+		Reason: telephony.EndCallerHungUp, StatusCode: 200, Alarm: telephony.AlarmBad,
+		CallerLeg: telephony.LegQuality{
+			Codec: "PCMA", Suite: "AEAD_AES_256_GCM", Packets: 2900, LostRTP: 3, JitterMs: 1.25, MOS: 4.375, WorstMOS: 2.5,
+			Sent: 2898, Reported: true, ToLost: 7, ToJitterMs: 3.5, ToMOS: 4.125, ToWorstMOS: 1.5, RTTMs: 20.25, Malformed: 1, Forged: 2,
+			History: []telephony.MOSPoint{{From: 43, To: 0}, {From: 25, To: 15}}, Step: 5 * time.Second,
+		},
 		CalleeLeg: telephony.LegQuality{Codec: "PCMA", Packets: 2901, Dropped: 1},
 	}
 }

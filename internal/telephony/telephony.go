@@ -171,6 +171,9 @@ type LiveCall struct {
 	// Legs are the dialogs with phones: the caller's, and those that ring or
 	// the one that answered.
 	Legs []LiveLeg
+	// CallerLeg and CalleeLeg are some seconds old.
+	CallerLeg, CalleeLeg LegQuality
+	Alarm                Alarm // the first that was raised
 }
 
 // EndReason says which side ended a call, or why.
@@ -209,6 +212,7 @@ type CallRecord struct {
 	StatusCode int // final SIP status towards the caller
 	CallerLeg  LegQuality
 	CalleeLeg  LegQuality
+	Alarm      Alarm // the first that was raised
 	// ForwardedBy are the numbers that sent the call on, the dialled one first.
 	ForwardedBy []string
 	// TransferredBy is who handed the caller over; empty for calls that were
@@ -226,14 +230,48 @@ func (r CallRecord) Duration() time.Duration {
 	return r.Ended.Sub(r.Answered)
 }
 
-// LegQuality is what was measured on the media received from one leg.
+// LegQuality is what was measured on the audio between us and one peer: here on
+// what comes from it, and by it, as it reports, on what goes to it. A MOS is a
+// mean opinion score of the E-model (ITU-T G.107), 1 to 4.4; 0 is unknown.
 type LegQuality struct {
-	Codec    string
-	Packets  uint64 // received and relayed
-	Dropped  uint64 // from a wrong source
+	Codec string
+	Suite string // protection profile of SRTP; empty is plain RTP
+
+	Packets  uint64 // received from it
 	LostRTP  uint64 // gaps in the sequence
 	JitterMs float64
+	MOS      float64 // of the whole call
+	WorstMOS float64 // of its worst seconds
+
+	Sent       uint64 // packets to it
+	Reported   bool   // it reports about them
+	ToLost     uint64
+	ToJitterMs float64
+	ToMOS      float64
+	ToWorstMOS float64
+
+	RTTMs     float64 // round trip; 0 is unknown
+	Dropped   uint64  // packets of a wrong source
+	Malformed uint64
+	Forged    uint64 // SRTP that is not authentic, or replayed
+
+	History []MOSPoint // of the call, evenly spaced
+	Step    time.Duration
 }
+
+// MOSPoint is the worst MOS during one step of a call, times 10: of what comes
+// from the peer, and of what goes to it.
+type MOSPoint struct{ From, To uint8 }
+
+// Alarm is what was noticed to be wrong with the media of a call.
+type Alarm string
+
+// The alarms.
+const (
+	AlarmNone   Alarm = ""
+	AlarmBad    Alarm = "bad_quality"
+	AlarmOneWay Alarm = "one_way_audio"
+)
 
 // BanScope says which ports a ban covers.
 type BanScope string

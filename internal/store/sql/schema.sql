@@ -239,6 +239,35 @@ CREATE TABLE call_record (
   transferred_by TEXT    NOT NULL DEFAULT '',
   previous_id    TEXT    NOT NULL DEFAULT '',
   next_id        TEXT    NOT NULL DEFAULT '',
+  alarm          TEXT    NOT NULL DEFAULT '',
+  caller_suite         TEXT    NOT NULL DEFAULT '',  -- of SRTP; empty is plain RTP
+  caller_mos           INTEGER NOT NULL DEFAULT 0,  -- thousandths; 0 is unknown
+  caller_worst_mos     INTEGER NOT NULL DEFAULT 0,
+  caller_sent          INTEGER NOT NULL DEFAULT 0,
+  caller_reported      INTEGER NOT NULL DEFAULT 0,
+  caller_to_lost       INTEGER NOT NULL DEFAULT 0,
+  caller_to_jitter     INTEGER NOT NULL DEFAULT 0,  -- microseconds
+  caller_to_mos        INTEGER NOT NULL DEFAULT 0,
+  caller_to_worst_mos  INTEGER NOT NULL DEFAULT 0,
+  caller_rtt           INTEGER NOT NULL DEFAULT 0,  -- microseconds
+  caller_malformed     INTEGER NOT NULL DEFAULT 0,
+  caller_forged        INTEGER NOT NULL DEFAULT 0,
+  caller_history       BLOB    NOT NULL DEFAULT x'',  -- MOS times 10, from and to the phone by turns
+  caller_step          INTEGER NOT NULL DEFAULT 0,  -- of the history, microseconds
+  callee_suite         TEXT    NOT NULL DEFAULT '',  -- of SRTP; empty is plain RTP
+  callee_mos           INTEGER NOT NULL DEFAULT 0,  -- thousandths; 0 is unknown
+  callee_worst_mos     INTEGER NOT NULL DEFAULT 0,
+  callee_sent          INTEGER NOT NULL DEFAULT 0,
+  callee_reported      INTEGER NOT NULL DEFAULT 0,
+  callee_to_lost       INTEGER NOT NULL DEFAULT 0,
+  callee_to_jitter     INTEGER NOT NULL DEFAULT 0,  -- microseconds
+  callee_to_mos        INTEGER NOT NULL DEFAULT 0,
+  callee_to_worst_mos  INTEGER NOT NULL DEFAULT 0,
+  callee_rtt           INTEGER NOT NULL DEFAULT 0,  -- microseconds
+  callee_malformed     INTEGER NOT NULL DEFAULT 0,
+  callee_forged        INTEGER NOT NULL DEFAULT 0,
+  callee_history       BLOB    NOT NULL DEFAULT x'',  -- MOS times 10, from and to the phone by turns
+  callee_step          INTEGER NOT NULL DEFAULT 0,  -- of the history, microseconds
   PRIMARY KEY (tenant_id, id)
 ) STRICT;
 CREATE INDEX call_record_started ON call_record (tenant_id, started_at, id);
