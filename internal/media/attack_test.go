@@ -35,7 +35,7 @@ func (a attacker) sweep(first, last uint16) {
 func (a attacker) got() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	n := a.rtcpGot
+	n := len(a.rtcpGot)
 	for _, c := range a.peer.got {
 		n += c
 	}
@@ -71,15 +71,15 @@ func TestSweepDuringFiftyCalls(t *testing.T) {
 		for _, p := range all {
 			p.a.send(p.br.a.RTP(), 1)
 			p.b.send(p.br.b.RTP(), 1)
-			p.a.report(p.br.a.RTP())
+			p.a.ask(p.br.a.RTP(), p.b.ssrc)
 		}
 	}
 	for i, p := range all {
 		eventually(t, fmt.Sprintf("call %d is complete", i), func() bool {
-			return p.a.heard(p.b.ssrc) == packets && p.b.heard(p.a.ssrc) == packets && p.b.reports() == packets
+			return p.a.heard(p.b.ssrc) == packets && p.b.heard(p.a.ssrc) == packets && p.b.asked() > 0
 		})
-		if p.a.heard(0xbad) != 0 || p.b.heard(0xbad) != 0 || p.a.reports() != 0 {
-			t.Errorf("call %d: %d and %d injected packets, %d reports", i, p.a.heard(0xbad), p.b.heard(0xbad), p.a.reports())
+		if p.a.heard(0xbad) != 0 || p.b.heard(0xbad) != 0 || p.a.asked() != 0 {
+			t.Errorf("call %d: %d and %d injected packets, asked %d times", i, p.a.heard(0xbad), p.b.heard(0xbad), p.a.asked())
 		}
 		if len(p.a.got) != 1 || len(p.b.got) != 1 || len(p.a.from) != 1 {
 			t.Errorf("call %d: heard %v and %v", i, p.a.got, p.b.got)
@@ -166,9 +166,9 @@ func TestHoldGatesMedia(t *testing.T) {
 	must(t, br.a.SetRemote(a.sdp("a=sendonly")))
 	a.send(br.a.RTP(), 5)
 	b.send(br.b.RTP(), 5)
-	b.report(br.b.RTP())
+	b.ask(br.b.RTP(), 0xa)
 	eventually(t, "music is relayed", func() bool { return b.heard(0xa) == 7 })
-	eventually(t, "reports go on", func() bool { return a.reports() == 1 })
+	eventually(t, "reports go on", func() bool { return a.asked() == 1 })
 	if n := a.heard(0xb); n != 0 {
 		t.Errorf("the holder was sent %d packets", n)
 	}
@@ -203,7 +203,12 @@ func TestJunkIsNotRelayed(t *testing.T) {
 	if len(b.got) != 1 {
 		t.Errorf("b got %v", b.got)
 	}
-	eventually(t, "the valid report on the RTCP port is relayed", func() bool { return b.reports() == 1 })
+	if n := b.asked(); n != 0 {
+		t.Errorf("b was asked %d times", n)
+	}
+	if q := br.a.Quality(); q.Malformed < 10 {
+		t.Errorf("%d malformed packets are counted", q.Malformed)
+	}
 }
 
 // Bridging again, for another fork or a transfer, ends the old bridge.

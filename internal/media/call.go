@@ -40,8 +40,8 @@ func (c *Call) NewLeg(ctx context.Context, p LegParams) (*Leg, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Leg{call: c, params: p, session: newSession()}
-	l.streams[audio].Store(newStream(audio, t, c.engine.veil))
+	l := &Leg{call: c, params: p, session: newSession(), desk: newDesk(c.engine.clock)}
+	l.streams[audio].Store(newStream(audio, t, l.desk))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -49,6 +49,7 @@ func (c *Call) NewLeg(ctx context.Context, p LegParams) (*Leg, error) {
 		return nil, ErrClosed
 	}
 	c.legs = append(c.legs, l)
+	c.engine.clerk.serve(l)
 	return l, nil
 }
 

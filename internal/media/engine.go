@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ringfence/internal/media/dtls"
+	"ringfence/internal/media/quality"
 	"ringfence/internal/ports"
 	"ringfence/internal/telephony"
 )
@@ -24,7 +25,8 @@ type Engine struct {
 	log     *slog.Logger
 	rest    time.Duration
 	doorman *doorman // nil without a fence
-	veil    *veil
+	clock   quality.Clock
+	clerk   *clerk
 	readers sync.WaitGroup
 	// certificate is ours in every DTLS association; nil if none could be made.
 	certificate *dtls.Certificate
@@ -40,7 +42,7 @@ type Engine struct {
 
 // New starts an engine. The caller must Close it.
 func New(c Config) *Engine {
-	e := &Engine{log: c.Logger, rest: c.Rest, veil: newVeil(), calls: make(map[*Call]struct{})}
+	e := &Engine{log: c.Logger, rest: c.Rest, clock: quality.NewClock(time.Now()), clerk: newClerk(), calls: make(map[*Call]struct{})}
 	if e.rest <= 0 {
 		e.rest = defaultRest
 	}
@@ -96,6 +98,7 @@ func (e *Engine) Close() {
 		p.wakeAll()
 	}
 	e.readers.Wait()
+	e.clerk.shut()
 	e.doorman.shut()
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"ringfence/internal/media/dtls"
 	"ringfence/internal/media/srtp"
-	"ringfence/internal/telephony"
 )
 
 // manyStrangers packets from elsewhere are worth an administrator's attention.
@@ -23,6 +22,7 @@ type Leg struct {
 	call    *Call
 	params  LegParams
 	streams [kinds]atomic.Pointer[stream] // video only once it is negotiated
+	desk    *desk
 
 	partner *Leg // guarded by Engine.bridges
 	gone    bool // guarded by Engine.bridges
@@ -249,23 +249,6 @@ func (l *Leg) described(to *Leg) (*description, [kinds]direction) {
 	return l.remote, l.wishes
 }
 
-// Quality is what was measured on the audio received from this leg's peer.
-func (l *Leg) Quality() telephony.LegQuality {
-	s := l.streams[audio].Load()
-	s.transport.mu.Lock()
-	refused := s.transport.refused
-	s.transport.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return telephony.LegQuality{
-		Codec:    s.codec,
-		Packets:  s.meter.packets,
-		Dropped:  refused.strangers,
-		LostRTP:  s.meter.missing(),
-		JitterMs: float64(s.meter.jitter) / float64(time.Millisecond),
-	}
-}
-
 // SilentSince is when this leg's peer was last heard (RTP or RTCP), or since
 // when it should have been. It is zero while nothing is expected from it:
 // before offer and answer are complete, and while it or we hold.
@@ -280,6 +263,7 @@ func (l *Leg) Close() {
 	if closed {
 		return
 	}
+	l.report(time.Now(), true)
 	e := l.call.engine
 	e.bridges.Lock()
 	l.part()
@@ -294,7 +278,7 @@ func (l *Leg) Close() {
 	if q.Dropped >= manyStrangers {
 		level = slog.LevelWarn // somebody scans, or a peer's media comes from where it did not say
 	}
-	l.call.log.Log(context.Background(), level, "media leg closed", "port", l.RTP().Port(), "codec", q.Codec, "packets", q.Packets, "lost", q.LostRTP, "strangers", q.Dropped)
+	l.call.log.Log(context.Background(), level, "media leg closed", "port", l.RTP().Port(), "codec", q.Codec, "packets", q.Packets, "lost", q.LostRTP, "mos", q.MOS, "to_mos", q.ToMOS, "strangers", q.Dropped)
 }
 
 // part ends the bridge of this leg. The caller holds Engine.bridges.
@@ -338,7 +322,7 @@ func (l *Leg) ensure(k kind) *stream {
 		l.call.log.Warn("stream is refused", "kind", k.String(), "error", err)
 		return nil
 	}
-	s := newStream(k, t, l.call.engine.veil)
+	s := newStream(k, t, l.desk)
 	if m := l.remote.stream(k); m != nil {
 		l.describe(s, m)
 	}

@@ -1,6 +1,7 @@
 package media
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"ringfence/internal/media/quality"
 	"ringfence/internal/ports"
 	"ringfence/internal/telephony"
 )
@@ -44,7 +46,7 @@ type peer struct {
 	mu      sync.Mutex
 	got     map[uint32]int // packets by SSRC
 	from    map[netip.AddrPort]int
-	rtcpGot int
+	rtcpGot [][]byte // compounds, as they came
 }
 
 func newPeer(t testing.TB, addr netip.Addr, ssrc uint32) *peer {
@@ -86,11 +88,12 @@ func newPeer(t testing.TB, addr netip.Addr, ssrc uint32) *peer {
 	wg.Go(func() {
 		buf := make([]byte, 2000)
 		for {
-			if _, _, err := p.rtcp.ReadFromUDPAddrPort(buf); err != nil {
+			n, _, err := p.rtcp.ReadFromUDPAddrPort(buf)
+			if err != nil {
 				return
 			}
 			p.mu.Lock()
-			p.rtcpGot++
+			p.rtcpGot = append(p.rtcpGot, bytes.Clone(buf[:n]))
 			p.mu.Unlock()
 		}
 	})
@@ -139,10 +142,18 @@ func (p *peer) send(to netip.AddrPort, n int) {
 	}
 }
 
-func (p *peer) report(to netip.AddrPort) {
-	rr := []byte{0x80, 201, 0, 1, 0, 0, 0, 0}
-	binary.BigEndian.PutUint32(rr[4:], p.ssrc)
-	if _, err := p.rtcp.WriteToUDPAddrPort(rr, netip.AddrPortFrom(to.Addr(), to.Port()+1)); err != nil {
+// ask sends a report that asks the source about for a new picture.
+func (p *peer) ask(to netip.AddrPort, about uint32) {
+	p.t.Helper()
+	pli := quality.Mapping{Sender: p.ssrc, Ours: about, Source: about}.AppendFeedback(nil,
+		quality.Packet{Type: 206, Count: 1, Body: binary.BigEndian.AppendUint32(make([]byte, 4), about)})
+	p.reportRaw(to, append(quality.AppendRR(nil, p.ssrc), pli...))
+}
+
+// reportRaw sends from the port of reports to that of a leg.
+func (p *peer) reportRaw(to netip.AddrPort, b []byte) {
+	p.t.Helper()
+	if _, err := p.rtcp.WriteToUDPAddrPort(b, netip.AddrPortFrom(to.Addr(), to.Port()+1)); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -153,10 +164,19 @@ func (p *peer) heard(ssrc uint32) int {
 	return p.got[ssrc]
 }
 
-func (p *peer) reports() int {
+// asked is how often somebody asked this peer for a picture of its own.
+func (p *peer) asked() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.rtcpGot
+	for _, rest := range p.rtcpGot {
+		for quality.Valid(rest) {
+			var one quality.Packet
+			if one, rest = quality.Next(rest); one.Type == 206 && binary.BigEndian.Uint32(one.Body[4:]) == p.ssrc {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // eventually polls, since packets take their time.
@@ -215,10 +235,10 @@ func TestBridgeRelaysBothWaysAndNeverEchoes(t *testing.T) {
 	br := newBridge(t, e, a, b)
 	a.send(br.a.RTP(), 50)
 	b.send(br.b.RTP(), 50)
-	a.report(br.a.RTP())
-	b.report(br.b.RTP())
 	eventually(t, "each hears the other", func() bool { return b.heard(0xa) == 50 && a.heard(0xb) == 50 })
-	eventually(t, "each gets the other's report", func() bool { return a.reports() == 1 && b.reports() == 1 })
+	a.ask(br.a.RTP(), 0xb)
+	b.ask(br.b.RTP(), 0xa)
+	eventually(t, "each is asked by the other", func() bool { return a.asked() == 1 && b.asked() == 1 })
 	if n := a.heard(0xa) + b.heard(0xb); n != 0 {
 		t.Errorf("%d packets were echoed", n)
 	}

@@ -25,6 +25,8 @@ type sender struct {
 	single bool // audio: all sources are one line, one after the other
 	lines  [maxLines]line
 	n      int
+	sent   uint64 // packets of all lines
+	codec  string // of the last with speech
 }
 
 // line is what the peer sees as one source.
@@ -40,6 +42,9 @@ type line struct {
 	seen    uint64 // bit i: last-i was sent
 	stamp   uint32 // timestamp of the newest
 	at      time.Time
+	clock   uint32 // of its timestamps
+	packets uint32 // sent under this SSRC, and the octets of their payloads
+	octets  uint32
 	jumped  bool // the last packet was far off
 	expects uint16
 }
@@ -48,16 +53,16 @@ type line struct {
 // tell whether the rollover counts of the old ones go on.
 func (s *sender) renew() {
 	for i := range s.lines[:s.n] {
-		s.lines[i].ssrc = rand.Uint32()
+		s.lines[i].ssrc, s.lines[i].packets, s.lines[i].octets = rand.Uint32(), 0, 0
 	}
 }
 
 // write puts our numbers into a packet. It reports false for one that must not
 // be sent: a duplicate, or far off the line.
-func (s *sender) write(p []byte, feed *stream, h header, clock uint32, now time.Time) bool {
+func (s *sender) write(p []byte, feed *stream, h header, c codec, now time.Time) bool {
 	l, fresh := s.line(feed, h.ssrc)
 	if !fresh && (l.feed != feed || l.source != h.ssrc) {
-		l.follow(feed, h, clock, now)
+		l.follow(feed, h, c.clock, now)
 		p[1] |= 0x80 // a new talkspurt (RFC 3551 section 4.1)
 	}
 	if fresh {
@@ -72,7 +77,7 @@ func (s *sender) write(p []byte, feed *stream, h header, clock uint32, now time.
 			l.jumped, l.expects = true, h.sequence+1
 			return false
 		}
-		l.follow(feed, h, clock, now)
+		l.follow(feed, h, c.clock, now)
 		seq, step = h.sequence+l.seqBy, 1
 	}
 	l.jumped = false
@@ -83,10 +88,21 @@ func (s *sender) write(p []byte, feed *stream, h header, clock uint32, now time.
 	if step > 0 {
 		l.last, l.stamp, l.at = seq, stamp, now
 	}
+	s.count(l, c, len(p)-h.length)
 	binary.BigEndian.PutUint16(p[2:], seq)
 	binary.BigEndian.PutUint32(p[4:], stamp)
 	binary.BigEndian.PutUint32(p[8:], l.ssrc)
 	return true
+}
+
+// count notes a packet for our reports.
+func (s *sender) count(l *line, c codec, octets int) {
+	s.sent++
+	l.packets++
+	l.octets += uint32(octets)
+	if c.speech() && c.clock > 0 {
+		l.clock, s.codec = c.clock, c.name
+	}
 }
 
 // line finds the line of a source. A fresh one has no source yet.

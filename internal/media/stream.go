@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"ringfence/internal/media/quality"
 )
 
 // stream is one medium of a leg: what is sent and received over its transport,
@@ -15,7 +17,7 @@ type stream struct {
 	kind      kind
 	transport *transport
 	origin    time.Time // of arrival times
-	veil      *veil
+	desk      *desk
 
 	partner atomic.Pointer[stream]       // who hears this stream's peer
 	table   atomic.Pointer[payloadTable] // what its packets mean
@@ -24,18 +26,21 @@ type stream struct {
 	sender  sender                       // guarded by transport.sending
 
 	mu            sync.Mutex
-	theirs, ours  []payload // signalled by the peer, and to it
-	flow, granted direction // of the peer, and of what we told it
-	described     bool      // the peer's description holds
-	announced     bool      // it was told ours
-	meter         meter
+	theirs, ours  []payload              // signalled by the peer, and to it
+	flow, granted direction              // of the peer, and of what we told it
+	described     bool                   // the peer's description holds
+	announced     bool                   // it was told ours
+	links         [maxLines]quality.Link // what is measured, by sources of the peer
+	linked        int
+	gauge         gauge
 	codec         string    // of the last packet with speech
+	spoke         time.Time // last RTP packet of the peer
 	heard         time.Time // last packet of the peer
 	expecting     time.Time // since when the peer should send; zero is not
 }
 
-func newStream(k kind, t *transport, v *veil) *stream {
-	s := &stream{kind: k, transport: t, origin: time.Now(), veil: v}
+func newStream(k kind, t *transport, d *desk) *stream {
+	s := &stream{kind: k, transport: t, origin: time.Now(), desk: d}
 	s.sender.single = k == audio
 	t.streams[k].Store(s)
 	return s
@@ -46,18 +51,13 @@ func (s *stream) measure(h header, now time.Time) (c codec, known bool) {
 	c, known = s.table.Load().lookup(h.payloadType)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	clock := uint32(0) // the time of digits stands still while they last
 	if known && c.speech() {
-		s.codec = c.name
+		s.codec, clock = c.name, c.clock
 	}
-	s.heard = now
-	s.meter.packet(h, c, now.Sub(s.origin))
+	s.heard, s.spoke = now, now
+	s.link(h.ssrc).In.Packet(quality.Header{SSRC: h.ssrc, Sequence: h.sequence, Timestamp: h.timestamp}, clock, now.Sub(s.origin))
 	return c, known
-}
-
-func (s *stream) noteHeard(now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.heard = now
 }
 
 // relay sends a packet of another stream's peer to this one's. It is called
@@ -74,7 +74,7 @@ func (s *stream) relay(feed *stream, p []byte, h header, c codec, known bool, no
 	t := s.transport
 	t.sending.Lock()
 	defer t.sending.Unlock()
-	if t.out.Load() != nil && s.wanted.Load() && s.sender.write(p, feed, h, c.clock, now) {
+	if t.out.Load() != nil && s.wanted.Load() && s.sender.write(p, feed, h, c, now) {
 		t.sendRTP(p)
 	}
 }

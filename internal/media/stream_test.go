@@ -46,9 +46,10 @@ func TestVideoIsRelayed(t *testing.T) {
 	}
 	send(av, toA)
 	send(bv, toB)
-	bv.report(toB) // picture loss and the like
 	a.send(la.RTP(), 5)
-	eventually(t, "pictures go both ways", func() bool { return bv.heard(0xa5) == 5 && av.heard(0xb5) == 5 && av.reports() == 1 })
+	eventually(t, "pictures go both ways", func() bool { return bv.heard(0xa5) == 5 && av.heard(0xb5) == 5 })
+	bv.ask(toB, 0xa5)
+	eventually(t, "the source is asked for a picture", func() bool { return av.asked() == 1 })
 	eventually(t, "speech stays speech", func() bool { return b.heard(0xa) == 5 })
 	if len(bv.got) != 1 || len(b.got) != 1 || len(a.got) != 0 {
 		t.Errorf("streams are mixed up: %v %v %v", bv.got, b.got, a.got)
@@ -67,9 +68,12 @@ func TestReportsGoWhereThePeerWants(t *testing.T) {
 	elsewhere := newPeer(t, loopback, 0xe)
 	port := elsewhere.rtcp.LocalAddr().(*net.UDPAddr).Port
 	must(t, br.a.SetRemote(a.sdp(fmt.Sprintf("a=rtcp:%d IN IP4 203.0.113.9", port))))
-	b.report(br.b.RTP())
-	eventually(t, "the report arrives", func() bool { return elsewhere.reports() == 1 })
-	if a.reports() != 0 {
+	elsewhere.ssrc = a.ssrc
+	a.send(br.a.RTP(), 1)
+	eventually(t, "b hears a", func() bool { return b.heard(0xa) == 1 })
+	b.ask(br.b.RTP(), 0xa)
+	eventually(t, "the report arrives", func() bool { return elsewhere.asked() == 1 })
+	if a.asked() != 0 {
 		t.Error("the report went to the old port")
 	}
 }
@@ -141,7 +145,7 @@ func TestSilence(t *testing.T) {
 	a.send(la.RTP(), 1)
 	eventually(t, "a was heard", func() bool { return la.SilentSince().After(answered) })
 	heard := la.SilentSince()
-	a.report(la.RTP())
+	a.ask(la.RTP(), 0)
 	eventually(t, "reports are signs of life", func() bool { return la.SilentSince().After(heard) })
 	must(t, la.SetRemote(a.sdp("a=inactive")))
 	if !la.SilentSince().IsZero() {

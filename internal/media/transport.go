@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ringfence/internal/media/ice"
+	"ringfence/internal/media/quality"
 	"ringfence/internal/media/srtp"
 )
 
@@ -183,33 +184,35 @@ func (t *transport) streamOf(pt uint8) (s *stream, known bool) {
 // receiveRTCP takes a datagram from the RTCP socket.
 func (t *transport) receiveRTCP(p []byte, from netip.AddrPort) { t.receiveReports(p, from, &t.rtcp) }
 
-// receiveReports relays one compound of reports. at is the latch of the socket
+// receiveReports takes one compound of reports. at is the latch of the socket
 // it came by.
 func (t *transport) receiveReports(p []byte, from netip.AddrPort, at *latch) {
-	p, s := t.acceptReports(p, from, at)
-	if s == nil {
+	p, ok := t.acceptReports(p, from, at)
+	if !ok {
 		return
 	}
-	s.noteHeard(time.Now())
-	if partner := s.partner.Load(); partner != nil {
-		partner.transport.sendRTCP(s.veil.compound(p))
+	now := time.Now()
+	for k := range t.streams {
+		if s := t.streams[k].Load(); s != nil {
+			s.takeReports(p, now)
+		}
 	}
 }
 
-func (t *transport) acceptReports(p []byte, from netip.AddrPort, at *latch) ([]byte, *stream) {
+func (t *transport) acceptReports(p []byte, from netip.AddrPort, at *latch) ([]byte, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !validRTCP(p) && !t.secured || !isRTCP(p) {
+	if !quality.Valid(p) && !t.secured || !isRTCP(p) {
 		t.refused.malformed++
-		return nil, nil
+		return nil, false
 	}
 	if !t.described {
-		return nil, nil
+		return nil, false
 	}
 	before := *at
 	if at == &t.rtp && from != t.rtp.source || at == &t.rtcp && !at.admitRTCP(from, &t.rtp) {
 		t.refused.strangers++
-		return nil, nil
+		return nil, false
 	}
 	if t.secured {
 		var err error
@@ -218,16 +221,15 @@ func (t *transport) acceptReports(p []byte, from netip.AddrPort, at *latch) ([]b
 		} else {
 			p, err = t.in.RTCP(p)
 		}
-		if t.refused.note(err); err != nil || !validRTCP(p) {
+		if t.refused.note(err); err != nil || !quality.Valid(p) {
 			*at = before
-			return nil, nil
+			return nil, false
 		}
 	}
 	if at.source != before.source {
 		t.aim()
 	}
-	s, _ := t.streamOf(0)
-	return p, s
+	return p, true
 }
 
 // sendRTP protects and sends a packet; the caller holds t.sending. A packet that

@@ -36,7 +36,7 @@ type Sent struct {
 }
 
 // Take notes what a packet of a Valid compound says about this stream, of which
-// ours is what we send.
+// ours is what we send; 0 is nothing.
 func (l *Link) Take(p Packet, ours uint32, w *Wall, c Clock, now time.Time) {
 	from, ok := p.SSRC()
 	if !ok {
@@ -46,7 +46,7 @@ func (l *Link) Take(p Packet, ours uint32, w *Wall, c Clock, now time.Time) {
 		l.heardSR, l.heardSRAt = middle(i.NTP), now
 		l.Line.Take(w, from, i, c.NTP(now))
 	}
-	if b, ok := p.Block(ours); ok {
+	if b, ok := p.Block(ours); ok && ours != 0 {
 		l.far, l.farAt = b, now
 		l.roundTrip(b, middle(c.NTP(now)))
 	}
