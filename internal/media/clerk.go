@@ -136,7 +136,7 @@ func (l *Leg) attend(report bool, now time.Time) (wait time.Duration, again bool
 // report sends our reports on all streams; at the end with a BYE.
 func (l *Leg) report(now time.Time, bye bool) {
 	for k := range kinds {
-		if s := l.streams[k].Load(); s != nil {
+		if s := l.streams[k].Load(); s != nil && k != fax {
 			s.report(now, bye)
 		}
 	}

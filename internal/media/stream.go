@@ -60,6 +60,13 @@ func (s *stream) measure(h header, now time.Time) (c codec, known bool) {
 	return c, known
 }
 
+// noteHeard notes a packet of the peer that is not RTP.
+func (s *stream) noteHeard(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard, s.spoke = now, now
+}
+
 // relay sends a packet of another stream's peer to this one's. It is called
 // from the reader of the other leg's socket. A codec the peer did not list is
 // not sent to it.

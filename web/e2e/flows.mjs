@@ -38,6 +38,27 @@ export async function flows(browser) {
     await w.shot('flow-foreign-filter');
   });
 
+  await flow(browser, 'a call tells how it sounds', async (w) => {
+    const { page } = w;
+    await w.goto('/calls');
+    await page.locator('[data-row="c-1"]').getByText('Bad').waitFor();
+    await page.locator('[data-row="c-2"]').getByRole('img', { name: 'AES-256-GCM / AES-256-CM' }).waitFor();
+    await page.locator('[data-row="c-1"]').click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByText('This call sounded bad').waitFor();
+    await dialog.getByRole('img', { name: /what comes from 109/ }).waitFor();
+    must((await dialog.getByText('Not encrypted').count()) === 2, 'a leg in the clear is not named');
+    await w.settle();
+    await w.shot('flow-call-quality');
+    await w.check();
+    await dialog.getByRole('button', { name: 'Close' }).click();
+    await w.goto('/cdrs');
+    await page.locator('tr[data-row]', { hasText: 'Bad' }).first().click();
+    await page.getByRole('dialog').getByText('This call sounded bad').waitFor();
+    await w.settle();
+    await w.shot('flow-record-quality');
+  });
+
   await flow(browser, 'an extension is created, and its account shown once', async (w) => {
     const { page } = w;
     await w.goto('/extensions');

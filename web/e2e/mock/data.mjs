@@ -59,12 +59,32 @@ function party(number, host = 20) {
   return { number, name: people.find((p) => p[0] === number)?.[1] ?? '', source: `192.168.10.${host}:5060` };
 }
 
+/**
+ * A leg of a call: how many packets came, how many of a hundred were lost on the
+ * way from the phone and to it, and how.
+ * @param {Partial<S['LegQuality']> & { from?: number, to?: number, points?: number }} over
+ * @returns {S['LegQuality']}
+ */
+function leg({ from = 0, to = 0, points = 0, ...over }) {
+  const packets = over.packets ?? 0;
+  const score = (/** @type {number} */ loss) => (packets === 0 ? 0 : Math.max(1, Math.round((4.4 - loss / 7) * 10) / 10));
+  const line = (/** @type {number} */ loss) => Array.from({ length: points }, (_, i) => Math.max(1, Math.round((score(loss) - (loss > 0 && i % 5 === 3 ? loss / 8 : 0)) * 10) / 10));
+  return {
+    codec: packets === 0 ? '' : 'PCMA', suite: '', lost: Math.round((packets * from) / 100), jitter_ms: packets === 0 ? 0 : 1.4,
+    mos: score(from), worst_mos: Math.max(0, score(from) - from / 10), sent: packets, reported: packets > 0, to_lost: Math.round((packets * to) / 100), to_jitter_ms: packets === 0 ? 0 : 2.2,
+    to_mos: score(to), to_worst_mos: Math.max(0, score(to) - to / 10), rtt_ms: packets === 0 ? 0 : 23.5, dropped: 0, malformed: 0, forged: 0,
+    history: { step_seconds: 5, from: line(from), to: line(to) }, ...over, packets,
+  };
+}
+
 /** @param {number} now @returns {S['Call'][]} */
 export function calls(now) {
   return [
-    { id: 'c-3', state: 'ringing', caller: party('102', 21), callee: party('105', 24), started_at: iso(now - 6_000) },
-    { id: 'c-2', state: 'connected', caller: party('101'), callee: party('103', 22), started_at: iso(now - 140_000), answered_at: iso(now - 134_000) },
-    { id: 'c-1', state: 'held', caller: party('106', 25), callee: party('109', 28), started_at: iso(now - 1_290_000), answered_at: iso(now - 1_281_000) },
+    { id: 'c-3', state: 'ringing', caller: party('102', 21), callee: party('105', 24), started_at: iso(now - 6_000), caller_leg: leg({}), callee_leg: leg({}), alarm: '' },
+    { id: 'c-2', state: 'connected', caller: party('101'), callee: party('103', 22), started_at: iso(now - 140_000), answered_at: iso(now - 134_000),
+      caller_leg: leg({ packets: 6_700, points: 26, codec: 'OPUS', suite: 'AEAD_AES_256_GCM' }), callee_leg: leg({ packets: 6_700, points: 26, suite: 'AES_256_CM_HMAC_SHA1_80', to: 2 }), alarm: '' },
+    { id: 'c-1', state: 'held', caller: party('106', 25), callee: party('109', 28), started_at: iso(now - 1_290_000), answered_at: iso(now - 1_281_000),
+      caller_leg: leg({ packets: 64_000, points: 43 }), callee_leg: leg({ packets: 60_100, points: 43, from: 14 }), alarm: 'bad_quality' },
   ];
 }
 
@@ -85,12 +105,14 @@ export function records(now, n = 340) {
     const answer = rang + 2000 + Math.floor(r() * 9000);
     const end = answered ? answer + 8000 + Math.floor(r() * r() * 900_000) : rang + 20_000;
     const packets = answered ? Math.floor((end - answer) / 20) : 0;
-    const leg = (/** @type {number} */ lost) => ({ codec: answered ? 'PCMA' : '', packets, dropped: 0, lost, jitter_ms: answered ? Math.round(r() * 60) / 10 : 0 });
+    const points = Math.min(60, Math.ceil(packets / 250));
+    const suite = i % 3 === 0 ? 'AEAD_AES_256_GCM' : '';
+    const loss = i % 9 === 4 ? 11 : Math.floor(r() * 3) / 2;
     return {
       id: `${(now - i).toString(36)}-${i}`, direction: 'internal', caller: party(people[a]?.[0] ?? '', 20 + a), callee: party(people[b]?.[0] ?? '', 20 + b),
       started_at: iso(at), rang_at: reason === 'unavailable' ? undefined : iso(rang), answered_at: answered ? iso(answer) : undefined, ended_at: iso(end),
       duration_seconds: answered ? (end - answer) / 1000 : 0, end_reason: reason, status_code: answered ? 200 : reason === 'busy' ? 486 : reason === 'cancelled' ? 487 : 480,
-      caller_leg: leg(Math.floor(r() * 4)), callee_leg: leg(0), forwarded_by: [], transferred_by: '', previous_id: '', next_id: '',
+      caller_leg: leg({ packets, points, suite, from: loss }), callee_leg: leg({ packets, points, suite: i % 2 === 0 ? suite : '' }), alarm: packets > 750 && loss > 10 ? 'bad_quality' : '', forwarded_by: [], transferred_by: '', previous_id: '', next_id: '',
     };
   });
 }

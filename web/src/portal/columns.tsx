@@ -5,7 +5,9 @@ import type { Column } from '../shared/ui/DataTable';
 import { State, type Tone } from '../shared/ui/State';
 import { Elapsed, When } from '../shared/ui/Ticking';
 import { calls, records } from '../texts/calls';
+import { worst, latest } from './mos';
 import { Party, partyText } from './Party';
+import { CallQuality, RecordQuality, Sound } from './Quality';
 
 const callTones: Record<Call['state'], Tone> = { trying: 'idle', ringing: 'warn', connected: 'ok', held: 'live' };
 
@@ -29,6 +31,8 @@ export const callColumns: readonly Column<Call>[] = [
 
 export const callDetailColumns: readonly Column<Call>[] = [
   ...callColumns,
+  { id: 'quality', header: calls.quality, value: (c) => latest(c) || null, cell: (c) => <CallQuality call={c} /> },
+  { id: 'sound', header: calls.sound, value: (c) => [c.caller_leg, c.callee_leg].map((l) => `${l.codec} ${l.suite}`.trim()).join(', '), cell: (c) => <Sound call={c} /> },
   { id: 'started', header: calls.started, value: (c) => c.started_at, cell: (c) => <When at={c.started_at} /> },
   { id: 'caller_source', header: calls.callerSource, value: (c) => c.caller.source, hidden: true },
   { id: 'callee_source', header: calls.calleeSource, value: (c) => c.callee.source, hidden: true },
@@ -74,8 +78,10 @@ const rangFor = (r: CallRecord) =>
 export const recordDetailColumns: readonly Column<CallRecord>[] = [
   ...recordColumns,
   { id: 'rang', header: records.rang, end: true, value: rangFor, cell: (r) => (rangFor(r) === null ? '–' : clock(rangFor(r)!)) },
+  { id: 'mos', header: records.mos, value: (r) => worst(r) || null, cell: (r) => <RecordQuality record={r} /> },
   { id: 'code', header: records.code, end: true, value: (r) => r.status_code || null },
   { id: 'codec', header: records.codec, value: (r) => r.caller_leg.codec || r.callee_leg.codec, hidden: true },
+  { id: 'encryption', header: records.encryption, value: (r) => [r.caller_leg.suite, r.callee_leg.suite].join(', ').replace(/^, $/, ''), hidden: true },
   { id: 'lost', header: records.lost, end: true, value: (r) => r.caller_leg.lost + r.callee_leg.lost, hidden: true },
   {
     id: 'jitter',

@@ -5,12 +5,15 @@ import { perHour, today } from './statistics';
 const now = new Date('2026-03-01T12:20:00Z');
 
 function record(started: string, talked = 0): CallRecord {
-  const leg = { codec: '', dropped: 0, jitter_ms: 0, lost: 0, packets: 0 };
+  const leg = {
+    codec: '', suite: '', dropped: 0, malformed: 0, forged: 0, rtt_ms: 0, packets: 0, lost: 0, jitter_ms: 0, mos: 0, worst_mos: 0,
+    sent: 0, reported: false, to_lost: 0, to_jitter_ms: 0, to_mos: 0, to_worst_mos: 0, history: { step_seconds: 5, from: [], to: [] },
+  };
   const party = { name: '', number: '101', source: '' };
   return {
     id: started, direction: 'internal', caller: party, callee: party, caller_leg: leg, callee_leg: leg,
     started_at: started, ended_at: started, duration_seconds: talked, end_reason: 'x', status_code: 200,
-    forwarded_by: [], transferred_by: '', previous_id: '', next_id: '',
+    alarm: '', forwarded_by: [], transferred_by: '', previous_id: '', next_id: '',
     answered_at: talked > 0 ? started : undefined,
   };
 }

@@ -7,6 +7,7 @@ type Schemas = components['schemas'];
 export type Call = Schemas['Call'];
 export type CallTrace = Schemas['CallTrace'];
 export type CallRecord = Schemas['CallRecord'];
+export type LegQuality = Schemas['LegQuality'];
 export type Extension = Schemas['Extension'];
 export type Party = Schemas['Party'];
 export type Port = Schemas['Port'];

@@ -4,7 +4,7 @@ import { keepPreviousData, useInfiniteQuery, useSuspenseQuery } from '@tanstack/
 import { useNavigate, useSearch } from '@tanstack/react-router';
 import { useMemo, useState } from 'react';
 import { client, take, type CallRecord } from '../../shared/api';
-import { clock, count, dateTime } from '../../shared/format';
+import { clock, dateTime } from '../../shared/format';
 import { asProblem } from '../../shared/problems';
 import { sessionQuery } from '../../shared/queries';
 import { DataTable } from '../../shared/ui/DataTable';
@@ -16,6 +16,7 @@ import { common } from '../../texts/common';
 import { endReason, recordDetailColumns } from '../columns';
 import { Ladder } from '../Ladder';
 import { Party } from '../Party';
+import { AlarmNotice, BothLegs } from '../Quality';
 import { isAdmin } from '../roles';
 import css from './pages.module.css';
 
@@ -89,7 +90,7 @@ export function CallRecords() {
       <Drawer
         opened={open !== null}
         onClose={() => setOpen(null)}
-        size="md"
+        size="lg"
         title={<Text fw={620}>{texts.detail}</Text>}
         closeButtonProps={{ 'aria-label': common.close }}
       >
@@ -123,6 +124,7 @@ function Detail({ record: r }: { record: CallRecord }) {
   const at = (time: string | undefined) => (time === undefined ? undefined : dateTime(new Date(time)));
   return (
     <div className={css.sections}>
+      <AlarmNotice alarm={r.alarm} />
       <section className={css.section}>
         <h3>{texts.parties}</h3>
         <Facts
@@ -146,8 +148,7 @@ function Detail({ record: r }: { record: CallRecord }) {
           ]}
         />
       </section>
-      <Leg who={r.caller.number} leg={r.caller_leg} />
-      <Leg who={r.callee.number} leg={r.callee_leg} />
+      <BothLegs call={r} />
       {isAdmin(session.role) && (
         <section className={css.section}>
           <h3>{traceTexts.title}</h3>
@@ -155,26 +156,5 @@ function Detail({ record: r }: { record: CallRecord }) {
         </section>
       )}
     </div>
-  );
-}
-
-function Leg({ who, leg }: { who: string; leg: CallRecord['caller_leg'] }) {
-  return (
-    <section className={css.section}>
-      <h3>{texts.heardFrom(who)}</h3>
-      {leg.packets === 0 ? (
-        <span className="dimmed">{texts.noMedia}</span>
-      ) : (
-        <Facts
-          items={[
-            [texts.codec, leg.codec || common.none],
-            [texts.packets, count(leg.packets)],
-            [texts.lost, count(leg.lost)],
-            [texts.jitter, leg.jitter_ms.toFixed(1)],
-            [texts.dropped, leg.dropped === 0 ? undefined : count(leg.dropped)],
-          ]}
-        />
-      )}
-    </section>
   );
 }

@@ -1,4 +1,4 @@
-import { Button } from '@mantine/core';
+import { Button, Drawer, Text } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { IconPhoneCall, IconPhoneOff } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
@@ -15,10 +15,17 @@ import { calls as texts } from '../../texts/calls';
 import { common } from '../../texts/common';
 import { callDetailColumns } from '../columns';
 import { partyText } from '../Party';
+import { AlarmNotice, BothLegs } from '../Quality';
+import css from './pages.module.css';
+
+/** The quality of calls is measured anew this often; no event tells of it. */
+const measureMs = 5000;
 
 export function Calls() {
   const queries = useQueryClient();
-  const query = useQuery(callsQuery);
+  const query = useQuery({ ...callsQuery, refetchInterval: measureMs });
+  const [open, setOpen] = useState<string | null>(null);
+  const shown = query.data?.items.find((c) => c.id === open);
   const [ending, setEnding] = useState<Call | null>(null);
   const hangUp = async (call: Call) => {
     try {
@@ -41,6 +48,7 @@ export function Calls() {
           rows={query.data?.items}
           rowKey={(c) => c.id}
           problem={query.error && asProblem(query.error)}
+          onRow={(c) => setOpen(c.id)}
           rowActions={(c) => (
             <Button size="compact-sm" variant="default" leftSection={<IconPhoneOff size={15} />} onClick={() => setEnding(c)}>
               {texts.hangUp}
@@ -53,6 +61,20 @@ export function Calls() {
           }
         />
       </Panel>
+      <Drawer
+        opened={shown !== undefined}
+        onClose={() => setOpen(null)}
+        size="lg"
+        title={<Text fw={620}>{texts.detail}</Text>}
+        closeButtonProps={{ 'aria-label': common.close }}
+      >
+        {shown && (
+          <div className={css.sections}>
+            <AlarmNotice alarm={shown.alarm} />
+            <BothLegs call={shown} />
+          </div>
+        )}
+      </Drawer>
       <Confirm
         opened={ending !== null}
         title={texts.hangUpTitle}
