@@ -107,7 +107,7 @@ export function records(now, n = 340) {
     const packets = answered ? Math.floor((end - answer) / 20) : 0;
     const points = Math.min(60, Math.ceil(packets / 250));
     const suite = i % 3 === 0 ? 'AEAD_AES_256_GCM' : '';
-    const loss = i % 9 === 4 ? 11 : Math.floor(r() * 3) / 2;
+    const loss = i % 5 === 1 ? 11 : Math.floor(r() * 3) / 2;
     return {
       id: `${(now - i).toString(36)}-${i}`, direction: 'internal', caller: party(people[a]?.[0] ?? '', 20 + a), callee: party(people[b]?.[0] ?? '', 20 + b),
       started_at: iso(at), rang_at: reason === 'unavailable' ? undefined : iso(rang), answered_at: answered ? iso(answer) : undefined, ended_at: iso(end),
