@@ -30,6 +30,7 @@ type records struct {
 		Return(location.Changed) // what could not be written
 	}
 	subscriptions func(ctx context.Context, put, removed []telephony.Subscription) error
+	publications  func(ctx context.Context, put, removed []telephony.Publication) error
 	presence      interface {
 		Take() presence.Changed
 		Return(presence.Changed)
@@ -136,8 +137,12 @@ func (r *records) flushSubscriptions(ctx context.Context) {
 	if c.Empty() {
 		return
 	}
-	if err := r.subscriptions(ctx, c.Put, c.Removed); err != nil {
-		r.log.Error("subscriptions not written; they wait in memory", "put", len(c.Put), "removed", len(c.Removed), "err", err)
+	err := r.subscriptions(ctx, c.Put, c.Removed)
+	if err == nil {
+		err = r.publications(ctx, c.PutPublished, c.RemovedPublished)
+	}
+	if err != nil {
+		r.log.Error("subscriptions not written; they wait in memory", "put", len(c.Put), "removed", len(c.Removed), "published", len(c.PutPublished), "err", err)
 		r.presence.Return(c)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"ringfence/internal/pbx"
 	"ringfence/internal/pbxtest"
+	"ringfence/internal/ports"
 	"ringfence/internal/siptest"
 )
 
@@ -107,6 +108,43 @@ func TestLampsAreRightAfterARestart(t *testing.T) {
 	}
 	if dark.CSeq().SeqNo <= lit.CSeq().SeqNo || version(t, body) <= version(t, string(lit.Body())) {
 		t.Errorf("sequence or version went back:\n%s\n%s", lit, dark)
+	}
+}
+
+// TestPresenceOutlivesARestart: what somebody published is told after a restart,
+// and the phone refreshes it by the entity-tag it had.
+func TestPresenceOutlivesARestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := pbxtest.Open(t, pbx.Options{DataDir: dir, Extensions: 2})
+	ctx := within(t, 40*time.Second)
+	publish := func(p *siptest.Phone, body string, headers ...string) string {
+		t.Helper()
+		res, err := p.Do(ctx, siptest.Request{Method: "PUBLISH", URI: p.URI(), To: p.URI(), Headers: append(headers, "Event: presence"), Body: body})
+		if err != nil || res.StatusCode != 200 {
+			t.Fatalf("publishing: %v, %v", res, err)
+		}
+		return res.GetHeader("SIP-ETag").Value()
+	}
+	tag := publish(first.Phone("101", 0), `<?xml version="1.0"?><presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:101@x">`+
+		`<tuple id="t"><status><basic>open</basic></status><note>at the lake</note></tuple></presence>`, "Content-Type: application/pidf+xml")
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second := pbxtest.Open(t, pbx.Options{DataDir: dir, Extensions: 2})
+	phone := func(number string) *siptest.Phone {
+		e := first.Extension(number)
+		return siptest.NewPhone(t, siptest.Config{Server: second.Addr(ports.SIPUDP), User: e.SIPUser, Password: e.SIPPassword, Domain: e.Domain})
+	}
+	seen, err := phone("102").Subscribe(ctx, "presence", "101", time.Hour)
+	if err == nil {
+		_, err = seen.Wait(ctx, "at the lake")
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	if next := publish(phone("101"), "", "SIP-If-Match: "+tag); next == tag {
+		t.Error("a refresh kept its entity-tag")
 	}
 }
 

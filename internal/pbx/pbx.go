@@ -215,6 +215,10 @@ func (p *PBX) telephony(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading subscriptions: %w", err)
 	}
+	publications, err := p.store.LoadPublications(ctx)
+	if err != nil {
+		return fmt.Errorf("loading published presence: %w", err)
+	}
 	pools, err := p.pools()
 	if err != nil {
 		return err
@@ -229,7 +233,7 @@ func (p *PBX) telephony(ctx context.Context) error {
 	p.telephone = newTelephone(telephoneConfig{
 		log: p.log, node: node, epoch: epoch, product: "Ringfence " + version.String(), listen: p.opts.Listen,
 		addresses: p.addresses, snapshot: snapshot, bus: &p.bus, record: p.records.Add,
-		fence: p.fence.media(), pools: pools, bindings: bindings, subscriptions: subscriptions,
+		fence: p.fence.media(), pools: pools, bindings: bindings, subscriptions: subscriptions, publications: publications,
 		tls: sip.TLS{GetCertificate: p.certs.GetCertificate, Clients: clientAuthorities(snapshot)}, origin: httpd.HostNames(snapshot, host, p.certs.Names),
 	})
 	return nil
@@ -284,6 +288,7 @@ func (p *PBX) startRecords() {
 	p.records.calls, p.records.bindings = p.store.AppendCallRecords, p.store.SaveBindings
 	p.records.location = p.telephone.location
 	p.records.subscriptions, p.records.presence = p.store.SaveSubscriptions, p.telephone.presence
+	p.records.publications = p.store.SavePublications
 	ctx, stop := context.WithCancel(context.Background())
 	p.stopRecords = stop
 	p.wg.Go(func() { p.records.run(ctx) })

@@ -51,6 +51,7 @@ type telephoneConfig struct {
 	bindings  []telephony.Binding // of the last run
 
 	subscriptions []telephony.Subscription // of the last run
+	publications  []telephony.Publication  // of the last run
 	tls           sip.TLS
 	origin        func(host string) bool
 }
@@ -91,6 +92,7 @@ func newTelephone(c telephoneConfig) *telephone {
 		Bus: c.bus, Dialogs: t.calls, Alias: t.calls.Alias, KeepAtShutdown: true, Logger: c.log.With("part", "presence"),
 	})
 	t.presence.Restore(c.subscriptions)
+	t.presence.RestorePublished(c.publications)
 	t.endpoint.Handle("REGISTER", t.registrar)
 	t.endpoint.Handle(sip.SUBSCRIBE, t.presence)
 	t.endpoint.Handle(sip.PUBLISH, t.presence)

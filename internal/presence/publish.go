@@ -17,6 +17,7 @@ const maxPublications = 10
 type publication struct {
 	tag     string // entity-tag
 	status  status
+	at      time.Time
 	expires time.Time
 }
 
@@ -88,13 +89,14 @@ func (s *Service) store(e extension, etag string, st *status, life time.Duration
 	defer s.mu.Unlock()
 	now := time.Now()
 	list := slices.Clone(s.published[e])
-	p := publication{tag: sip.NewTag(), expires: now.Add(life)}
+	p := publication{tag: sip.NewTag(), at: now, expires: now.Add(life)}
 	if etag != "" {
 		i := slices.IndexFunc(list, func(x publication) bool { return x.tag == etag && x.expires.After(now) })
 		if i < 0 {
 			return "", 412
 		}
 		p.status = list[i].status
+		s.notePublished(e, list[i], true)
 		list = slices.Delete(list, i, i+1)
 		s.nPublish--
 	}
@@ -103,12 +105,14 @@ func (s *Service) store(e extension, etag string, st *status, life time.Duration
 	}
 	if life > 0 {
 		if len(list) >= maxPublications {
+			s.notePublished(e, list[0], true)
 			list = slices.Delete(list, 0, 1)
 			s.nPublish--
 		}
 		if s.nPublish >= s.c.Publications {
 			return "", 503
 		}
+		s.notePublished(e, p, false)
 		list = append(list, p)
 		s.nPublish++
 	}
@@ -118,8 +122,8 @@ func (s *Service) store(e extension, etag string, st *status, life time.Duration
 	return p.tag, 200
 }
 
-// expirePublished removes what nobody refreshed, and names what that changes.
-// The lock is held.
+// expirePublished removes what nobody refreshed, and names what that changes. The
+// database forgets by itself what has expired. The lock is held.
 func (s *Service) expirePublished(now time.Time) []resourceKey {
 	var changed []resourceKey
 	for e, list := range s.published {

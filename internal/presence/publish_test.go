@@ -2,6 +2,7 @@ package presence
 
 import (
 	"encoding/xml"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -216,6 +217,51 @@ func TestRegEvent(t *testing.T) {
 		n = p.notified()
 		if r := read(); r.Registration.State != "terminated" || r.Version != 2 {
 			t.Errorf("gone %+v", r)
+		}
+	})
+}
+
+// TestPublishedIsRestored: what people published outlives a restart, with the
+// entity-tag their phones refresh it by, and the newest still counts.
+func TestPublishedIsRestored(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		keep := func(c *Config) { c.KeepAtShutdown = true }
+		w := newWorld(t, keep)
+		q := w.phone("102", 5102)
+		gone := header(q.publish("102", strings.Replace(away, "<rpid:away/>", "<rpid:lunch/>", 1)), "SIP-ETag")
+		short := header(q.publish("102", away, "Expires: 60"), "SIP-ETag")
+		time.Sleep(time.Second)
+		tag := header(q.publish("102", strings.Replace(away, "<rpid:away/>", "<rpid:meeting/>", 1)), "SIP-ETag")
+		if ok := q.publish("102", "", "SIP-If-Match: "+gone, "Expires: 0"); code(ok) != "200" {
+			t.Fatal(ok)
+		}
+		c := w.svc.Take()
+		w.svc.Return(c) // the disk did not take it
+		if c = w.svc.Take(); len(c.PutPublished) != 2 || len(c.RemovedPublished) != 1 || c.RemovedPublished[0].Tag != gone || !w.svc.Take().Empty() {
+			t.Fatalf("to store: %+v", c)
+		}
+		slices.SortFunc(c.PutPublished, func(a, b telephony.Publication) int { return a.Published.Compare(b.Published) })
+		if c.PutPublished[0].Tag != short || c.PutPublished[1].Tag != tag {
+			t.Fatalf("to store: %+v", c)
+		}
+		w.close()
+		time.Sleep(90 * time.Second)
+
+		v := newWorld(t, keep)
+		v.phones = w.phones
+		q.w = v
+		v.svc.RestorePublished(c.PutPublished)
+		if st := v.status("102"); len(st.activities) != 1 || st.activities[0] != "meeting" || st.note != "back <soon>" {
+			t.Errorf("restored %+v", st)
+		}
+		if no := q.publish("102", "", "SIP-If-Match: "+short); code(no) != "412" {
+			t.Errorf("one that expired meanwhile: %s", no)
+		}
+		if ok := q.publish("102", "", "SIP-If-Match: "+tag, "Expires: 600"); code(ok) != "200" {
+			t.Errorf("refresh: %s", ok)
+		}
+		if c := v.svc.Take(); len(c.PutPublished) != 1 || len(c.RemovedPublished) != 1 || c.RemovedPublished[0].Tag != tag {
+			t.Errorf("to store after the refresh: %+v", c)
 		}
 	})
 }

@@ -119,6 +119,9 @@ type Service struct {
 	waiting   int             // of ready or delayed, that are not in byTag any more
 	inFlight  int
 	changed   map[string]change // not stored yet, by our tag
+	// changedPublished are publications that are not stored yet, or not removed
+	// there, by entity-tag.
+	changedPublished map[string]publishedChange
 
 	stop chan struct{}
 	wg   sync.WaitGroup
@@ -135,7 +138,9 @@ func New(c Config) *Service {
 		published: make(map[extension][]publication),
 		model:     newModel(),
 		changed:   make(map[string]change),
-		stop:      make(chan struct{}),
+
+		changedPublished: make(map[string]publishedChange),
+		stop:             make(chan struct{}),
 	}
 	const buffer = 4096 // a lost event costs one look at everything
 	s.bus = c.Bus.Subscribe(buffer)
@@ -229,6 +234,9 @@ func (s *Service) Reconcile(snap *telephony.Snapshot) {
 	for e := range s.published {
 		if gone(e) {
 			s.nPublish -= len(s.published[e])
+			for _, p := range s.published[e] {
+				s.notePublished(e, p, true)
+			}
 			delete(s.published, e)
 		}
 	}

@@ -20,15 +20,36 @@ type change struct {
 	removed bool
 }
 
-// Changed is what Take returns: subscriptions to store, and tags of those to
-// remove.
+// publishedChange is a publication that is to be stored, or removed.
+type publishedChange struct {
+	telephony.Publication
+	removed bool
+}
+
+// Changed is what Take returns: subscriptions and publications to store, and
+// tags of those to remove.
 type Changed struct {
 	Put     []telephony.Subscription
 	Removed []telephony.Subscription
+
+	PutPublished     []telephony.Publication
+	RemovedPublished []telephony.Publication
 }
 
 // Empty reports whether there is nothing to write.
-func (c Changed) Empty() bool { return len(c.Put)+len(c.Removed) == 0 }
+func (c Changed) Empty() bool {
+	return len(c.Put)+len(c.Removed)+len(c.PutPublished)+len(c.RemovedPublished) == 0
+}
+
+// notePublished records a change for the writer. The lock is held.
+func (s *Service) notePublished(e extension, p publication, removed bool) {
+	if s.c.KeepAtShutdown {
+		s.changedPublished[p.tag] = publishedChange{telephony.Publication{
+			Tenant: e.tenant, Number: e.number, Tag: p.tag, Open: p.status.open, Activities: p.status.activities,
+			Note: p.status.note, Published: p.at, Expires: p.expires,
+		}, removed}
+	}
+}
 
 // note records a change for the writer. The lock is held.
 func (s *Service) note(u *subscription, removed bool) {
@@ -60,6 +81,14 @@ func (s *Service) Take() Changed {
 		}
 	}
 	s.changed = make(map[string]change)
+	for _, x := range s.changedPublished {
+		if x.removed {
+			c.RemovedPublished = append(c.RemovedPublished, x.Publication)
+		} else {
+			c.PutPublished = append(c.PutPublished, x.Publication)
+		}
+	}
+	clear(s.changedPublished)
 	return c
 }
 
@@ -76,6 +105,33 @@ func (s *Service) Return(c Changed) {
 	}
 	give(c.Put, false)
 	give(c.Removed, true)
+	givePublished := func(list []telephony.Publication, removed bool) {
+		for _, x := range list {
+			if _, newer := s.changedPublished[x.Tag]; !newer {
+				s.changedPublished[x.Tag] = publishedChange{x, removed}
+			}
+		}
+	}
+	givePublished(c.PutPublished, false)
+	givePublished(c.RemovedPublished, true)
+}
+
+// RestorePublished takes the publications of the last run, oldest first. Call it
+// before any request comes in.
+func (s *Service) RestorePublished(list []telephony.Publication) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for _, x := range list {
+		e := extension{x.Tenant, x.Number}
+		if !x.Expires.After(now) || len(s.published[e]) >= maxPublications || s.nPublish >= s.c.Publications {
+			continue
+		}
+		s.published[e] = append(s.published[e], publication{
+			tag: x.Tag, status: status{open: x.Open, activities: x.Activities, note: x.Note}, at: x.Published, expires: x.Expires,
+		})
+		s.nPublish++
+	}
 }
 
 // Restore takes the subscriptions of the last run. Call it before any request

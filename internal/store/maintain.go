@@ -38,7 +38,7 @@ func (s *Store) maintain(ctx context.Context) {
 		}
 		if now.Sub(pruned) >= pruneEvery {
 			pruned = now
-			s.complain(ctx, "old rows not removed", errors.Join(s.pruneBindings(ctx, now), s.pruneSubscriptions(ctx, now), s.pruneCallRecords(ctx)))
+			s.complain(ctx, "old rows not removed", errors.Join(s.pruneBindings(ctx, now), s.pruneSubscriptions(ctx, now), s.prunePublications(ctx, now), s.pruneCallRecords(ctx)))
 		}
 		select {
 		case <-ctx.Done():

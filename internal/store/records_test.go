@@ -429,3 +429,37 @@ func TestSubscriptionsRoundTrip(t *testing.T) {
 		t.Errorf("after removal: %+v, %v", got, err)
 	}
 }
+
+func TestPublicationsRoundTrip(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := openAt(t, dir)
+	id := addTenant(t, s, "pbx.example", "101", "102")
+	at := time.Now().UTC().Truncate(time.Microsecond)
+	one := telephony.Publication{Tenant: id, Number: "101", Tag: "z", Open: true, Activities: []string{"away", "on-the-phone"}, Note: "back\nsoon", Published: at, Expires: at.Add(time.Hour)}
+	two, expired, nobody := one, one, one
+	two.Tag, two.Activities, two.Open, two.Published = "a", []string{}, false, at.Add(time.Second)
+	expired.Tag, expired.Expires = "b", at.Add(-time.Second)
+	nobody.Tag, nobody.Number = "c", "199"
+	if err := s.SavePublications(t.Context(), []telephony.Publication{two, one, expired, nobody}, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = openAt(t, dir)
+	if got, err := s.LoadPublications(t.Context()); err != nil || !reflect.DeepEqual(got, []telephony.Publication{one, two}) {
+		t.Fatalf("got %+v, %v\nwant %+v", got, err, []telephony.Publication{one, two})
+	}
+	if err := s.prunePublications(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := s.readers.QueryRow(`SELECT count(*) FROM publication`).Scan(&n); err != nil || n != 2 {
+		t.Errorf("%d rows after pruning, %v", n, err)
+	}
+	if err := s.SavePublications(t.Context(), nil, []telephony.Publication{one}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.LoadPublications(t.Context()); err != nil || len(got) != 1 || got[0].Tag != "a" {
+		t.Errorf("after removal: %+v, %v", got, err)
+	}
+}

@@ -37,3 +37,16 @@ type Subscription struct {
 	Flow       Flow
 	Expires    time.Time
 }
+
+// Publication is what a device published of the presence of an extension (RFC
+// 3903), as it is stored, so that it outlives a restart.
+type Publication struct {
+	Tenant     TenantID
+	Number     string // of the extension
+	Tag        string // entity-tag
+	Open       bool   // the basic status of RFC 3863 section 4.1.4
+	Activities []string
+	Note       string
+	Published  time.Time
+	Expires    time.Time
+}

@@ -207,6 +207,19 @@ CREATE TABLE subscription (
   PRIMARY KEY (tenant_id, local_tag)
 ) STRICT;
 
+-- Published presence (RFC 3903), written behind.
+CREATE TABLE publication (
+  tenant_id    INTEGER NOT NULL REFERENCES tenant (id) ON DELETE CASCADE,
+  tag          TEXT    NOT NULL,  -- entity-tag
+  number       TEXT    NOT NULL,
+  open         INTEGER NOT NULL,
+  activities   TEXT    NOT NULL,  -- words
+  note         TEXT    NOT NULL,
+  published_at INTEGER NOT NULL,
+  expires_at   INTEGER NOT NULL,
+  PRIMARY KEY (tenant_id, tag)
+) STRICT;
+
 -- Call detail records, one row per finished call.
 CREATE TABLE call_record (
   tenant_id      INTEGER NOT NULL REFERENCES tenant (id) ON DELETE CASCADE,
