@@ -86,5 +86,7 @@ func (s *Server) register() {
 	s.registerRecords()
 	s.registerBox()
 	s.registerTransports()
+	s.registerClientCertificates()
+	s.registerAddresses()
 	s.registerEvents()
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -30,8 +31,17 @@ type Live interface {
 	// PortFree says why a service cannot listen on its port: because another
 	// program does.
 	PortFree(ports.Service) error
+	// Addresses are those this machine has, without loopback and link-local.
+	Addresses() []LocalAddress
 	// Health is the state of the subsystems.
 	Health() Health
+}
+
+// LocalAddress is an address of this machine.
+type LocalAddress struct {
+	Addr      netip.Addr
+	Interface string
+	Outgoing  bool // packets to the internet leave from it
 }
 
 // PortState is one row of the port table as it stands now.

@@ -9,9 +9,18 @@ import (
 	"ringfence/internal/telephony"
 )
 
+// callRuleFields are where the API has what the domain calls by one name.
+func callRuleFields() map[string]string {
+	m := make(map[string]string)
+	for _, f := range []string{"media_security", "session_timers", "session_expires_seconds", "session_min_seconds", "dead_media_seconds", "tones"} {
+		m[f] = "body.calls." + f
+	}
+	return m
+}
+
 func (s *Server) registerTenant() {
 	handle(s, operation{id: "get-tenant", method: http.MethodGet, path: "/tenant", tag: "tenant", summary: "Read the settings of the organisation", access: admin, errors: []int{http.StatusNotFound}}, s.getTenant)
-	handle(s, operation{id: "put-tenant", method: http.MethodPut, path: "/tenant", tag: "tenant", summary: "Change the settings of the organisation", access: admin, errors: []int{http.StatusNotFound}}, s.putTenant)
+	handle(s, operation{id: "put-tenant", method: http.MethodPut, path: "/tenant", tag: "tenant", summary: "Change the settings of the organisation", access: admin, errors: []int{http.StatusNotFound}, fields: callRuleFields()}, s.putTenant)
 }
 
 func (s *Server) getTenant(ctx context.Context, _ *noInput) (*body[Tenant], error) {
@@ -23,7 +32,24 @@ func (s *Server) getTenant(ctx context.Context, _ *noInput) (*body[Tenant], erro
 		Name: t.Name, Domain: t.Domain, ExtensionFirst: t.ExtensionFirst, ExtensionLast: t.ExtensionLast,
 		Digest: string(t.Digest), TLSOnly: t.TLSOnly, MaxContacts: t.MaxContacts,
 		QualifySeconds: int(t.QualifyInterval / time.Second), QualifyFailures: t.QualifyFailures,
+		Calls: callRulesOf(t.Calls),
 	}}, nil
+}
+
+func callRulesOf(r telephony.CallRules) CallRules {
+	return CallRules{
+		MediaSecurity: string(r.Media), SessionTimers: string(r.Session), Tones: r.Tones,
+		SessionExpiresSeconds: int(r.SessionExpires / time.Second), SessionMinSeconds: int(r.MinSE / time.Second),
+		DeadMediaSeconds: int(r.DeadMedia / time.Second),
+	}
+}
+
+func (r CallRules) rules() telephony.CallRules {
+	return telephony.CallRules{
+		Media: telephony.MediaSecurity(r.MediaSecurity), Session: telephony.SessionTimers(r.SessionTimers), Tones: r.Tones,
+		SessionExpires: time.Duration(r.SessionExpiresSeconds) * time.Second, MinSE: time.Duration(r.SessionMinSeconds) * time.Second,
+		DeadMedia: time.Duration(r.DeadMediaSeconds) * time.Second,
+	}
 }
 
 func (s *Server) putTenant(ctx context.Context, in *body[TenantUpdate]) (*body[Tenant], error) {
@@ -36,6 +62,9 @@ func (s *Server) putTenant(ctx context.Context, in *body[TenantUpdate]) (*body[T
 		t.Registration = telephony.Registration{
 			Digest: telephony.Digest(in.Body.Digest), TLSOnly: in.Body.TLSOnly, MaxContacts: in.Body.MaxContacts,
 			QualifyInterval: time.Duration(in.Body.QualifySeconds) * time.Second, QualifyFailures: in.Body.QualifyFailures,
+		}
+		if in.Body.Calls != nil {
+			t.Calls = in.Body.Calls.rules()
 		}
 		return tx.PutTenant(t)
 	})

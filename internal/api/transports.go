@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -20,16 +21,23 @@ type transportPath struct {
 func (s *Server) registerTransports() {
 	handle(s, operation{id: "list-transports", method: http.MethodGet, path: "/transports", tag: "box", summary: "SIP transports that exist", access: systemOnly}, s.listTransports)
 	handle(s, operation{id: "create-transport", method: http.MethodPost, path: "/transports", tag: "box", summary: "Create a SIP transport; listener and packet filter follow at once", access: systemOnly, status: http.StatusCreated, errors: []int{http.StatusConflict}}, s.createTransport)
-	certificates := map[string]string{"client_certificates": "body.mode", "client_authorities": "body.authorities"}
-	handle(s, operation{id: "get-client-certificates", method: http.MethodGet, path: "/client-certificates", tag: "box", summary: "Whether phones show a certificate on SIP over TLS", access: systemOnly}, s.getClientCertificates)
-	handle(s, operation{id: "put-client-certificates", method: http.MethodPut, path: "/client-certificates", tag: "box", summary: "Change whether phones show a certificate; for connections from now on", access: systemOnly, fields: certificates}, s.putClientCertificates)
+	handle(s, operation{id: "put-transport", method: http.MethodPut, path: "/transports/{id}", tag: "box", summary: "Change the digest algorithms of a SIP transport; for requests from now on", access: systemOnly, errors: []int{http.StatusNotFound}}, s.putTransport)
 	handle(s, operation{id: "delete-transport", method: http.MethodDelete, path: "/transports/{id}", tag: "box", summary: "Delete a SIP transport; its connections end, calls on others go on", access: systemOnly, status: http.StatusNoContent, errors: []int{http.StatusNotFound, http.StatusConflict}}, s.deleteTransport)
 }
 
-func transportOf(p PortState) Transport {
+// transportPut changes the transport of a path.
+type transportPut struct {
+	ID   string `path:"id" pattern:"^[a-z0-9-]{1,32}$" maxLength:"32" doc:"Identifier of the transport."`
+	Body TransportUpdate
+}
+
+func (s *Server) transportOf(p PortState) Transport {
 	t := Transport{
 		ID: string(p.Service.ID), Name: p.Service.Name, Side: string(p.Service.Side), Protocol: p.Service.Protocol(),
-		Port: int(p.Service.First), State: "listening", Error: p.Err,
+		Port: int(p.Service.First), State: "listening", Error: p.Err, Digest: ownDigest,
+	}
+	if d := s.cfg.Store.Snapshot().Settings.ListenerDigests[p.Service.ID]; d != "" {
+		t.Digest = string(d)
 	}
 	if p.Err != "" {
 		t.State = "error"
@@ -40,9 +48,45 @@ func transportOf(p PortState) Transport {
 func (s *Server) listTransports(context.Context, *noInput) (*body[TransportList], error) {
 	out := TransportList{Items: []Transport{}}
 	for _, p := range s.cfg.Live.Transports() {
-		out.Items = append(out.Items, transportOf(p))
+		out.Items = append(out.Items, s.transportOf(p))
 	}
 	return &body[TransportList]{out}, nil
+}
+
+// ownDigest is the digest of a transport that offers what each organisation does.
+const ownDigest = "default"
+
+// setDigest changes the digest of one transport.
+func setDigest(settings *telephony.Settings, id ports.ID, digest string) {
+	digests := maps.Clone(settings.ListenerDigests)
+	if digests == nil {
+		digests = make(map[ports.ID]telephony.Digest)
+	}
+	if digest == "" || digest == ownDigest {
+		delete(digests, id)
+	} else {
+		digests[id] = telephony.Digest(digest)
+	}
+	settings.ListenerDigests = digests
+}
+
+func (s *Server) putTransport(ctx context.Context, in *transportPut) (*body[Transport], error) {
+	id := ports.ID(in.ID)
+	err := s.changeSettings(ctx, func(settings *telephony.Settings) error {
+		if _, exists := s.transport(id); !exists {
+			return store.ErrNotFound
+		}
+		setDigest(settings, id, in.Body.Digest)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	now, exists := s.transport(id)
+	if !exists {
+		return nil, store.ErrNotFound
+	}
+	return &body[Transport]{s.transportOf(now)}, nil
 }
 
 // transport finds one that exists.
@@ -69,7 +113,7 @@ func (s *Server) createTransport(ctx context.Context, in *body[TransportCreate])
 	if row.First != standard {
 		o.First, o.Last = row.First, row.Last
 	}
-	err := s.changeTransports(ctx, func(now []ports.Override) ([]ports.Override, error) {
+	err := s.changeTransports(ctx, row.ID, in.Body.Digest, func(now []ports.Override) ([]ports.Override, error) {
 		if _, exists := s.transport(row.ID); exists {
 			return nil, conflict("protocol", "this transport exists; delete it first to move it to another port")
 		}
@@ -84,12 +128,12 @@ func (s *Server) createTransport(ctx context.Context, in *body[TransportCreate])
 	if err != nil {
 		return nil, err
 	}
-	return &body[Transport]{transportOf(PortState{Service: row})}, nil
+	return &body[Transport]{s.transportOf(PortState{Service: row})}, nil
 }
 
 func (s *Server) deleteTransport(ctx context.Context, in *transportPath) (*struct{}, error) {
 	id, off := ports.ID(in.ID), false
-	return nil, s.changeTransports(ctx, func(now []ports.Override) ([]ports.Override, error) {
+	return nil, s.changeTransports(ctx, id, ownDigest, func(now []ports.Override) ([]ports.Override, error) {
 		if _, exists := s.transport(id); !exists {
 			return nil, store.ErrNotFound
 		}
@@ -97,10 +141,12 @@ func (s *Server) deleteTransport(ctx context.Context, in *transportPath) (*struc
 	})
 }
 
-// changeTransports stores other overrides of the port table as one commit.
-// What the table as a whole does not allow is a conflict with the other rows.
-func (s *Server) changeTransports(ctx context.Context, change func([]ports.Override) ([]ports.Override, error)) error {
+// changeTransports stores other overrides of the port table, and the digest of
+// transport id, as one commit. What the table as a whole does not allow is a
+// conflict with the other rows.
+func (s *Server) changeTransports(ctx context.Context, id ports.ID, digest string, change func([]ports.Override) ([]ports.Override, error)) error {
 	err := s.changeSettings(ctx, func(settings *telephony.Settings) (err error) {
+		setDigest(settings, id, digest)
 		settings.Ports, err = change(settings.Ports)
 		return err
 	})
@@ -108,22 +154,6 @@ func (s *Server) changeTransports(ctx context.Context, change func([]ports.Overr
 		return conflict("port", fe.Reason)
 	}
 	return err
-}
-
-func (s *Server) getClientCertificates(context.Context, *noInput) (*body[ClientCertificates], error) {
-	settings := s.cfg.Store.Snapshot().Settings
-	return &body[ClientCertificates]{ClientCertificates{Mode: settings.ClientCertificates, Authorities: settings.ClientAuthorities}}, nil
-}
-
-func (s *Server) putClientCertificates(ctx context.Context, in *body[ClientCertificates]) (*body[ClientCertificates], error) {
-	err := s.changeSettings(ctx, func(settings *telephony.Settings) error {
-		settings.ClientCertificates, settings.ClientAuthorities = in.Body.Mode, in.Body.Authorities
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return in, nil
 }
 
 // changeSettings changes settings of the box as one commit.

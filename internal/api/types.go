@@ -134,6 +134,7 @@ type Extension struct {
 	DisplayName     string `json:"display_name"`
 	NoAnswerSeconds int    `json:"no_answer_seconds" doc:"How long the phones ring."`
 	Registrations   int    `json:"registrations" doc:"How many phones are registered now."`
+	MediaSecurity   string `json:"media_security" enum:"offer,off,require,require-256" doc:"How speech and video to and from its phones must be encrypted."`
 	// Handling is what becomes of calls to it.
 	Handling CallHandling `json:"call_handling"`
 }
@@ -161,6 +162,7 @@ type ExtensionCreate struct {
 	Number          string `json:"number" pattern:"^[0-9]{2,9}$"`
 	DisplayName     string `json:"display_name,omitempty" maxLength:"100"`
 	NoAnswerSeconds int    `json:"no_answer_seconds,omitempty" minimum:"5" maximum:"180" doc:"How long the phones ring; 30 when left out."`
+	MediaSecurity   string `json:"media_security,omitempty" enum:"offer,off,require,require-256" doc:"The organisation's when left out."`
 	// Handling is what becomes of calls to it.
 	Handling *CallHandling `json:"call_handling,omitempty"`
 }
@@ -169,6 +171,7 @@ type ExtensionCreate struct {
 type ExtensionUpdate struct {
 	DisplayName     string `json:"display_name" maxLength:"100"`
 	NoAnswerSeconds int    `json:"no_answer_seconds" minimum:"5" maximum:"180"`
+	MediaSecurity   string `json:"media_security,omitempty" enum:"offer,off,require,require-256" doc:"offer: the best that the phone knows; off: none; require: refuse calls without; require-256: refuse calls without a 256-bit key. Kept as it is when left out."`
 	// Handling is what becomes of calls to it; kept as it is when left out.
 	Handling *CallHandling `json:"call_handling,omitempty"`
 }
@@ -190,6 +193,18 @@ type Tenant struct {
 	MaxContacts     int    `json:"max_contacts" doc:"How many phones one extension may register; the one that registered longest ago gives way."`
 	QualifySeconds  int    `json:"qualify_seconds" doc:"How often phones behind NAT on UDP are asked whether they are still there; 0: never."`
 	QualifyFailures int    `json:"qualify_failures" doc:"Questions without an answer after which a phone is not rung any more."`
+	// Calls is how its calls are set up and watched.
+	Calls CallRules `json:"calls"`
+}
+
+// CallRules is how the calls of an organisation are set up and watched.
+type CallRules struct {
+	MediaSecurity         string `json:"media_security" enum:"offer,off,require,require-256" doc:"Of new extensions; those that exist keep theirs."`
+	SessionTimers         string `json:"session_timers" enum:"refuse,accept,require" doc:"Session timers (RFC 4028): none; with every phone that knows them; no call without."`
+	SessionExpiresSeconds int    `json:"session_expires_seconds" minimum:"90" maximum:"86400" doc:"How long a session lasts that nobody refreshes; not below session_min_seconds."`
+	SessionMinSeconds     int    `json:"session_min_seconds" minimum:"90" maximum:"3600" doc:"The shortest session a phone may ask for (Min-SE)."`
+	DeadMediaSeconds      int    `json:"dead_media_seconds" minimum:"0" maximum:"86400" doc:"For how long neither side may send media before their call ends: 30 or more; 0 waits for ever."`
+	Tones                 string `json:"tones" enum:"at,au,be,br,ca,ch,cn,cz,de,dk,es,fi,fr,gb,gr,hu,ie,il,in,it,jp,kr,mx,nl,no,nz,pl,pt,ru,se,sg,tr,us,za" doc:"Country whose tones callers hear."`
 }
 
 // TenantUpdate replaces what may be changed of the organisation.
@@ -200,6 +215,8 @@ type TenantUpdate struct {
 	MaxContacts     int    `json:"max_contacts" minimum:"1" maximum:"50"`
 	QualifySeconds  int    `json:"qualify_seconds" minimum:"0" maximum:"600" doc:"0, or 15 to 600."`
 	QualifyFailures int    `json:"qualify_failures" minimum:"1" maximum:"10"`
+	// Calls is how its calls are set up and watched; kept as it is when left out.
+	Calls *CallRules `json:"calls,omitempty"`
 }
 
 // WebPhoneCredentials let a web phone register for a while, over WebSockets
@@ -350,6 +367,7 @@ type Transport struct {
 	Port     int    `json:"port"`
 	State    string `json:"state" enum:"listening,error"`
 	Error    string `json:"error" doc:"Why the state is error."`
+	Digest   string `json:"digest" enum:"default,md5,both,sha256" doc:"Digest algorithms offered on it; default: those of the organisation."`
 }
 
 // TransportList lists the SIP transports that exist.
@@ -362,12 +380,63 @@ type TransportCreate struct {
 	Side     string `json:"side" enum:"core,edge"`
 	Protocol string `json:"protocol" enum:"udp,tcp,tls,wss" doc:"The core has udp, tcp and tls, the edge udp, tcp and wss."`
 	Port     int    `json:"port,omitempty" minimum:"1" maximum:"65535" doc:"Left out: the standard port of the port table."`
+	Digest   string `json:"digest,omitempty" enum:"default,md5,both,sha256" doc:"Left out: those of the organisation."`
+}
+
+// TransportUpdate replaces what may be changed of a SIP transport.
+type TransportUpdate struct {
+	Digest string `json:"digest" enum:"default,md5,both,sha256" doc:"Digest algorithms offered on it; default: those of the organisation."`
+}
+
+// ClientCertificatesUpdate says whether phones are to show a certificate on SIP
+// over TLS.
+type ClientCertificatesUpdate struct {
+	Mode        string `json:"mode" enum:"off,verify,require" doc:"verify: certificates that are presented must be right; require: there must be one."`
+	Authorities string `json:"authorities" maxLength:"65536" doc:"Certificates, as PEM, of those who may issue them."`
 }
 
 // ClientCertificates says whether phones show a certificate on SIP over TLS.
 type ClientCertificates struct {
-	Mode        string `json:"mode" enum:"off,verify,require" doc:"verify: certificates that are presented must be right; require: there must be one."`
-	Authorities string `json:"authorities" maxLength:"65536" doc:"Certificates, as PEM, of those who may issue them."`
+	Mode        string      `json:"mode" enum:"off,verify,require"`
+	Authorities string      `json:"authorities" doc:"Certificates, as PEM, of those who may issue them."`
+	Issuers     []Authority `json:"issuers" nullable:"false" doc:"Whose certificates they are."`
+}
+
+// Authority is one who may issue certificates.
+type Authority struct {
+	Name      string    `json:"name" doc:"Subject of its certificate."`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// Addresses says which addresses of the box peers are told.
+type Addresses struct {
+	PublicAddress   string          `json:"public_address" doc:"Told to peers outside; empty: the one they are reached from."`
+	PublicAddresses []PublicAddress `json:"public_addresses" nullable:"false" doc:"Those of single addresses of this machine, where they differ."`
+	AdvertiseAlways bool            `json:"advertise_always" doc:"Peers inside are told them too."`
+	InsideNetworks  []string        `json:"inside_networks" nullable:"false" doc:"Networks whose peers are told our own address. The machine itself and its links always are."`
+	Detected        []OwnAddress    `json:"detected" nullable:"false" doc:"Addresses this machine has now."`
+}
+
+// AddressesUpdate replaces which addresses of the box peers are told.
+type AddressesUpdate struct {
+	PublicAddress   string          `json:"public_address" maxLength:"45" doc:"IPv4 or IPv6 address, or empty."`
+	PublicAddresses []PublicAddress `json:"public_addresses" nullable:"false" maxItems:"16"`
+	AdvertiseAlways bool            `json:"advertise_always"`
+	InsideNetworks  []string        `json:"inside_networks" nullable:"false" maxItems:"64" doc:"Networks such as 192.168.0.0/16, or single addresses."`
+}
+
+// PublicAddress is what peers outside are told instead of one of our addresses.
+type PublicAddress struct {
+	Local  string `json:"local" maxLength:"45" doc:"Address of this machine."`
+	Public string `json:"public" maxLength:"45" doc:"Address that leads to it from outside."`
+}
+
+// OwnAddress is an address this machine has.
+type OwnAddress struct {
+	Address   string `json:"address"`
+	Interface string `json:"interface"`
+	Inside    bool   `json:"inside" doc:"It belongs to an inside network: peers outside cannot reach it as it is."`
+	Outgoing  bool   `json:"outgoing" doc:"Packets to the internet leave from it."`
 }
 
 // FenceStatus says whether a packet filter guards the ports.

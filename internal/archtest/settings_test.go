@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ const settingsIntro = `# Settings
 Generated from ` + "`telephony.Settings`" + ` by ` + "`make generate`" + `; do not edit.
 
 The box-wide settings. A refused value is answered with the name in the first column.
-In this version the wizard and [first-boot answers](../cloud-init/README.md#settings) set some of them; SIP transports are created and deleted through /api/v1/transports; other ports the portal shows and cannot change yet.
+In this version the wizard and [first-boot answers](../cloud-init/README.md#settings) set some of them; SIP transports and their digests, addresses and client certificates have pages in the portal, and /api/v1/transports, /addresses and /client-certificates; other ports the portal shows and cannot change yet. Settings of one organisation are those of /api/v1/tenant.
 
 | name | default | |
 |---|---|---|
@@ -70,11 +71,16 @@ func settingRows(t *testing.T) string {
 
 // settingNames are pairs for a Replacer: Go's name and the one people see.
 func settingNames(t reflect.Type) (pairs []string) {
+	var names []string
 	for i := range t.NumField() {
 		name := t.Field(i).Name
 		if snake(name) != strings.ToLower(name) { // one word could be any word
-			pairs = append(pairs, name, "`"+snake(name)+"`")
+			names = append(names, name)
 		}
+	}
+	slices.SortFunc(names, func(a, b string) int { return len(b) - len(a) }) // PublicAddresses before PublicAddress
+	for _, name := range names {
+		pairs = append(pairs, name, "`"+snake(name)+"`")
 	}
 	return pairs
 }
@@ -103,5 +109,5 @@ func shown(v any) string {
 	if reflect.ValueOf(v).IsZero() {
 		return "none"
 	}
-	return fmt.Sprint(v)
+	return strings.Trim(fmt.Sprint(v), "[]")
 }

@@ -93,7 +93,17 @@ func (c *call) params(contact string) dialog.Params {
 	if !plain(contact) {
 		contact = ""
 	}
-	return dialog.Params{Mailbox: &c.box, User: c, Contact: contact, Headers: []sip.Header{sip.Allow()}, Supported: "replaces, norefersub"}
+	return dialog.Params{
+		Mailbox: &c.box, User: c, Contact: contact, Headers: []sip.Header{sip.Allow()}, Supported: "replaces, norefersub",
+		Session: sessionTimer(c.tenant.Calls),
+	}
+}
+
+func sessionTimer(r telephony.CallRules) dialog.SessionTimer {
+	return dialog.SessionTimer{
+		Interval: r.SessionExpires, Min: r.MinSE,
+		Refuse: r.Session == telephony.SessionRefuse, Require: r.Session == telephony.SessionRequire,
+	}
 }
 
 // plain reports whether s can stand in the user part of a URI as it is.
@@ -201,14 +211,19 @@ func (c *call) finish(reason telephony.EndReason, code int) {
 	c.s.publish(events.CallEnded{Record: c.record})
 }
 
-// audit ends a call that is dead: no media from either side for DeadMedia, or,
-// where none is expected (hold), a phone that does not answer any more.
+// askEvery is how often the phones of a call without media are asked whether they
+// still know it.
+const askEvery = 10 * time.Minute
+
+// audit ends a call that is dead: no media from either side for the tenant's
+// DeadMedia, or, where none is expected (hold), a phone that does not answer any
+// more.
 func (c *call) audit() {
 	if c.finished || c.callee == nil || c.caller.media == nil {
 		return
 	}
 	a, b := c.caller.media.SilentSince(), c.callee.media.SilentSince()
-	if a.IsZero() && b.IsZero() {
+	if a.IsZero() && b.IsZero() || c.tenant.Calls.DeadMedia == 0 {
 		c.ask()
 		return
 	}
@@ -220,12 +235,12 @@ func (c *call) audit() {
 // silent reports whether one side gives no sign of life; a side that is not
 // expected to counts as silent.
 func (c *call) silent(since time.Time) bool {
-	return since.IsZero() || time.Since(since) >= c.s.c.DeadMedia
+	return since.IsZero() || time.Since(since) >= c.tenant.Calls.DeadMedia
 }
 
-// ask asks both phones whether they still know the call, every DeadMedia.
+// ask asks both phones whether they still know the call.
 func (c *call) ask() {
-	if time.Since(c.audited) < c.s.c.DeadMedia {
+	if time.Since(c.audited) < askEvery {
 		return
 	}
 	c.audited = time.Now()

@@ -190,6 +190,40 @@ func TestDeadMedia(t *testing.T) {
 	})
 }
 
+// TestDeadMediaAsTheTenantWants: sooner, or never.
+func TestDeadMediaAsTheTenantWants(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []time.Duration{0, 30 * time.Second} {
+		t.Run(limit.String(), func(t *testing.T) {
+			inTime(t, func(t *testing.T) {
+				s, a, b := pair(t, nil)
+				s.rules(func(r *telephony.CallRules) { r.DeadMedia = limit })
+				talking(a, b)
+				s.media.silent.Store(time.Now().UnixNano())
+				time.Sleep(29 * time.Second)
+				if len(s.svc.Calls(1)) != 1 {
+					t.Fatal("ended too early")
+				}
+				if limit == 0 {
+					// The phones are asked for a sign of life instead.
+					for range 3 {
+						a.reply(a.nextWithin(11*time.Minute), 200, "", "")
+						b.reply(b.want("OPTIONS"), 200, "", "")
+					}
+					if len(s.svc.Calls(1)) != 1 {
+						t.Error("ended although that is switched off")
+					}
+					return
+				}
+				time.Sleep(12 * time.Second)
+				a.want("BYE")
+				b.want("BYE")
+				s.ended(telephony.EndMediaTimeout, 200)
+			})
+		})
+	}
+}
+
 // TestPanicEndsTheCall: the record is written and both ends hear of it.
 func TestPanicEndsTheCall(t *testing.T) {
 	inTime(t, func(t *testing.T) {

@@ -39,11 +39,8 @@ type Config struct {
 	Node   telephony.NodeID
 	Logger *slog.Logger
 
-	MaxCalls  int           // 2,000; more are refused with 503
-	NoAnswer  time.Duration // for extensions that set none; 60 s
-	DeadMedia time.Duration // no RTP from either side ends a call; 600 s
-
-	Session dialog.SessionTimer
+	MaxCalls int           // 2,000; more are refused with 503
+	NoAnswer time.Duration // for extensions that set none; 60 s
 }
 
 // maxWait is how long a new INVITE may have waited to be looked at. On a system
@@ -76,12 +73,9 @@ func New(c Config) *Service {
 	if c.NoAnswer == 0 {
 		c.NoAnswer = time.Minute
 	}
-	if c.DeadMedia == 0 {
-		c.DeadMedia = 10 * time.Minute
-	}
 	s := &Service{
 		c:       c,
-		dialogs: dialog.NewLayer(c.Endpoint, c.Logger, c.Session),
+		dialogs: dialog.NewLayer(c.Endpoint, c.Logger),
 		calls:   make(map[telephony.CallID]*call),
 		stop:    make(chan struct{}),
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,17 +49,35 @@ func settings() *telephony.Snapshot {
 // handle changes what becomes of calls to extensions of tenant 1, before the
 // first call.
 func (s *stack) handle(change map[string]telephony.CallHandling) {
+	s.set(func(*telephony.Tenant) {}, func(e *telephony.Extension) {
+		if h, ok := change[e.Number]; ok {
+			e.Handling = h
+		}
+	})
+}
+
+// rules changes the rules of calls of tenant 1.
+func (s *stack) rules(change func(*telephony.CallRules)) {
+	s.set(func(t *telephony.Tenant) { change(&t.Calls) }, func(*telephony.Extension) {})
+}
+
+// set changes tenant 1 and its extensions.
+func (s *stack) set(tenant func(*telephony.Tenant), extension func(*telephony.Extension)) {
 	old := s.snap.Load()
+	tenants := slices.Clone(old.Tenants())
 	var all []telephony.Extension
-	for _, t := range old.Tenants() {
+	for i, t := range tenants {
+		if t.ID == 1 {
+			tenant(&tenants[i])
+		}
 		for _, e := range old.Extensions(t.ID) {
-			if h, ok := change[e.Number]; ok && t.ID == 1 {
-				e.Handling = h
+			if t.ID == 1 {
+				extension(&e)
 			}
 			all = append(all, e)
 		}
 	}
-	s.snap.Store(telephony.NewSnapshot(old.Rev+1, old.Settings, old.Tenants(), all))
+	s.snap.Store(telephony.NewSnapshot(old.Rev+1, old.Settings, tenants, all))
 }
 
 // stack is everything that answers SIP, on a network in memory or on a real

@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ringfence/internal/dialog"
 	"ringfence/internal/sip"
 	"ringfence/internal/telephony"
 )
@@ -224,9 +223,8 @@ func TestCalleeThatShouldRefresh(t *testing.T) {
 // 7.3 and 9).
 func TestPitfall15IntervalTooSmall(t *testing.T) {
 	inTime(t, func(t *testing.T) {
-		s, a, b := pair(t, func(c *Config) {
-			c.Session = dialog.SessionTimer{Interval: 10 * time.Minute, Min: 2 * time.Minute}
-		})
+		s, a, b := pair(t, nil)
+		s.rules(func(r *telephony.CallRules) { r.SessionExpires, r.MinSE = 10*time.Minute, 2*time.Minute })
 		d := a.call("102")
 		d.request(sip.INVITE, "v=0 offer-a")
 		challenge := a.want("407")
@@ -284,5 +282,61 @@ func TestPitfall15IntervalTooSmall(t *testing.T) {
 		a.want("200")
 		b.want("BYE")
 		s.ended(telephony.EndCallerHungUp, 200)
+	})
+}
+
+// TestNoSessionTimers: with refuse we are an end that does not know them.
+func TestNoSessionTimers(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		s, a, b := pair(t, nil)
+		s.rules(func(r *telephony.CallRules) { r.Session = telephony.SessionRefuse })
+		d := a.call("102")
+		d.request(sip.INVITE, "v=0 offer-a")
+		challenge := a.want("407")
+		d.refuseAck(challenge)
+		d.request(sip.INVITE, "v=0 offer-a", a.authorize(challenge, sip.INVITE, d.target, "pw101"), "Require: timer", "Session-Expires: 300")
+		no := a.want("420")
+		if header(no, "Unsupported") != "timer" {
+			t.Error(no)
+		}
+		d.refuseAck(no)
+		// A short session of one that does not insist is no reason to refuse it.
+		da, _, ok, invite := timed(a, b, []string{"Supported: timer", "Session-Expires: 60"}, []string{"Session-Expires: 300;refresher=uac"})
+		for _, m := range []string{ok, invite} {
+			if header(m, "Session-Expires") != "" || strings.Contains(header(m, "Supported"), "timer") || header(m, "Require") != "" {
+				t.Error(m)
+			}
+		}
+		da.request(sip.UPDATE, "", "Supported: timer", "Session-Expires: 60")
+		if ok := a.want("200"); header(ok, "Session-Expires") != "" {
+			t.Error(ok)
+		}
+		b.quiet(9 * time.Minute) // nobody refreshes
+		if len(s.svc.Calls(1)) != 1 {
+			t.Error("the call ended")
+		}
+	})
+}
+
+// TestSessionTimersAreRequired of both sides of a call.
+func TestSessionTimersAreRequired(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		s, a, b := pair(t, nil)
+		s.rules(func(r *telephony.CallRules) { r.Session = telephony.SessionRequire })
+		d := a.call("102")
+		d.request(sip.INVITE, "v=0 offer-a")
+		challenge := a.want("407")
+		d.refuseAck(challenge)
+		d.request(sip.INVITE, "v=0 offer-a", a.authorize(challenge, sip.INVITE, d.target, "pw101"))
+		no := a.want("421")
+		if header(no, "Require") != "timer" {
+			t.Error(no)
+		}
+		d.refuseAck(no)
+		timer := []string{"Supported: timer"}
+		_, _, ok, invite := timed(a, b, timer, []string{"Require: timer", "Session-Expires: 1800;refresher=uas"})
+		if header(ok, "Session-Expires") != "1800;refresher=uac" || header(invite, "Require") != "timer" || header(invite, "Session-Expires") != "1800" {
+			t.Errorf("%s\n%s", ok, invite)
+		}
 	})
 }

@@ -9,12 +9,15 @@ import (
 	"ringfence/internal/telephony"
 )
 
+// auditEvery is how often calls are looked at that may be dead.
+const auditEvery = 10 * time.Second
+
 // watch looks after the media of the calls: whether they are well, and whether
 // anybody hears them at all.
 func (s *Service) watch() {
 	look := time.NewTicker(quality.Interval)
 	defer look.Stop()
-	audit := time.NewTicker(s.c.DeadMedia / 20)
+	audit := time.NewTicker(auditEvery)
 	defer audit.Stop()
 	for {
 		select {

@@ -11,7 +11,7 @@ import (
 // TestFind is RFC 3891 section 3.
 func TestFind(t *testing.T) {
 	t.Parallel()
-	y := NewLayer(nil, nil, SessionTimer{})
+	y := NewLayer(nil, nil)
 	made := y.Call(sip.Flow{}, "<sip:a@x>", "<sip:b@x>", "sip:b@x", Params{Mailbox: &Mailbox{}})
 	made.out = &Outbound{}
 	if y.Find(made.callID, made.localTag, "0") != made || y.Find(made.callID, made.localTag, "peer") != nil {
@@ -53,7 +53,7 @@ func TestFind(t *testing.T) {
 // An alias names a leg in place of Call-ID and tags, as long as it lives.
 func TestAlias(t *testing.T) {
 	t.Parallel()
-	y := NewLayer(nil, nil, SessionTimer{})
+	y := NewLayer(nil, nil)
 	l := y.Call(sip.Flow{}, "<sip:a@x>", "<sip:b@x>", "sip:b@x", Params{Mailbox: &Mailbox{}})
 	a, ok := y.Alias(l.localTag)
 	if again, _ := y.Alias(l.localTag); !ok || again != a || a == l.localTag || a == l.callID {
@@ -72,7 +72,7 @@ func TestAlias(t *testing.T) {
 // its order, and never beside what runs in the other.
 func TestJoin(t *testing.T) {
 	t.Parallel()
-	y := NewLayer(nil, nil, SessionTimer{})
+	y := NewLayer(nil, nil)
 	var from, into Mailbox
 	var wg sync.WaitGroup
 	var got []string // only ever touched in one mailbox at a time

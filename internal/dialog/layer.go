@@ -17,9 +17,8 @@ import (
 
 // Layer finds the leg that a request within a dialog is for.
 type Layer struct {
-	ep      *sip.Endpoint
-	log     *slog.Logger
-	session SessionTimer
+	ep  *sip.Endpoint
+	log *slog.Logger
 
 	// Owned, if set before the first leg, is told whose leg a Call-ID is: when
 	// it is made, and when it is handed over. It must not block.
@@ -34,8 +33,8 @@ type Layer struct {
 }
 
 // NewLayer returns a layer without legs.
-func NewLayer(ep *sip.Endpoint, log *slog.Logger, session SessionTimer) *Layer {
-	return &Layer{ep: ep, log: log, session: session.orDefaults(), legs: make(map[string]*Leg), aliases: make(map[string]*Leg)}
+func NewLayer(ep *sip.Endpoint, log *slog.Logger) *Layer {
+	return &Layer{ep: ep, log: log, legs: make(map[string]*Leg), aliases: make(map[string]*Leg)}
 }
 
 // Len is how many legs there are, including those that wait for the answer to

@@ -2,6 +2,7 @@ package dialog
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"ringfence/internal/sip"
@@ -56,6 +57,7 @@ type Params struct {
 	Contact string       // user part of our Contact
 	Headers []sip.Header // in INVITEs and their 2xx, such as Allow
 	Routes  []string     // of a leg we call: the proxies before the peer (RFC 3327)
+	Session SessionTimer
 	// Supported are option tags besides those of this package, such as
 	// "replaces".
 	Supported string
@@ -121,8 +123,8 @@ func (l *Leg) CallID() string { return l.callID }
 // Ended reports whether nothing more can be sent. Call it in the mailbox.
 func (l *Leg) Ended() bool { return l.state >= ending }
 
-// errTooShort says that an INVITE's session interval was too small.
-var errTooShort = errors.New("session interval too small")
+// errTimer says that an INVITE's wishes for a session timer do not go with ours.
+var errTimer = errors.New("no agreement on a session timer")
 
 // Present sets what INVITEs of ours and 2xx to the peer's say besides the
 // headers of Params: whom the peer talks with. Call it in the mailbox.
@@ -133,9 +135,10 @@ func (l *Leg) Present(headers ...sip.Header) { l.presented = headers }
 // refused.
 func (y *Layer) Accept(tx *sip.ServerTx, p Params) (*Inbound, error) {
 	r := tx.Request()
-	if p := y.tooShort(r); p != nil {
-		tx.Reply(*p)
-		return nil, errTooShort
+	p.Session = p.Session.orDefaults()
+	if no := p.Session.refusal(r, true); no != nil {
+		tx.Reply(*no)
+		return nil, errTimer
 	}
 	l := &Leg{
 		layer: y, box: p.Mailbox, user: p.User, params: p,
@@ -226,14 +229,17 @@ func (l *Leg) inviteHeaders() []sip.Header {
 
 // supported lists our extensions.
 func (l *Leg) supported(method string) sip.Header {
-	h := sip.Header{Name: "Supported", Value: "timer"}
+	tags := make([]string, 0, 3)
 	if method == sip.INVITE {
-		h.Value = "100rel, timer"
+		tags = append(tags, "100rel")
+	}
+	if !l.params.Session.Refuse {
+		tags = append(tags, "timer")
 	}
 	if l.params.Supported != "" {
-		h.Value += ", " + l.params.Supported
+		tags = append(tags, l.params.Supported)
 	}
-	return h
+	return sip.Header{Name: "Supported", Value: strings.Join(tags, ", ")}
 }
 
 // Do sends a request other than INVITE and BYE within the dialog. done is
@@ -396,7 +402,7 @@ func (l *Leg) reinvited(tx *sip.ServerTx) {
 		tx.Reply(refusal(500))
 		return
 	}
-	if p := l.layer.tooShort(tx.Request()); p != nil {
+	if p := l.params.Session.refusal(tx.Request(), false); p != nil {
 		tx.Reply(*p)
 		return
 	}

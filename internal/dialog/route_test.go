@@ -34,7 +34,7 @@ func TestStrictRoute(t *testing.T) {
 	t.Parallel()
 	ep := sip.New(sip.Config{})
 	t.Cleanup(func() { ep.Close() })
-	y := NewLayer(ep, nil, SessionTimer{})
+	y := NewLayer(ep, nil)
 	l := y.Call(sip.Flow{}, "<sip:a@x>", "<sip:b@x>", "sip:b@phone", Params{Mailbox: &Mailbox{}, Routes: []string{"<sip:strict.test>;x=1", "<sip:loose.test;lr>"}})
 	o := l.request(sip.BYE, 7)
 	var routes []string

@@ -12,6 +12,8 @@ import (
 type SessionTimer struct {
 	Interval time.Duration // Session-Expires; 0 means 1,800 s
 	Min      time.Duration // Min-SE; 0 means 90 s, the least there is
+	Refuse   bool          // there are none, as if we did not know them
+	Require  bool          // no session without
 }
 
 func (s SessionTimer) orDefaults() SessionTimer {
@@ -44,14 +46,23 @@ func (s *session) stop() {
 	}
 }
 
-// tooShort is the refusal of a request whose session interval is too small for
-// us, from a peer that can do something about it (RFC 4028 section 9).
-func (y *Layer) tooShort(r *sip.Request) *sip.Reply {
+// refusal is the answer to an INVITE or UPDATE whose wishes for a session timer
+// do not go with ours, or nil.
+func (w SessionTimer) refusal(r *sip.Request, initial bool) *sip.Reply {
 	se, _, ok := sessionExpires(r.Header("Session-Expires"))
-	if !ok || se >= y.session.Min || !knowsTimer(r) {
-		return nil
+	switch {
+	case w.Refuse && hasToken(r.Values("Require"), "timer"):
+		// RFC 3261 section 8.2.2.3
+		return &sip.Reply{Code: 420, Headers: []sip.Header{{Name: "Unsupported", Value: "timer"}}}
+	case w.Refuse:
+	case !knowsTimer(r) && w.Require && initial:
+		// RFC 3261 section 21.4.16
+		return &sip.Reply{Code: 421, Headers: []sip.Header{{Name: "Require", Value: "timer"}}}
+	case ok && se < w.Min && knowsTimer(r):
+		// RFC 4028 section 9: the peer can do something about it.
+		return &sip.Reply{Code: 422, Headers: []sip.Header{{Name: "Min-SE", Value: seconds(w.Min)}}}
 	}
-	return &sip.Reply{Code: 422, Headers: []sip.Header{{Name: "Min-SE", Value: seconds(y.session.Min)}}}
+	return nil
 }
 
 func knowsTimer(r *sip.Request) bool {
@@ -78,17 +89,23 @@ func seconds(d time.Duration) string { return strconv.Itoa(int(d / time.Second))
 // askSession are the headers of an INVITE or UPDATE of ours (RFC 4028 section
 // 7.1); who refreshes stays as it is (section 7.4).
 func (l *Leg) askSession() []sip.Header {
-	s := &l.session
+	own, s := l.params.Session, &l.session
+	if own.Refuse {
+		return nil
+	}
 	interval, role := s.interval, ";refresher=uas"
 	if interval == 0 {
-		interval, role = l.layer.session.Interval, "" // the peer may choose
+		interval, role = own.Interval, "" // the peer may choose
 	} else if s.ours {
 		role = ";refresher=uac"
 	}
-	least := max(s.least, l.layer.session.Min)
+	least := max(s.least, own.Min)
 	h := []sip.Header{{Name: "Session-Expires", Value: seconds(max(interval, least)) + role}}
 	if least > 90*time.Second {
 		h = append(h, sip.Header{Name: "Min-SE", Value: seconds(least)})
+	}
+	if own.Require {
+		h = append(h, sip.Header{Name: "Require", Value: "timer"})
 	}
 	return h
 }
@@ -98,7 +115,7 @@ func (l *Leg) askSession() []sip.Header {
 func (l *Leg) raise(r *sip.Response) bool {
 	n, err := strconv.ParseUint(delta(r.Header("Min-SE")), 10, 31)
 	least := time.Duration(n) * time.Second
-	if err != nil || least <= max(l.session.least, l.layer.session.Min) || least > 24*time.Hour {
+	if err != nil || least <= max(l.session.least, l.params.Session.Min) || least > 24*time.Hour {
 		return false
 	}
 	l.session.least = least
@@ -109,10 +126,10 @@ func (l *Leg) raise(r *sip.Response) bool {
 // and returns the headers of the 2xx (RFC 4028 section 9). A peer without
 // timers gets none, unless a proxy wants one: then we refresh.
 func (l *Leg) answerSession(r *sip.Request) []sip.Header {
-	own := l.layer.session
+	own := l.params.Session
 	se, refresher, asked := sessionExpires(r.Header("Session-Expires"))
 	knows := knowsTimer(r)
-	if !knows && (!asked || se < own.Min) {
+	if own.Refuse || !knows && (!asked || se < own.Min) {
 		l.session.stop()
 		return nil
 	}
@@ -137,7 +154,7 @@ func (l *Leg) answerSession(r *sip.Request) []sip.Header {
 // agreeSession takes what the 2xx to an INVITE or UPDATE of ours says.
 func (l *Leg) agreeSession(r *sip.Response) {
 	interval, refresher, ok := sessionExpires(r.Header("Session-Expires"))
-	if !ok || interval < shortest {
+	if !ok || interval < shortest || l.params.Session.Refuse {
 		l.session.stop()
 		return
 	}

@@ -69,7 +69,7 @@ func (l *Leg) updated(tx *sip.ServerTx) {
 		tx.Reply(sip.Reply{Code: 481})
 		return
 	}
-	if p := l.layer.tooShort(r); p != nil {
+	if p := l.params.Session.refusal(r, false); p != nil {
 		tx.Reply(*p)
 		return
 	}

@@ -72,24 +72,8 @@ func lookUp(peer netip.Addr) netip.Addr {
 	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
 }
 
-// Advertised is the address for Contact and SDP towards peer: the public one
-// towards peers outside, the local one towards peers inside (C02).
+// Advertised is the address for Via, Contact and SDP towards peer: the public one
+// towards peers outside, our own towards peers inside (C02).
 func (a *addresses) Advertised(peer netip.Addr) netip.Addr {
-	s := a.settings()
-	public := s.PublicAddress
-	if !public.IsValid() || public.Is4() != peer.Unmap().Is4() {
-		return a.Local(peer)
-	}
-	if s.AdvertiseAlways || outside(peer.Unmap()) {
-		return public
-	}
-	return a.Local(peer)
+	return a.settings().Advertised(a.Local(peer), peer)
 }
-
-// outside reports whether an address belongs to somebody beyond the router.
-func outside(a netip.Addr) bool {
-	return a.IsGlobalUnicast() && !a.IsPrivate() && !sharedSpace.Contains(a)
-}
-
-// sharedSpace is the carrier-grade NAT range (RFC 6598), inside for us.
-var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -159,6 +160,36 @@ func (p *PBX) sipAddr(id ports.ID) (netip.AddrPort, bool) {
 		}
 	}
 	return netip.AddrPort{}, false
+}
+
+// maxAddresses bounds the list of our addresses.
+const maxAddresses = 64
+
+// Addresses are those of the interfaces that are up.
+func (l live) Addresses() []api.LocalAddress {
+	outgoing := []netip.Addr{lookUp(netip.AddrFrom4([4]byte{198, 51, 100, 1})), lookUp(netip.MustParseAddr("2001:db8::1"))}
+	links, err := net.Interfaces()
+	if err != nil {
+		l.p.log.Warn("interfaces not listed", "err", err)
+	}
+	var all []api.LocalAddress
+	for _, link := range links {
+		addrs, err := link.Addrs()
+		if err != nil || link.Flags&net.FlagUp == 0 {
+			continue
+		}
+		for _, a := range addrs {
+			n, ok := a.(*net.IPNet)
+			if !ok || len(all) == maxAddresses {
+				continue
+			}
+			if addr, _ := netip.AddrFromSlice(n.IP); addr.IsGlobalUnicast() {
+				addr = addr.Unmap()
+				all = append(all, api.LocalAddress{Addr: addr, Interface: link.Name, Outgoing: slices.Contains(outgoing, addr)})
+			}
+		}
+	}
+	return all
 }
 
 // Health is the state of fence and parts.

@@ -11,8 +11,8 @@ func Secure(f sip.Flow) bool { p := f.Protocol(); return p == "TLS" || p == "WSS
 // web reports whether a browser is at the other end.
 func web(f sip.Flow) bool { p := f.Protocol(); return p == "WSS" || p == "WS" }
 
-// Algorithms offers what the tenant of a realm wants, best first (RFC 8760
-// section 2.4); domains that do not exist answer like those that never changed
+// Algorithms offers what the listener of a flow wants, or else the tenant of the
+// realm, best first (RFC 8760 section 2.4); domains that do not exist answer like those that never changed
 // it. Browsers know MD5 only: where that is not enough, they have nothing but
 // their temporary credentials.
 func Algorithms(snapshot func() *telephony.Snapshot) func(sip.Flow, string) []sip.Algorithm {
@@ -22,13 +22,18 @@ func Algorithms(snapshot func() *telephony.Snapshot) func(sip.Flow, string) []si
 		onlySHA = []sip.Algorithm{sip.SHA256}
 	)
 	return func(f sip.Flow, realm string) []sip.Algorithm {
-		t, _ := snapshot().TenantByDomain(realm)
+		s := snapshot()
+		want, set := s.Settings.ListenerDigests[f.Listener]
+		if !set {
+			t, _ := s.TenantByDomain(realm)
+			want = t.Digest
+		}
 		switch {
-		case t.Digest == telephony.DigestSHA256 && web(f):
+		case want == telephony.DigestSHA256 && web(f):
 			return nil
-		case t.Digest == telephony.DigestSHA256:
+		case want == telephony.DigestSHA256:
 			return onlySHA
-		case t.Digest == telephony.DigestBoth && !web(f):
+		case want == telephony.DigestBoth && !web(f):
 			return both
 		}
 		return onlyMD5

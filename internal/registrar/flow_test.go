@@ -408,19 +408,33 @@ func TestWebPhoneCredentials(t *testing.T) {
 	})
 }
 
-// TestDigestModes: what a domain offers, by its setting and by the transport.
+// TestDigestModes: what a domain offers, by its setting and by the transport's
+// own, which comes first.
 func TestDigestModes(t *testing.T) {
 	inTime(t, func(t *testing.T) {
 		for _, x := range []struct {
 			mode     telephony.Digest
 			protocol string
+			listener telephony.Digest // of the transport, or empty
 			want     string
 		}{
-			{"", "UDP", "MD5"}, {telephony.DigestMD5, "WSS", "MD5"},
-			{telephony.DigestBoth, "UDP", "SHA-256 MD5"}, {telephony.DigestBoth, "WSS", "MD5"},
-			{telephony.DigestSHA256, "TLS", "SHA-256"}, {telephony.DigestSHA256, "WSS", "MD5"},
+			{"", "UDP", "", "MD5"}, {telephony.DigestMD5, "WSS", "", "MD5"},
+			{telephony.DigestBoth, "UDP", "", "SHA-256 MD5"}, {telephony.DigestBoth, "WSS", "", "MD5"},
+			{telephony.DigestSHA256, "TLS", "", "SHA-256"}, {telephony.DigestSHA256, "WSS", "", "MD5"},
+			{telephony.DigestMD5, "UDP", telephony.DigestBoth, "SHA-256 MD5"}, {telephony.DigestMD5, "TLS", telephony.DigestSHA256, "SHA-256"},
+			{telephony.DigestSHA256, "UDP", telephony.DigestMD5, "MD5"}, {telephony.DigestBoth, "WSS", telephony.DigestSHA256, "MD5"},
 		} {
-			var snap = telephony.NewSnapshot(1, telephony.DefaultSettings(), []telephony.Tenant{{ID: 1, Domain: "a.test", Registration: telephony.Registration{Digest: x.mode}}},
+			offered := x.mode
+			settings := telephony.DefaultSettings()
+			if x.listener != "" {
+				offered = x.listener
+				id := ports.SIPUDP
+				if x.protocol != "UDP" {
+					id = ports.SIPTLS
+				}
+				settings.ListenerDigests = map[ports.ID]telephony.Digest{id: x.listener}
+			}
+			var snap = telephony.NewSnapshot(1, settings, []telephony.Tenant{{ID: 1, Domain: "a.test", Registration: telephony.Registration{Digest: x.mode}}},
 				[]telephony.Extension{{Tenant: 1, Number: "101", HA1: hexMD5("101:a.test:pw"), HA1SHA256: "x"}})
 			get := func() *telephony.Snapshot { return snap }
 			r := newRig(t, Config{})
@@ -442,7 +456,7 @@ func TestDigestModes(t *testing.T) {
 				t.Errorf("%s over %s: %s", x.mode, x.protocol, challenge)
 			}
 			code, _ := r.register(ask{cseq: 2, lines: []string{"Contact: <sip:101@h>"}}) // MD5 with the extension's password
-			if (code == "200 OK") != (x.mode != telephony.DigestSHA256) {
+			if (code == "200 OK") != (offered != telephony.DigestSHA256) {
 				t.Errorf("%s over %s: %s", x.mode, x.protocol, code)
 			}
 			c := issue(w, nil)

@@ -11,14 +11,14 @@ import (
 )
 
 const extensionColumns = `tenant_id, id, number, display_name, ha1, ha1_sha256, no_answer, provision_path,
-	forward_always, forward_busy, forward_no_answer, forward_unregistered, do_not_disturb, max_calls, ring_also`
+	forward_always, forward_busy, forward_no_answer, forward_unregistered, do_not_disturb, max_calls, ring_also, media_security`
 
 func scanExtension(scan func(...any) error) (e telephony.Extension, err error) {
 	var noAnswer int64
 	var ringAlso string
 	h := &e.Handling
 	err = scan(&e.Tenant, &e.ID, &e.Number, &e.DisplayName, &e.HA1, &e.HA1SHA256, &noAnswer, &e.ProvisionPath,
-		&h.ForwardAlways, &h.ForwardBusy, &h.ForwardNoAnswer, &h.ForwardUnregistered, &h.DoNotDisturb, &h.MaxCalls, &ringAlso)
+		&h.ForwardAlways, &h.ForwardBusy, &h.ForwardNoAnswer, &h.ForwardUnregistered, &h.DoNotDisturb, &h.MaxCalls, &ringAlso, &e.Media)
 	e.NoAnswer = time.Duration(noAnswer) * time.Millisecond
 	h.RingAlso = split(ringAlso)
 	return e, err
@@ -49,13 +49,14 @@ type extensionValue struct {
 	DoNotDisturb        bool   `json:"do_not_disturb,omitempty"`
 	MaxCalls            int    `json:"max_calls,omitempty"`
 	RingAlso            string `json:"ring_also,omitempty"`
+	Media               string `json:"media_security,omitempty"`
 }
 
 func valueOfExtension(e telephony.Extension) extensionValue {
 	h := e.Handling
 	return extensionValue{
 		e.DisplayName, e.NoAnswer.Milliseconds(), h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer, h.ForwardUnregistered,
-		h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","),
+		h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media),
 	}
 }
 
@@ -101,7 +102,7 @@ func (tx *Tx) Extension(number string) (telephony.Extension, error) {
 
 // CreateExtension adds an extension with its SIP password, of which it keeps
 // the HA1 and an encrypted copy, and allots ID and ProvisionPath. A zero
-// NoAnswer becomes the default.
+// NoAnswer becomes the default, an empty Media the tenant's.
 func (tx *Tx) CreateExtension(e telephony.Extension, sipPassword string) (telephony.Extension, error) {
 	if err := tx.tenantOnly(); err != nil {
 		return e, err
@@ -115,6 +116,9 @@ func (tx *Tx) CreateExtension(e telephony.Extension, sipPassword string) (teleph
 	}
 	if e.NoAnswer == 0 {
 		e.NoAnswer = telephony.DefaultNoAnswer
+	}
+	if e.Media == "" {
+		e.Media = t.Calls.Media
 	}
 	if err := e.Validate(t); err != nil {
 		return e, err
@@ -135,9 +139,9 @@ func (tx *Tx) CreateExtension(e telephony.Extension, sipPassword string) (teleph
 	e.HA1, e.HA1SHA256 = ha1(e.Number, t.Domain, sipPassword)
 	e.ProvisionPath = newProvisionPath()
 	h := e.Handling
-	_, err = tx.exec(`INSERT INTO extension (`+extensionColumns+`, sip_password) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err = tx.exec(`INSERT INTO extension (`+extensionColumns+`, sip_password) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		e.Tenant, e.ID, e.Number, e.DisplayName, e.HA1, e.HA1SHA256, e.NoAnswer.Milliseconds(), e.ProvisionPath,
-		h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer, h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","),
+		h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer, h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media),
 		tx.s.keys.seal(e.Tenant, e.Number, sipPassword))
 	if err != nil {
 		return e, fmt.Errorf("creating extension %s: %w", e.Number, err)
@@ -156,8 +160,8 @@ func (tx *Tx) nextID() (id int64, err error) {
 	return id, nil
 }
 
-// PutExtension changes display name, ringing time and call handling of the extension with
-// e.Number. Password, HA1 and ProvisionPath have methods of their own and are
+// PutExtension changes display name, ringing time, call handling and media
+// security of the extension with e.Number; an empty Media stays as it is. Password, HA1 and ProvisionPath have methods of their own and are
 // not looked at.
 func (tx *Tx) PutExtension(e telephony.Extension) error {
 	if err := tx.tenantOnly(); err != nil {
@@ -174,6 +178,9 @@ func (tx *Tx) PutExtension(e telephony.Extension) error {
 	if err != nil {
 		return err
 	}
+	if e.Media == "" {
+		e.Media = old.Media
+	}
 	if err := e.Validate(t); err != nil {
 		return err
 	}
@@ -182,9 +189,9 @@ func (tx *Tx) PutExtension(e telephony.Extension) error {
 	}
 	h := e.Handling
 	_, err = tx.exec(`UPDATE extension SET display_name = ?, no_answer = ?, forward_always = ?, forward_busy = ?, forward_no_answer = ?,
-		forward_unregistered = ?, do_not_disturb = ?, max_calls = ?, ring_also = ? WHERE tenant_id = ? AND id = ?`,
+		forward_unregistered = ?, do_not_disturb = ?, max_calls = ?, ring_also = ?, media_security = ? WHERE tenant_id = ? AND id = ?`,
 		e.DisplayName, e.NoAnswer.Milliseconds(), h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer,
-		h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), old.Tenant, old.ID)
+		h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media), old.Tenant, old.ID)
 	if err != nil {
 		return fmt.Errorf("storing extension %s: %w", e.Number, err)
 	}

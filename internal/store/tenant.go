@@ -10,19 +10,26 @@ import (
 )
 
 const tenantColumns = `id, name, domain, extension_first, extension_last,
-	digest, tls_only, max_contacts, qualify_interval, qualify_failures`
+	digest, tls_only, max_contacts, qualify_interval, qualify_failures,
+	media_security, session_timers, session_expires, session_min, dead_media, tones`
 
 func scanTenant(scan func(...any) error) (t telephony.Tenant, err error) {
-	var qualify int64
+	var qualify, expires, least, dead int64
+	c := &t.Calls
 	err = scan(&t.ID, &t.Name, &t.Domain, &t.ExtensionFirst, &t.ExtensionLast,
-		&t.Digest, &t.TLSOnly, &t.MaxContacts, &qualify, &t.QualifyFailures)
+		&t.Digest, &t.TLSOnly, &t.MaxContacts, &qualify, &t.QualifyFailures,
+		&c.Media, &c.Session, &expires, &least, &dead, &c.Tones)
 	t.QualifyInterval = time.Duration(qualify) * time.Millisecond
+	c.SessionExpires, c.MinSE = time.Duration(expires)*time.Millisecond, time.Duration(least)*time.Millisecond
+	c.DeadMedia = time.Duration(dead) * time.Millisecond
 	return t, err
 }
 
 func tenantValues(t telephony.Tenant) []any {
+	c := t.Calls
 	return []any{t.ID, t.Name, t.Domain, t.ExtensionFirst, t.ExtensionLast,
-		string(t.Digest), t.TLSOnly, t.MaxContacts, t.QualifyInterval.Milliseconds(), t.QualifyFailures}
+		string(t.Digest), t.TLSOnly, t.MaxContacts, t.QualifyInterval.Milliseconds(), t.QualifyFailures,
+		string(c.Media), string(c.Session), c.SessionExpires.Milliseconds(), c.MinSE.Milliseconds(), c.DeadMedia.Milliseconds(), c.Tones}
 }
 
 func readTenants(ctx context.Context, q queryer) ([]telephony.Tenant, error) {
@@ -44,11 +51,19 @@ type tenantValue struct {
 	MaxContacts    int    `json:"max_contacts"`
 	QualifyMs      int64  `json:"qualify_interval"`
 	QualifyFailed  int    `json:"qualify_failures"`
+	Media          string `json:"media_security"`
+	Session        string `json:"session_timers"`
+	ExpiresMs      int64  `json:"session_expires"`
+	LeastMs        int64  `json:"session_min"`
+	DeadMediaMs    int64  `json:"dead_media"`
+	Tones          string `json:"tones"`
 }
 
 func valueOfTenant(t telephony.Tenant) tenantValue {
+	c := t.Calls
 	return tenantValue{t.Name, t.Domain, t.ExtensionFirst, t.ExtensionLast,
-		string(t.Digest), t.TLSOnly, t.MaxContacts, t.QualifyInterval.Milliseconds(), t.QualifyFailures}
+		string(t.Digest), t.TLSOnly, t.MaxContacts, t.QualifyInterval.Milliseconds(), t.QualifyFailures,
+		string(c.Media), string(c.Session), c.SessionExpires.Milliseconds(), c.MinSE.Milliseconds(), c.DeadMedia.Milliseconds(), c.Tones}
 }
 
 // Tenant is the scope's own tenant as this transaction sees it.
@@ -67,7 +82,7 @@ func (tx *Tx) CreateTenant(t telephony.Tenant) (telephony.TenantID, error) {
 	if err := tx.systemOnly(); err != nil {
 		return 0, err
 	}
-	t.Registration = t.Registration.Complete()
+	t.Registration, t.Calls = t.Registration.Complete(), t.Calls.Complete()
 	if err := t.Validate(); err != nil {
 		return 0, err
 	}
@@ -77,7 +92,7 @@ func (tx *Tx) CreateTenant(t telephony.Tenant) (telephony.TenantID, error) {
 	if err := tx.row(`UPDATE meta SET next_tenant = next_tenant + 1 RETURNING next_tenant - 1`).Scan(&t.ID); err != nil {
 		return 0, fmt.Errorf("allotting a tenant id: %w", err)
 	}
-	_, err := tx.exec(`INSERT INTO tenant (`+tenantColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, tenantValues(t)...)
+	_, err := tx.exec(`INSERT INTO tenant (`+tenantColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, tenantValues(t)...)
 	if err != nil {
 		return 0, fmt.Errorf("creating tenant: %w", err)
 	}
@@ -112,7 +127,7 @@ func (tx *Tx) PutTenant(t telephony.Tenant) error {
 	if err != nil {
 		return err
 	}
-	t.Registration = t.Registration.Complete()
+	t.Registration, t.Calls = t.Registration.Complete(), t.Calls.Complete()
 	if err := t.Validate(); err != nil {
 		return err
 	}
@@ -126,7 +141,8 @@ func (tx *Tx) PutTenant(t telephony.Tenant) error {
 		return err
 	}
 	_, err = tx.exec(`UPDATE tenant SET name = ?2, domain = ?3, extension_first = ?4, extension_last = ?5,
-		digest = ?6, tls_only = ?7, max_contacts = ?8, qualify_interval = ?9, qualify_failures = ?10 WHERE id = ?1`, tenantValues(t)...)
+		digest = ?6, tls_only = ?7, max_contacts = ?8, qualify_interval = ?9, qualify_failures = ?10,
+		media_security = ?11, session_timers = ?12, session_expires = ?13, session_min = ?14, dead_media = ?15, tones = ?16 WHERE id = ?1`, tenantValues(t)...)
 	if err != nil {
 		return fmt.Errorf("storing tenant %d: %w", t.ID, err)
 	}

@@ -17,6 +17,9 @@ const (
 	DigestSHA256 Digest = "sha256"
 )
 
+// known reports whether it is one of the constants.
+func (d Digest) known() bool { return d == DigestMD5 || d == DigestBoth || d == DigestSHA256 }
+
 // Registration is how the phones of a tenant may register and how they are
 // looked after.
 type Registration struct {
@@ -62,7 +65,7 @@ func (r Registration) Complete() Registration {
 // Validate reports the first field that is not usable.
 func (r Registration) Validate() error {
 	switch {
-	case r.Digest != DigestMD5 && r.Digest != DigestBoth && r.Digest != DigestSHA256:
+	case !r.Digest.known():
 		return refuse("digest", "is none of md5, both, sha256")
 	case r.MaxContacts < 1 || r.MaxContacts > 50:
 		return refuse("max_contacts", "must be between 1 and 50")

@@ -41,11 +41,14 @@ func NewSnapshot(rev uint64, settings Settings, tenants []Tenant, extensions []E
 	slices.SortFunc(s.tenants, func(a, b Tenant) int { return cmp.Compare(a.ID, b.ID) })
 	for i := range s.tenants {
 		t := &s.tenants[i]
-		t.Registration = t.Registration.Complete()
+		t.Registration, t.Calls = t.Registration.Complete(), t.Calls.Complete()
 		s.byTenant[t.ID] = t
 		s.byDomain[strings.ToLower(t.Domain)] = t
 	}
 	for _, e := range extensions {
+		if e.Media == "" {
+			e.Media = SecurityOffer
+		}
 		s.extensions[e.Tenant] = append(s.extensions[e.Tenant], e)
 	}
 	for tenant, list := range s.extensions {

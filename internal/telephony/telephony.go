@@ -30,6 +30,8 @@ type Tenant struct {
 	ExtensionFirst, ExtensionLast string
 	// Registration is how its phones may register.
 	Registration
+	// Calls is how its calls are set up and watched.
+	Calls CallRules
 }
 
 // Extension is the number dialled inside a tenant and the SIP identity behind it.
@@ -48,6 +50,9 @@ type Extension struct {
 	ProvisionPath string
 	// Handling is what becomes of calls to it.
 	Handling CallHandling
+	// Media is how media to and from its phones must be protected; empty is
+	// SecurityOffer.
+	Media MediaSecurity
 }
 
 // AOR is the address of record of the extension.
@@ -289,13 +294,22 @@ type Settings struct {
 	// SetupDone says that the wizard has finished; until then only the portal's
 	// port is open.
 	SetupDone bool
-	// PublicAddress is advertised in Contact and SDP towards peers outside.
+	// PublicAddress is advertised in Contact, Via and SDP towards peers outside.
 	PublicAddress netip.Addr
-	// AdvertiseAlways advertises PublicAddress to everybody (port forwarding
-	// from the machine's own host).
+	// PublicAddresses are those of single addresses of this machine, where they
+	// differ from PublicAddress; at most 16.
+	PublicAddresses []PublicAddress
+	// AdvertiseAlways advertises them to everybody (port forwarding from the
+	// machine's own host).
 	AdvertiseAlways bool
+	// InsideNetworks hold the peers that are told our own address; the machine
+	// itself and its links always do. At most 64.
+	InsideNetworks []netip.Prefix
 	// Ports are changes to rows of the port table: off, or another port or range.
 	Ports []ports.Override
+	// ListenerDigests are digest modes (md5, both, sha256) of SIP transports, by
+	// their names in the port table; one without has the organisation's.
+	ListenerDigests map[ports.ID]Digest
 	// WebNames are host names the portal answers to besides addresses, the
 	// machine's own name and the SIP domains; at most 16.
 	WebNames []string
@@ -338,6 +352,7 @@ func DefaultSettings() Settings {
 		LoginBlock:    time.Hour,
 		TraceCalls:    true,
 
+		InsideNetworks:     PrivateNetworks(),
 		ClientCertificates: ClientCertificatesOff,
 	}
 }

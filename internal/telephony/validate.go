@@ -1,7 +1,9 @@
 package telephony
 
 import (
+	"bytes"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -21,6 +23,9 @@ type FieldError struct {
 }
 
 func (e *FieldError) Error() string { return e.Field + ": " + e.Reason }
+
+// entry names a field of an entry of a list.
+func entry(list string, i int, field string) string { return fmt.Sprintf("%s[%d].%s", list, i, field) }
 
 func refuse(field, format string, args ...any) error {
 	return &FieldError{Field: field, Reason: fmt.Sprintf(format, args...)}
@@ -54,7 +59,10 @@ func (t Tenant) Validate() error {
 	if err := checkRange(t.ExtensionFirst, t.ExtensionLast); err != nil {
 		return err
 	}
-	return t.Registration.Complete().Validate()
+	if err := t.Registration.Complete().Validate(); err != nil {
+		return err
+	}
+	return t.Calls.Complete().Validate()
 }
 
 // CheckDomain accepts a lower case host name (RFC 1123 section 2.1) or an IP
@@ -157,6 +165,9 @@ func (e Extension) Validate(t Tenant) error {
 	}
 	if e.NoAnswer < MinNoAnswer || e.NoAnswer > MaxNoAnswer {
 		return refuse("no_answer", "must be between %d and %d seconds", int(MinNoAnswer.Seconds()), int(MaxNoAnswer.Seconds()))
+	}
+	if _, err := ParseMediaSecurity(string(e.Media)); err != nil {
+		return refuse("media_security", "is none of offer, off, require, require-256")
 	}
 	return e.Handling.check(e.Number)
 }
@@ -281,7 +292,10 @@ func (s Settings) Validate() error {
 	if _, err := ports.Effective(s.Ports, ports.InService); err != nil {
 		return refuse("ports", "%s", err)
 	}
-	if err := s.checkPublicAddress(); err != nil {
+	if err := s.checkAddresses(); err != nil {
+		return err
+	}
+	if err := s.checkDigests(); err != nil {
 		return err
 	}
 	if len(s.WebNames) > MaxWebNames {
@@ -315,30 +329,41 @@ func (s Settings) checkClientCertificates() error {
 	if len(s.ClientAuthorities) > most {
 		return refuse("client_authorities", "are more than %d bytes", most)
 	}
-	pool := x509.NewCertPool()
-	usable := pool.AppendCertsFromPEM([]byte(s.ClientAuthorities))
-	if s.ClientAuthorities != "" && !usable {
-		return refuse("client_authorities", "hold no certificate in PEM form")
+	n, err := checkAuthorities(s.ClientAuthorities)
+	if err != nil {
+		return err
 	}
-	if s.ClientCertificates != ClientCertificatesOff && !usable {
+	if s.ClientCertificates != ClientCertificatesOff && n == 0 {
 		return refuse("client_authorities", "are needed to verify client certificates")
 	}
 	return nil
 }
 
-func (s Settings) checkPublicAddress() error {
-	a := s.PublicAddress
-	switch {
-	case !a.IsValid() && s.AdvertiseAlways:
-		return refuse("public_address", "is needed when it is to be advertised to everybody")
-	case !a.IsValid():
-		return nil
-	case a.Zone() != "" || a.IsUnspecified() || a.IsMulticast():
-		return refuse("public_address", "must be an address peers can reach")
-	case a.Is4In6():
-		return refuse("public_address", "must be written as an IPv4 address")
+// checkAuthorities counts the certificates in PEM text; every one must be usable.
+func checkAuthorities(text string) (n int, err error) {
+	rest := []byte(text)
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		n++
+		if block.Type != "CERTIFICATE" {
+			return n, refuse("client_authorities", "part %d is no certificate; keys do not belong here", n)
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return n, refuse("client_authorities", "certificate %d cannot be read", n)
+		}
+		// A phone's self-signed certificate may stand for that phone alone.
+		if c.BasicConstraintsValid && !c.IsCA && !bytes.Equal(c.RawIssuer, c.RawSubject) {
+			return n, refuse("client_authorities", "certificate %d may not issue certificates: it is no authority's", n)
+		}
 	}
-	return nil
+	if n == 0 && strings.TrimSpace(text) != "" || n > 0 && bytes.Contains(rest, []byte("-----BEGIN")) {
+		return n, refuse("client_authorities", "hold something that is no certificate in PEM form")
+	}
+	return n, nil
 }
 
 // AsFieldError finds the FieldError in err's tree.

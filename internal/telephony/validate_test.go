@@ -157,6 +157,22 @@ func TestSettings(t *testing.T) {
 		"multicast":         {func(v *Settings) { v.PublicAddress = netip.MustParseAddr("224.0.0.1") }, "public_address"},
 		"mapped":            {func(v *Settings) { v.PublicAddress = netip.MustParseAddr("::ffff:203.0.113.5") }, "public_address"},
 		"zone":              {func(v *Settings) { v.PublicAddress = netip.MustParseAddr("fe80::1%eth0") }, "public_address"},
+		"loopback":          {func(v *Settings) { v.PublicAddress = netip.MustParseAddr("127.0.0.1") }, "public_address"},
+		"per address":       {func(v *Settings) { v.PublicAddresses = pairs("10.0.0.5 203.0.113.5", "fd00::5 2001:db8::5") }, ""},
+		"local twice":       {func(v *Settings) { v.PublicAddresses = pairs("10.0.0.5 203.0.113.5", "10.0.0.5 203.0.113.6") }, "public_addresses[1].local"},
+		"another family":    {func(v *Settings) { v.PublicAddresses = pairs("10.0.0.5 2001:db8::5") }, "public_addresses[0].public"},
+		"no local":          {func(v *Settings) { v.PublicAddresses = make([]PublicAddress, 1) }, "public_addresses[0].local"},
+		"many addresses":    {func(v *Settings) { v.PublicAddresses = make([]PublicAddress, 17) }, "public_addresses"},
+		"nobody inside":     {func(v *Settings) { v.InsideNetworks = nil }, ""},
+		"own inside":        {func(v *Settings) { v.InsideNetworks = networks("198.51.100.0/24", "2001:db8:1::/48") }, ""},
+		"host bits":         {func(v *Settings) { v.InsideNetworks = networks("10.0.0.1/8") }, "inside_networks"},
+		"everybody inside":  {func(v *Settings) { v.InsideNetworks = networks("0.0.0.0/0") }, "inside_networks"},
+		"inside twice":      {func(v *Settings) { v.InsideNetworks = networks("10.0.0.0/8", "10.0.0.0/8") }, "inside_networks"},
+		"mapped inside":     {func(v *Settings) { v.InsideNetworks = networks("::ffff:10.0.0.0/104") }, "inside_networks"},
+		"many inside":       {func(v *Settings) { v.InsideNetworks = make([]netip.Prefix, 65) }, "inside_networks"},
+		"listener digest":   {func(v *Settings) { v.ListenerDigests = map[ports.ID]Digest{ports.SIPTLS: DigestSHA256} }, ""},
+		"digest of RTP":     {func(v *Settings) { v.ListenerDigests = map[ports.ID]Digest{ports.RTPCore: DigestMD5} }, "listener_digests"},
+		"unknown digest":    {func(v *Settings) { v.ListenerDigests = map[ports.ID]Digest{ports.SIPUDP: "sha512"} }, "listener_digests"},
 		"ports":             {func(v *Settings) { v.Ports = []ports.Override{{ID: ports.Portal, Enabled: &off}} }, "ports"},
 		"unknown service":   {func(v *Settings) { v.Ports = []ports.Override{{ID: "x"}} }, "ports"},
 		"idle short":        {func(v *Settings) { v.SessionIdle = 59 * time.Second }, "session_idle"},
@@ -172,6 +188,22 @@ func TestSettings(t *testing.T) {
 		x.change(&v)
 		checkField(t, what, v.Validate(), x.want)
 	}
+}
+
+// pairs reads public addresses written as "local public".
+func pairs(list ...string) (all []PublicAddress) {
+	for _, s := range list {
+		local, public, _ := strings.Cut(s, " ")
+		all = append(all, PublicAddress{netip.MustParseAddr(local), netip.MustParseAddr(public)})
+	}
+	return all
+}
+
+func networks(list ...string) (all []netip.Prefix) {
+	for _, s := range list {
+		all = append(all, netip.MustParsePrefix(s))
+	}
+	return all
 }
 
 func FuzzValidate(f *testing.F) {

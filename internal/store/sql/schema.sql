@@ -82,6 +82,12 @@ CREATE TABLE tenant (
   max_contacts     INTEGER NOT NULL DEFAULT 10,
   qualify_interval INTEGER NOT NULL DEFAULT 30000,
   qualify_failures INTEGER NOT NULL DEFAULT 3,
+  media_security   TEXT    NOT NULL DEFAULT 'offer',   -- of new extensions
+  session_timers   TEXT    NOT NULL DEFAULT 'accept',
+  session_expires  INTEGER NOT NULL DEFAULT 1800000,
+  session_min      INTEGER NOT NULL DEFAULT 90000,
+  dead_media       INTEGER NOT NULL DEFAULT 600000,
+  tones            TEXT    NOT NULL DEFAULT 'us',      -- country
   CHECK ((id = 0) = (domain = ''))
 ) STRICT;
 
@@ -102,6 +108,7 @@ CREATE TABLE extension (
   do_not_disturb       INTEGER NOT NULL DEFAULT 0 CHECK (do_not_disturb IN (0, 1)),
   max_calls            INTEGER NOT NULL DEFAULT 0,
   ring_also            TEXT    NOT NULL DEFAULT '',  -- numbers, joined with commas
+  media_security       TEXT    NOT NULL DEFAULT 'offer',
   PRIMARY KEY (tenant_id, id),
   UNIQUE (tenant_id, number),
   CHECK (tenant_id <> 0)

@@ -1,0 +1,104 @@
+package telephony
+
+import (
+	"slices"
+	"time"
+)
+
+// SessionTimers says what is made of session timers (RFC 4028).
+type SessionTimers string
+
+// The ways with session timers.
+const (
+	SessionRefuse  SessionTimers = "refuse"  // none, whoever asks
+	SessionAccept  SessionTimers = "accept"  // with every phone that knows them
+	SessionRequire SessionTimers = "require" // no call without
+)
+
+// CallRules is how the calls of a tenant are set up and watched.
+type CallRules struct {
+	// Media is how the media of its new extensions must be protected.
+	Media MediaSecurity
+	// Session says whether there are session timers: refuse, accept or require.
+	Session SessionTimers
+	// SessionExpires is how long a session lasts that nobody refreshes; MinSE to
+	// 24 hours.
+	SessionExpires time.Duration
+	// MinSE is the shortest session a phone may ask for; 90 seconds (RFC 4028
+	// section 5) to 1 hour.
+	MinSE time.Duration
+	// DeadMedia is for how long neither side may send media before their call
+	// ends; 0 waits for ever, else 30 seconds to 24 hours.
+	DeadMedia time.Duration
+	// Tones is the country whose tones callers hear, one of ToneCountries.
+	Tones string
+}
+
+// DefaultCallRules are those of a new tenant.
+func DefaultCallRules() CallRules {
+	return CallRules{
+		Media: SecurityOffer, Session: SessionAccept, SessionExpires: 30 * time.Minute, MinSE: 90 * time.Second,
+		DeadMedia: 10 * time.Minute, Tones: "us",
+	}
+}
+
+// Complete fills in what is not set and has no meaning when it is zero.
+func (r CallRules) Complete() CallRules {
+	d := DefaultCallRules()
+	if r == (CallRules{}) {
+		return d
+	}
+	if r.Media == "" {
+		r.Media = d.Media
+	}
+	if r.Session == "" {
+		r.Session = d.Session
+	}
+	if r.SessionExpires == 0 {
+		r.SessionExpires = d.SessionExpires
+	}
+	if r.MinSE == 0 {
+		r.MinSE = d.MinSE
+	}
+	if r.Tones == "" {
+		r.Tones = d.Tones
+	}
+	return r
+}
+
+// Validate reports the first field that is not usable.
+func (r CallRules) Validate() error {
+	if err := checkMedia(r.Media); err != nil {
+		return err
+	}
+	switch {
+	case r.Session != SessionRefuse && r.Session != SessionAccept && r.Session != SessionRequire:
+		return refuse("session_timers", "is none of refuse, accept, require")
+	case r.MinSE < 90*time.Second || r.MinSE > time.Hour:
+		return refuse("session_min_seconds", "must be between 90 and 3600")
+	case r.SessionExpires < r.MinSE || r.SessionExpires > 24*time.Hour:
+		return refuse("session_expires_seconds", "must be between the shortest session and 86400")
+	case r.DeadMedia != 0 && (r.DeadMedia < 30*time.Second || r.DeadMedia > 24*time.Hour):
+		return refuse("dead_media_seconds", "must be 0 (never) or between 30 and 86400")
+	case !slices.Contains(ToneCountries(), r.Tones):
+		return refuse("tones", "is not a country whose tones are known")
+	}
+	return nil
+}
+
+// checkMedia accepts the constants.
+func checkMedia(m MediaSecurity) error {
+	if _, err := ParseMediaSecurity(string(m)); err != nil || m == "" {
+		return refuse("media_security", "is none of offer, off, require, require-256")
+	}
+	return nil
+}
+
+// ToneCountries are the countries whose tones are known, by their codes of ISO
+// 3166 in lower case.
+func ToneCountries() []string {
+	return []string{
+		"at", "au", "be", "br", "ca", "ch", "cn", "cz", "de", "dk", "es", "fi", "fr", "gb", "gr", "hu", "ie", "il",
+		"in", "it", "jp", "kr", "mx", "nl", "no", "nz", "pl", "pt", "ru", "se", "sg", "tr", "us", "za",
+	}
+}
