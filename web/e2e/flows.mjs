@@ -104,6 +104,92 @@ export async function flows(browser) {
     must((await page.locator('[data-row="104"]').count()) === 0, 'the row is still there');
   });
 
+  await flow(browser, 'how calls of an extension are encrypted is chosen', async (w, { mock }) => {
+    const { page } = w;
+    await w.goto('/extensions?number=104');
+    const drawer = page.getByRole('dialog').first();
+    must(await drawer.getByRole('radio', { name: 'Whenever possible' }).isChecked(), 'the present choice is not shown');
+    await drawer.getByRole('radio', { name: 'Always, with 256-bit keys' }).check();
+    await drawer.getByText('keys of 128 bits are refused too').waitFor();
+    await w.settle();
+    await drawer.getByRole('radiogroup', { name: 'Encryption of calls' }).scrollIntoViewIfNeeded();
+    await w.shot('flow-encryption');
+    await drawer.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('Saved').waitFor();
+    must(mock.extensions.find((e) => e.number === '104')?.media_security === 'require-256', 'it was not saved');
+  });
+
+  await flow(browser, 'rules of calls are refused at their field, and nothing that was typed is lost', async (w, { mock }) => {
+    const { page } = w;
+    w.expected.push(/422/);
+    await w.goto('/phones');
+    const panel = page.getByRole('region', { name: 'Calls' });
+    await panel.getByRole('radio', { name: 'Always', exact: true }).check();
+    await panel.getByLabel('A session lasts').fill('100');
+    await panel.getByLabel('Shortest session a phone may ask for').fill('600');
+    await panel.getByRole('combobox', { name: 'Tones of' }).fill('germ');
+    await page.getByRole('option', { name: 'Germany' }).click();
+    await panel.getByRole('button', { name: 'Save' }).click();
+    await panel.getByText('Must be between the shortest session and 86400').waitFor();
+    await w.settle();
+    await w.shot('flow-call-rules-refused');
+    must((await panel.getByLabel('Shortest session a phone may ask for').inputValue()) === '600 s', 'what was typed is gone');
+    await panel.getByLabel('A session lasts').fill('1200');
+    await panel.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('It applies to new calls').waitFor();
+    const { calls } = mock.phoneSettings;
+    must(calls.media_security === 'require' && calls.session_expires_seconds === 1200 && calls.tones === 'de' && calls.dead_media_seconds === 600, JSON.stringify(calls));
+  });
+
+  await flow(browser, 'a public address is set; what cannot be used is told at its field', async (w, { mock }) => {
+    const { page } = w;
+    w.expected.push(/422/);
+    await w.goto('/addresses');
+    await page.getByText('No public address is set').waitFor();
+    await page.getByRole('textbox', { name: 'Public address', exact: true }).fill('pbx.example');
+    await page.getByRole('button', { name: 'Add address' }).click();
+    must((await page.getByLabel('Own address').inputValue()) === '192.168.10.2', 'the detected address is not filled in');
+    const inside = page.getByRole('textbox', { name: 'Inside networks' });
+    await inside.fill(`${await inside.inputValue()}\n198.51.100.0/24`);
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('Must be an IP address such as 203.0.113.7').waitFor();
+    await page.getByRole('textbox', { name: 'Public address', exact: true }).fill('203.0.113.7');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('Must be an IP address such as 203.0.113.7').waitFor();
+    await w.settle();
+    await w.shot('flow-addresses-refused');
+    await page.getByLabel('Public address of it').fill('203.0.113.8');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('Calls and messages use it from now on').waitFor();
+    must(mock.addresses.inside_networks.includes('198.51.100.0/24') && mock.addresses.public_addresses[0]?.public === '203.0.113.8', JSON.stringify(mock.addresses));
+    must((await page.getByText('No public address is set').count()) === 0, 'the hint stays');
+    await w.settle();
+    await w.shot('flow-addresses');
+    await w.check();
+  });
+
+  await flow(browser, 'phones show certificates, and a transport has its own digest', async (w, { mock }) => {
+    const { page } = w;
+    w.expected.push(/422/);
+    await w.goto('/transports');
+    await page.getByRole('radio', { name: 'Yes, and phones without one are refused' }).check();
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('Are needed to verify client certificates').waitFor();
+    await page.getByLabel('Authorities').fill('-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('CN=Phones of Acme,O=Acme').waitFor();
+    await w.settle();
+    await w.shot('flow-certificates');
+    await page.locator('[data-row=sip-udp]').getByRole('button', { name: 'Digest' }).click();
+    await page.getByRole('combobox', { name: 'Digest' }).click();
+    await page.getByRole('option', { name: 'SHA-256, then MD5' }).click();
+    await w.settle();
+    await w.shot('flow-transport-digest');
+    await page.getByRole('dialog').getByRole('button', { name: 'Save' }).click();
+    await page.getByText('offers the new algorithms').waitFor();
+    must(mock.transports[0]?.digest === 'both', 'it was not saved');
+  });
+
   await flow(browser, 'a call that begins and ends shows without a reload', async (w, { mock }) => {
     const { page } = w;
     await page.locator('[data-live=live]').waitFor();
@@ -183,7 +269,7 @@ export async function flows(browser) {
     await w.shot('flow-palette');
     await w.check();
     await page.keyboard.press('Enter');
-    await page.getByRole('dialog').getByText('103 Grace Hopper').waitFor();
+    await page.getByRole('heading', { name: /103 Grace Hopper/ }).waitFor();
   });
 
   await flow(browser, 'an ended session leads to the log-in and back', async (w, { mock }) => {
@@ -233,7 +319,7 @@ export async function flows(browser) {
 
   await flow(browser, 'hostile names stay text', async (w, { mock }) => {
     const hostile = '<img src=x onerror=alert(1)><script>alert(2)</script>';
-    mock.extensions[0] = { number: '101', display_name: hostile, no_answer_seconds: 30, registrations: 1, call_handling: noHandling() };
+    mock.extensions[0] = { number: '101', display_name: hostile, no_answer_seconds: 30, registrations: 1, media_security: 'offer', call_handling: noHandling() };
     mock.registrations.forEach((r) => Object.assign(r, { user_agent: hostile, contact: `sip:101@x;${hostile}` }));
     mock.calls.forEach((c) => Object.assign(c.caller, { name: hostile }));
     mock.records.forEach((r) => Object.assign(r.callee, { name: hostile }));
@@ -260,7 +346,7 @@ export async function flows(browser) {
   });
 
   await flow(browser, 'ten thousand extensions scroll', async (w, { mock }) => {
-    mock.extensions = Array.from({ length: 10_000 }, (_, i) => ({ number: String(10_000 + i), display_name: `Person ${i}`, no_answer_seconds: 30, registrations: i % 2, call_handling: noHandling() }));
+    mock.extensions = Array.from({ length: 10_000 }, (_, i) => ({ number: String(10_000 + i), display_name: `Person ${i}`, no_answer_seconds: 30, registrations: i % 2, media_security: 'offer', call_handling: noHandling() }));
     await w.goto('/extensions');
     await w.page.getByText('10,000 extensions').waitFor();
     const rows = await w.page.locator('tbody tr[data-row]').count();

@@ -17,6 +17,7 @@ export const stops = [
   ['cdrs', '/cdrs'],
   ['ports', '/ports'],
   ['transports', '/transports'],
+  ['addresses', '/addresses'],
   ['audit', '/audit'],
   ['account', '/account'],
 ];

@@ -31,7 +31,7 @@ export function noHandling() {
 /** @returns {S['Extension'][]} */
 export function extensions() {
   return people.map(([number, display_name], i) => ({
-    number: number ?? '', display_name: display_name ?? '', no_answer_seconds: i === 3 ? 60 : 30, registrations: i > 8 ? 0 : i === 0 ? 2 : 1, call_handling: noHandling(),
+    number: number ?? '', display_name: display_name ?? '', no_answer_seconds: i === 3 ? 60 : 30, registrations: i > 8 ? 0 : i === 0 ? 2 : 1, media_security: i === 4 ? 'require' : 'offer', call_handling: noHandling(),
   }));
 }
 
@@ -151,10 +151,27 @@ export function ports() {
 /** @returns {S['Transport'][]} */
 export function transports() {
   return [
-    { id: 'sip-udp', name: 'SIP over UDP', side: 'core', protocol: 'udp', port: 5060, state: 'listening', error: '' },
-    { id: 'sip-tls', name: 'SIP over TLS', side: 'core', protocol: 'tls', port: 5061, state: 'error', error: 'binding tcp4 0.0.0.0:5061: address already in use' },
-    { id: 'edge-wss', name: 'SIP over WSS on the SBC', side: 'edge', protocol: 'wss', port: 5065, state: 'listening', error: '' },
+    { id: 'sip-udp', name: 'SIP over UDP', side: 'core', protocol: 'udp', port: 5060, state: 'listening', error: '', digest: 'default' },
+    { id: 'sip-tls', name: 'SIP over TLS', side: 'core', protocol: 'tls', port: 5061, state: 'error', error: 'binding tcp4 0.0.0.0:5061: address already in use', digest: 'sha256' },
+    { id: 'edge-wss', name: 'SIP over WSS on the SBC', side: 'edge', protocol: 'wss', port: 5065, state: 'listening', error: '', digest: 'default' },
   ];
+}
+
+/** @returns {S['CallRules']} */
+export function callRules() {
+  return { media_security: 'offer', session_timers: 'accept', session_expires_seconds: 1800, session_min_seconds: 90, dead_media_seconds: 600, tones: 'us' };
+}
+
+/** @returns {S['Addresses']} */
+export function addresses() {
+  return {
+    public_address: '', public_addresses: [], advertise_always: false,
+    inside_networks: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7'],
+    detected: [
+      { address: '192.168.10.2', interface: 'eth0', inside: true, outgoing: true },
+      { address: '10.40.0.2', interface: 'eth1', inside: true, outgoing: false },
+    ],
+  };
 }
 
 /** @param {number} now @returns {S['AuditEntry'][]} */

@@ -62,7 +62,11 @@ class Mock {
     this.tenant = { id: 1, name: this.open ? 'Analytical Engines' : '', domain: this.open ? 'pbx.engines.example' : '', extension_first: '101', extension_last: '199' };
     this.extensions = empty ? [] : data.extensions();
     /** @type {S['Tenant']} */
-    this.phoneSettings = { name: 'Acme', domain: 'pbx.example', extension_first: '101', extension_last: '199', digest: 'md5', tls_only: false, max_contacts: 10, qualify_seconds: 30, qualify_failures: 3 };
+    this.phoneSettings = { name: 'Acme', domain: 'pbx.example', extension_first: '101', extension_last: '199', digest: 'md5', tls_only: false, max_contacts: 10, qualify_seconds: 30, qualify_failures: 3, calls: data.callRules() };
+    this.transports = data.transports();
+    this.addresses = data.addresses();
+    /** @type {S['ClientCertificates']} */
+    this.certificates = { mode: 'off', authorities: '', issuers: [] };
     this.registrations = empty ? [] : data.registrations(now);
     this.calls = empty ? [] : data.calls(now);
     this.records = empty ? [] : data.records(now);
@@ -142,7 +146,7 @@ class Mock {
       const first = Number(this.tenant.extension_first);
       const wanted = body.extensions ?? Array.from({ length: body.count }, (_, i) => ({ number: String(first + i), display_name: '' }));
       const fresh = wanted.filter((/** @type {{number: string}} */ w) => !this.extensions.some((e) => e.number === w.number));
-      for (const w of fresh) this.extensions.push({ number: w.number, display_name: w.display_name ?? '', no_answer_seconds: 30, registrations: 0, call_handling: data.noHandling() });
+      for (const w of fresh) this.extensions.push({ number: w.number, display_name: w.display_name ?? '', no_answer_seconds: 30, registrations: 0, media_security: 'offer', call_handling: data.noHandling() });
       return json(res, 200, fresh.map((/** @type {{number: string, display_name: string}} */ w) => this.account(w.number)));
     }
     if (path === '/setup/finish' && method === 'POST') {
@@ -228,7 +232,11 @@ class Mock {
       case 'registrations':
         return json(res, 200, { items: this.registrations, more: false });
       case 'tenant':
-        if (method === 'PUT') this.phoneSettings = { ...this.phoneSettings, ...body };
+        if (method === 'PUT') {
+          const calls = { ...this.phoneSettings.calls, ...body.calls };
+          if (calls.session_expires_seconds < calls.session_min_seconds) return problem(res, 422, 'validation failed', { 'body.calls.session_expires_seconds': 'must be between the shortest session and 86400' });
+          this.phoneSettings = { ...this.phoneSettings, ...body, calls };
+        }
         return json(res, 200, this.phoneSettings);
       case 'calls':
         if (method === 'DELETE') {
@@ -245,12 +253,41 @@ class Mock {
       case 'ports':
         return json(res, 200, { items: data.ports().map((p) => (this.fenced ? p : { ...p, packets: 0, bytes: 0 })) });
       case 'transports':
-        return json(res, 200, { items: data.transports() });
+        if (method === 'PUT') {
+          const found = this.transports.find((t) => t.id === id);
+          return found ? json(res, 200, Object.assign(found, body)) : problem(res, 404);
+        }
+        return json(res, 200, { items: this.transports });
+      case 'addresses':
+        return this.ownAddresses(res, method, body);
+      case 'client-certificates':
+        return this.clientCertificates(res, method, body);
       case 'events':
         return this.events(res);
       default:
         return problem(res, 404);
     }
+  }
+
+  /** @param {Response} res @param {string} method @param {any} body */
+  ownAddresses(res, method, body) {
+    const refuse = (/** @type {string} */ field) => problem(res, 422, 'validation failed', { [`body.${field}`]: 'must be an IP address such as 203.0.113.7; names are not looked up' });
+    if (method === 'PUT') {
+      if (/[a-z]/.test(body.public_address)) return refuse('public_address');
+      const bad = body.public_addresses.findIndex((/** @type {S['PublicAddress']} */ p) => p.public === '');
+      if (bad >= 0) return refuse(`public_addresses[${bad}].public`);
+      this.addresses = { ...this.addresses, ...body };
+    }
+    return json(res, 200, this.addresses);
+  }
+
+  /** @param {Response} res @param {string} method @param {any} body */
+  clientCertificates(res, method, body) {
+    if (method === 'PUT') {
+      if (body.mode !== 'off' && body.authorities === '') return problem(res, 422, 'validation failed', { 'body.authorities': 'are needed to verify client certificates' });
+      this.certificates = { ...body, issuers: body.authorities === '' ? [] : [{ name: 'CN=Phones of Acme,O=Acme', expires_at: '2031-05-01T10:00:00Z' }] };
+    }
+    return json(res, 200, this.certificates);
   }
 
   /** @template T @param {Response} res @param {T[]} all @param {URLSearchParams} query */
@@ -278,7 +315,7 @@ class Mock {
     if (method === 'GET') return json(res, 200, { items: this.extensions, next: '' });
     if (this.extensions.some((e) => e.number === body.number)) return problem(res, 409, 'the extension exists');
     if (/[\u0000-\u001f]/.test(body.display_name ?? '')) return problem(res, 422, 'validation failed', { 'body.display_name': 'holds a control or invisible character' });
-    this.extensions = [...this.extensions, { number: body.number, display_name: body.display_name ?? '', no_answer_seconds: body.no_answer_seconds ?? 30, registrations: 0, call_handling: body.call_handling ?? data.noHandling() }];
+    this.extensions = [...this.extensions, { number: body.number, display_name: body.display_name ?? '', no_answer_seconds: body.no_answer_seconds ?? 30, registrations: 0, media_security: body.media_security ?? this.phoneSettings.calls.media_security, call_handling: body.call_handling ?? data.noHandling() }];
     return json(res, 201, this.account(body.number));
   }
 

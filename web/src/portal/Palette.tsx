@@ -7,20 +7,23 @@ import {
   IconHistory,
   IconKey,
   IconLayoutDashboard,
+  IconMapPin,
   IconPhoneCall,
+  IconPlugConnected,
   IconPlus,
   IconSearch,
   IconShieldLock,
   IconUsers,
 } from '@tabler/icons-react';
-import { useQuery } from '@tanstack/react-query';
+import { useQuery, useSuspenseQuery } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
-import { extensionsQuery } from '../shared/queries';
+import { extensionsQuery, sessionQuery } from '../shared/queries';
 import { shell } from '../texts/shell';
 
 /** Ctrl-K: jump to any page or extension, start any action. */
 export function Palette() {
   const navigate = useNavigate();
+  const box = useSuspenseQuery(sessionQuery).data.role === 'system_admin';
   const list = useQuery(extensionsQuery).data?.items ?? [];
   const action = (id: string, label: string, icon: React.ReactNode, onClick: () => void, description?: string): SpotlightActionData => ({
     id,
@@ -37,6 +40,12 @@ export function Palette() {
     action('calls', shell.nav.calls, <IconPhoneCall size={18} />, () => void navigate({ to: '/calls' })),
     action('cdrs', shell.nav.cdrs, <IconHistory size={18} />, () => void navigate({ to: '/cdrs' })),
     action('ports', shell.nav.ports, <IconShieldLock size={18} />, () => void navigate({ to: '/ports' })),
+    ...(box
+      ? [
+          action('transports', shell.nav.transports, <IconPlugConnected size={18} />, () => void navigate({ to: '/transports' })),
+          action('addresses', shell.nav.addresses, <IconMapPin size={18} />, () => void navigate({ to: '/addresses' })),
+        ]
+      : []),
     action('audit', shell.nav.audit, <IconClipboardList size={18} />, () => void navigate({ to: '/audit' })),
   ];
   const deeds = [

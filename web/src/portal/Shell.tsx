@@ -9,6 +9,7 @@ import {
   IconDeviceLandlinePhone,
   IconHistory,
   IconLayoutDashboard,
+  IconMapPin,
   IconPhoneCall,
   IconPlugConnected,
   IconSearch,
@@ -28,7 +29,7 @@ import css from './Shell.module.css';
 import { UserMenu } from './UserMenu';
 
 interface NavItem {
-  to: '/' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/transports' | '/audit';
+  to: '/' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/transports' | '/addresses' | '/audit';
   label: string;
   icon: Icon;
   /** Open to users without administration. */
@@ -59,6 +60,7 @@ const groups: readonly { label?: string; items: readonly NavItem[] }[] = [
     items: [
       { to: '/ports', label: shell.nav.ports, icon: IconShieldLock },
       { to: '/transports', label: shell.nav.transports, icon: IconPlugConnected, box: true },
+      { to: '/addresses', label: shell.nav.addresses, icon: IconMapPin, box: true },
       { to: '/audit', label: shell.nav.audit, icon: IconClipboardList },
     ],
   },

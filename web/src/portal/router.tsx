@@ -102,6 +102,12 @@ const transports = createRoute({
   component: lazyRouteComponent(() => import('./pages/Transports'), 'Transports'),
 });
 
+const addresses = createRoute({
+  getParentRoute: () => shell,
+  path: '/addresses',
+  component: lazyRouteComponent(() => import('./pages/Addresses'), 'Addresses'),
+});
+
 const audit = createRoute({
   getParentRoute: () => shell,
   path: '/audit',
@@ -117,7 +123,7 @@ const account = createRoute({
 const tree = root.addChildren([
   setup,
   login,
-  shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, ports, transports, audit, account]),
+  shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, ports, transports, addresses, audit, account]),
 ]);
 
 /** Pages of users without administration. */

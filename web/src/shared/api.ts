@@ -4,9 +4,12 @@ import type { components, paths } from './schema';
 import { noteServerTime } from './time';
 
 type Schemas = components['schemas'];
+export type Addresses = Schemas['Addresses'];
 export type Call = Schemas['Call'];
 export type CallTrace = Schemas['CallTrace'];
 export type CallRecord = Schemas['CallRecord'];
+export type CallRules = Schemas['CallRules'];
+export type ClientCertificates = Schemas['ClientCertificates'];
 export type LegQuality = Schemas['LegQuality'];
 export type Extension = Schemas['Extension'];
 export type Party = Schemas['Party'];

@@ -76,6 +76,16 @@ export const transportsQuery = queryOptions({
   queryFn: () => take(client.GET('/api/v1/transports')),
 });
 
+export const clientCertificatesQuery = queryOptions({
+  queryKey: ['client-certificates'],
+  queryFn: () => take(client.GET('/api/v1/client-certificates')),
+});
+
+export const addressesQuery = queryOptions({
+  queryKey: ['addresses'],
+  queryFn: () => take(client.GET('/api/v1/addresses')),
+});
+
 export function provisioningQuery(number: string) {
   return queryOptions({
     queryKey: ['provisioning', number],

@@ -67,7 +67,7 @@ export const extensions = {
 
 export const phones = {
   title: 'Phone settings',
-  lead: 'How the phones of the organisation register.',
+  lead: 'How the phones of the organisation register and call.',
   panel: 'Registration',
   name: 'Name of the organisation',
   domain: 'SIP domain',
@@ -75,7 +75,7 @@ export const phones = {
   tlsOnly: 'TLS only',
   tlsOnlyHint: 'Phones on UDP and TCP are refused, and those registered that way are gone at once.',
   digest: 'Digest algorithms offered',
-  digestHint: 'Most phones know MD5 only. SHA-256 needs phones that do RFC 8760.',
+  digestHint: 'Most phones know MD5 only. SHA-256 needs phones that do RFC 8760. A SIP transport may have its own.',
   digests: { md5: 'MD5', both: 'SHA-256, then MD5', sha256: 'SHA-256 only' },
   maxContacts: 'Phones per extension',
   maxContactsHint: 'When one more registers, the one that registered longest ago gives way.',

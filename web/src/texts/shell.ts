@@ -11,6 +11,7 @@ export const shell = {
     system: 'System',
     ports: 'Ports',
     transports: 'SIP transports',
+    addresses: 'Addresses',
     audit: 'Audit log',
     account: 'Your account',
   },

@@ -20,6 +20,40 @@ export const transports = {
     `Port ${port} closes. Phones connected to it lose their connection and their registration; calls on other transports go on.`,
   removeDeed: 'Delete transport',
   removed: (name: string) => `${name} deleted`,
+  digest: 'Digest',
+  digestOf: (name: string) => `Digest algorithms of ${name}`,
+  digestHint: 'What phones are offered when they log in here. SHA-256 needs phones that do RFC 8760; browsers always get MD5.',
+  digestShort: { default: 'Organisation’s', md5: 'MD5', both: 'SHA-256, MD5', sha256: 'SHA-256' },
+  digests: {
+    default: 'As the organisation says',
+    md5: 'MD5',
+    both: 'SHA-256, then MD5',
+    sha256: 'SHA-256 only',
+  },
+  digestChange: 'Change digest',
+  digestSaved: (name: string) => `${name} offers the new algorithms from now on`,
   none: 'No transport',
   noneText: 'No phone can reach this box.',
+} as const;
+
+export const certificates = {
+  panel: 'Certificates of phones',
+  text: 'Phones on SIP over TLS can show a certificate of their own before they may even try a password. It applies to connections from now on.',
+  mode: 'Ask for a certificate',
+  modes: {
+    off: 'No',
+    verify: 'Yes, and phones without one are let in',
+    require: 'Yes, and phones without one are refused',
+  },
+  modeHints: {
+    off: 'Phones are known by their password alone.',
+    verify: 'A certificate that none of the authorities below issued ends the connection.',
+    require: 'Phones without a certificate of these authorities lose SIP over TLS at their next connection. Equip them first.',
+  },
+  authorities: 'Authorities',
+  authoritiesHint: 'Certificates in PEM form of those who may issue phones theirs; at most 64 KiB. No private keys.',
+  issuers: 'Trusted now',
+  expires: (day: string) => `until ${day}`,
+  expired: 'expired',
+  saved: 'Saved. Connections from now on follow it.',
 } as const;

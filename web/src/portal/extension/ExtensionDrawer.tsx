@@ -13,8 +13,10 @@ import { Confirm } from '../../shared/ui/Confirm';
 import { Notice, ProblemNotice } from '../../shared/ui/Notice';
 import { common } from '../../texts/common';
 import { extensions as texts } from '../../texts/extensions';
+import { media } from '../../texts/media';
 import { Reachability } from '../pages/Extensions';
 import css from '../pages/pages.module.css';
+import { MediaSecurity } from '../MediaSecurity';
 import { Handling } from './Handling';
 import { PhoneSetup } from './PhoneSetup';
 import { SIPAccount } from './SIPAccount';
@@ -110,14 +112,18 @@ function Account({ number }: { number: string }) {
 function Settings({ extension }: { extension: Extension }) {
   const queries = useQueryClient();
   const form = useForm({
-    initialValues: { display_name: extension.display_name, no_answer_seconds: extension.no_answer_seconds as number | string },
+    initialValues: {
+      display_name: extension.display_name,
+      no_answer_seconds: extension.no_answer_seconds as number | string,
+      media_security: extension.media_security,
+    },
   });
   const save = useMutation({
     mutationFn: (v: typeof form.values) =>
       take(
         client.PUT('/api/v1/extensions/{number}', {
           params: { path: { number: extension.number } },
-          body: { display_name: v.display_name.trim(), no_answer_seconds: Number(v.no_answer_seconds) },
+          body: { display_name: v.display_name.trim(), no_answer_seconds: Number(v.no_answer_seconds), media_security: v.media_security },
         }),
       ),
     onSuccess: async (_saved, values) => {
@@ -125,7 +131,7 @@ function Settings({ extension }: { extension: Extension }) {
       await queries.invalidateQueries({ queryKey: extensionsQuery.queryKey });
       notifications.show({ message: texts.saved });
     },
-    onError: (thrown) => placeProblem(form, asProblem(thrown), ['display_name', 'no_answer_seconds'], { no_answer: 'no_answer_seconds' }),
+    onError: (thrown) => placeProblem(form, asProblem(thrown), ['display_name', 'no_answer_seconds', 'media_security'], { no_answer: 'no_answer_seconds' }),
   });
   const problem = save.error && asProblem(save.error);
   return (
@@ -136,6 +142,7 @@ function Settings({ extension }: { extension: Extension }) {
           {problem && Object.keys(problem.fields).length === 0 && <ProblemNotice problem={problem} />}
           <TextInput label={texts.name} description={texts.nameHint} maxLength={100} {...form.getInputProps('display_name')} />
           <NumberInput label={texts.rings} description={texts.ringsHint} min={5} max={180} suffix=" s" allowDecimal={false} {...form.getInputProps('no_answer_seconds')} />
+          <MediaSecurity label={media.label} {...form.getInputProps('media_security')} />
           <div>
             <Button type="submit" loading={save.isPending} disabled={!form.isDirty()}>
               {common.save}

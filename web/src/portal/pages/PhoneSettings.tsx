@@ -10,9 +10,10 @@ import { ProblemNotice } from '../../shared/ui/Notice';
 import { Page, Panel } from '../../shared/ui/Page';
 import { common } from '../../texts/common';
 import { phones as texts } from '../../texts/extensions';
+import { CallSettings } from './CallSettings';
 import css from './pages.module.css';
 
-/** How the phones of the organisation register. */
+/** How the phones of the organisation register and call. */
 export function PhoneSettings() {
   const query = useQuery(tenantQuery);
   return (
@@ -20,6 +21,7 @@ export function PhoneSettings() {
       <div className={`${css.stack} ${css.narrow}`}>
         {query.error && <ProblemNotice problem={asProblem(query.error)} />}
         {query.data && <Form tenant={query.data} />}
+        {query.data && <CallSettings tenant={query.data} />}
       </div>
     </Page>
   );
