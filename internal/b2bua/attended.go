@@ -58,7 +58,7 @@ func (c *call) sendAfter(l *dialog.Leg, d *call, sub *subscription) {
 	d.dropRelay()
 	d.caller.media.Close()
 	d.in, d.early = nil, nil
-	d.caller = party{leg: other.leg, media: other.media}
+	d.caller = party{leg: other.leg, media: other.media, security: other.security}
 	d.media = &sharedMedia{MediaCall: d.media, users: 1, with: lend(c.media)}
 	d.hidden = c.hides(other)
 	d.record.TransferredBy, d.record.Previous, d.record.Caller = c.who(by).Number, c.id, c.who(other)
@@ -78,7 +78,7 @@ func (c *call) joinWith(l *dialog.Leg, d *call, second *dialog.Leg, sub *subscri
 	n.media = &sharedMedia{MediaCall: n.media, users: 1, with: lend(d.media)}
 	n.record.Callee, n.record.Answered = d.who(callee), time.Now()
 	hidden := d.hides(callee)
-	n.callee = &fork{party: party{leg: callee.leg, media: callee.media}, who: n.record.Callee}
+	n.callee = &fork{party: party{leg: callee.leg, media: callee.media, security: callee.security}, who: n.record.Callee}
 	n.state = telephony.CallConnected
 	bye := sip.Header{Name: "Reason", Value: normalClearing}
 	sub.tell(200, func() { l.Bye(bye) })

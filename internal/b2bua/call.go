@@ -20,10 +20,20 @@ import (
 type party struct {
 	leg   *dialog.Leg
 	media MediaLeg
-	held  bool // its last offer put the other side on hold
-	stale bool // it does not know yet whom it hears: see reoffer
+	// security is how its media must be protected.
+	security telephony.MediaSecurity
+	held     bool // its last offer put the other side on hold
+	stale    bool // it does not know yet whom it hears: see reoffer
 	// passing are its requests on their way to the other side, in order.
 	passing []passing
+}
+
+// describe takes what the party's phone said of its media.
+func (p *party) describe(sdp []byte) error {
+	if sdp == nil {
+		return errNoAnswer
+	}
+	return p.media.SetRemote(sdp)
 }
 
 // call is a pair of legs. Everything but live, done and what newCall sets is
@@ -76,6 +86,7 @@ func newCall(s *Service, tenant telephony.Tenant, caller telephony.Extension, hi
 		Caller: telephony.Party{Number: caller.Number, Name: caller.DisplayName, Addr: tx.Flow().Remote},
 		Callee: telephony.Party{Number: clip(dialled)},
 	}
+	c.caller.security = caller.Media
 	c.box.Panicked = c.panicked
 	c.show()
 	return c

@@ -69,8 +69,8 @@ func (c *call) Pracked(_ *dialog.Inbound, sdp []byte) {
 	if c.finished {
 		return
 	}
-	if sdp == nil || c.caller.media.SetRemote(sdp) != nil {
-		c.end(telephony.EndFailed, sip.Reply{Code: 488})
+	if err := c.caller.describe(sdp); err != nil {
+		c.end(c.notAcceptable(&c.caller, sdp, err))
 		return
 	}
 	c.said = true
@@ -134,9 +134,11 @@ func (c *call) acceptedLate(f *fork, r *sip.Response) {
 	if settled {
 		sdp = f.said[tag]
 	}
-	if sdp == nil || !(settled && f.last == tag) && f.media.SetRemote(sdp) != nil {
-		c.unusable(f)
-		return
+	if sdp == nil || !settled || f.last != tag {
+		if err := f.describe(sdp); err != nil {
+			c.unusable(f, sdp, err)
+			return
+		}
 	}
 	c.chose(f)
 	var forCaller []byte
@@ -145,7 +147,7 @@ func (c *call) acceptedLate(f *fork, r *sip.Response) {
 		var err error
 		if forCaller, err = c.caller.media.Offer(f.media); err != nil {
 			c.callee = nil
-			c.unusable(f)
+			c.unusable(f, sdp, err)
 			return
 		}
 	}
@@ -168,7 +170,7 @@ func (c *call) connectLate(f *fork) bool {
 		answer, err := f.media.Answer(c.caller.media)
 		if err != nil {
 			c.callee = nil
-			c.unusable(f)
+			c.unusable(f, nil, err)
 			return false
 		}
 		f.out.Ack(answer)
@@ -184,8 +186,8 @@ func (c *call) ackedLate(sdp []byte) {
 		c.lateAnswer(c.callee.out, &c.caller, &c.callee.party, sdp)
 		return
 	}
-	if sdp == nil || c.caller.media.SetRemote(sdp) != nil {
-		c.end(telephony.EndFailed, sip.Reply{Code: 488})
+	if err := c.caller.describe(sdp); err != nil {
+		c.end(c.notAcceptable(&c.caller, sdp, err))
 		return
 	}
 	c.media.Bridge(c.caller.media, c.callee.media)

@@ -62,7 +62,7 @@ func (c *call) replaceLeg(leg *dialog.Leg, theirs, earlyOnly bool) {
 
 // offerTo makes media of the new phone's offer, to be heard by the other party.
 func (c *call) offerTo(media *call, other *party) (MediaLeg, []byte, error) {
-	m, err := media.newLeg(c.caller.leg.Flow(), c.caller.leg.Target())
+	m, err := media.newLeg(c.caller.leg.Flow(), c.caller.leg.Target(), c.caller.security)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -102,7 +102,7 @@ func (c *call) pickUp(old *call, leg *dialog.Leg) {
 			return
 		}
 	}
-	f := &fork{party: party{leg: c.caller.leg, media: m}, who: c.record.Caller}
+	f := &fork{party: party{leg: c.caller.leg, media: m, security: c.caller.security}, who: c.record.Caller}
 	f.leg.SetUser(old)
 	f.leg.Present(old.asserted(old.record.Caller, old.hidden)...)
 	c.in.Accept(answer)
@@ -135,7 +135,7 @@ func (c *call) takeOver(old *call, leg *dialog.Leg, theirs bool) {
 	c.media, c.caller.media = lend(old.media), m
 	c.record.Callee, c.record.Answered = old.who(other), time.Now()
 	c.record.Previous, c.record.TransferredBy = old.id, old.who(own).Number
-	c.callee = &fork{party: party{leg: other.leg, media: other.media}, who: c.record.Callee}
+	c.callee = &fork{party: party{leg: other.leg, media: other.media, security: other.security}, who: c.record.Callee}
 	c.caller.leg.Present(c.asserted(c.record.Callee, hidden)...)
 	c.in.Accept(answer)
 	own.leg.Bye(sip.Header{Name: "Reason", Value: elsewhere})

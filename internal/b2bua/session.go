@@ -121,8 +121,8 @@ func (c *call) acknowledged(to *party, w waiting) bool {
 }
 
 func (c *call) lateAnswer(out *dialog.Outbound, from, to *party, sdp []byte) {
-	if sdp == nil || from.media.SetRemote(sdp) != nil {
-		c.end(telephony.EndFailed, sip.Reply{Code: 488})
+	if err := from.describe(sdp); err != nil {
+		c.end(c.notAcceptable(from, sdp, err))
 		return
 	}
 	c.media.Bridge(from.media, to.media)
@@ -211,7 +211,8 @@ func (c *call) Reinvite(in *dialog.Inbound) {
 			}
 		}
 		if err != nil {
-			in.Reject(sip.Reply{Code: 488})
+			_, no := c.notAcceptable(from, sdp, err)
+			in.Reject(no)
 			return
 		}
 	}
@@ -224,10 +225,7 @@ func (c *call) reinviteAccepted(r *relay, x *sip.Response) {
 		return
 	}
 	sdp := x.SDP()
-	err := errNoAnswer
-	if sdp != nil {
-		err = r.to.media.SetRemote(sdp)
-	}
+	err := r.to.describe(sdp)
 	if r.over {
 		// Taken back or timed out meanwhile: the other side has the session
 		// of an offer nobody holds to any more, so it keeps hearing us only.

@@ -80,6 +80,8 @@ type device struct {
 	routes []string // proxies before it (RFC 3327 section 5.1)
 	who    telephony.Party
 	next   *device // the phone's next flow, to be tried when this one fails
+	// security is how its media must be protected.
+	security telephony.MediaSecurity
 }
 
 // failed reports whether an answer says that the flow failed, and nothing of its
@@ -118,7 +120,10 @@ func (s *Service) phones(tenant telephony.Tenant, callee telephony.Extension, sk
 			continue
 		}
 		u.Headers = nil // RFC 3261 section 19.1.5: not in a Request-URI
-		d := &device{flow: flows[i], target: u.String(), who: telephony.Party{Number: callee.Number, Name: callee.DisplayName}}
+		d := &device{
+			flow: flows[i], target: u.String(), security: callee.Media,
+			who: telephony.Party{Number: callee.Number, Name: callee.DisplayName},
+		}
 		if b.Path != "" {
 			d.routes = strings.Split(b.Path, ", ")
 		}
@@ -145,7 +150,7 @@ func (c *call) openMedia() error {
 	}
 	c.media = share(c.s.c.Media.NewCall(c.id))
 	var err error
-	if c.caller.media, err = c.newLeg(c.caller.leg.Flow(), c.caller.leg.Target()); err != nil {
+	if c.caller.media, err = c.newLeg(c.caller.leg.Flow(), c.caller.leg.Target(), c.caller.security); err != nil {
 		return err
 	}
 	if sdp := c.in.Request().SDP(); sdp != nil {
@@ -156,11 +161,14 @@ func (c *call) openMedia() error {
 
 // newLeg allots our end of the media of a party, whose SIP comes by a flow and
 // whose Contact is contact.
-func (c *call) newLeg(f sip.Flow, contact string) (MediaLeg, error) {
+func (c *call) newLeg(f sip.Flow, contact string, security telephony.MediaSecurity) (MediaLeg, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), mediaTimeout)
 	defer cancel()
 	peer := f.Remote.Addr()
-	p := media.LegParams{Side: f.Side, Local: f.Local.Addr(), Advertised: f.Local.Addr(), PeerSignalling: peer, Browser: isBrowser(f, contact)}
+	p := media.LegParams{
+		Side: f.Side, Local: f.Local.Addr(), Advertised: f.Local.Addr(), PeerSignalling: peer,
+		Security: security, Browser: isBrowser(f, contact),
+	}
 	if a := c.s.c.Addresses; a != nil {
 		p.Local, p.Advertised = a.Local(peer), a.Advertised(peer)
 	}
@@ -190,12 +198,12 @@ func (c *call) refuseMedia(err error) {
 		c.end(telephony.EndFailed, *sip.Busy())
 		return
 	}
-	c.end(telephony.EndFailed, sip.Reply{Code: 488})
+	c.end(c.notAcceptable(&c.caller, c.in.Request().SDP(), err))
 }
 
 // ring sends the INVITE to one phone.
 func (c *call) ring(p device) error {
-	m, err := c.newLeg(p.flow, p.target)
+	m, err := c.newLeg(p.flow, p.target, p.security)
 	if err != nil {
 		return err
 	}
@@ -206,7 +214,7 @@ func (c *call) ring(p device) error {
 			return err
 		}
 	}
-	f := &fork{party: party{media: m}, who: p.who, next: p.next, late: offer == nil}
+	f := &fork{party: party{media: m, security: p.security}, who: p.who, next: p.next, late: offer == nil}
 	to := "<" + c.aor(c.record.Callee.Number) + ">"
 	params := c.params(c.contactUser())
 	params.Routes = p.routes
@@ -312,10 +320,14 @@ func (c *call) accepted(f *fork, r *sip.Response) {
 		sdp = was // the answer came in a provisional response, for good if reliably
 	}
 	switch {
-	case sdp == nil || c.arriving != nil && f.media.SetRemote(sdp) != nil:
-		c.unusable(f)
+	case sdp == nil:
+		c.unusable(f, nil, errNoAnswer)
 		return
 	case c.arriving != nil:
+		if err := f.describe(sdp); err != nil {
+			c.unusable(f, sdp, err)
+			return
+		}
 		f.out.Ack(nil)
 		c.arrive(f)
 		return
@@ -335,7 +347,7 @@ func (c *call) accepted(f *fork, r *sip.Response) {
 	}
 	if err != nil {
 		c.callee = nil
-		c.unusable(f)
+		c.unusable(f, sdp, err)
 		return
 	}
 	f.out.Ack(nil)
@@ -351,9 +363,10 @@ func (c *call) chose(f *fork) {
 }
 
 // unusable ends a call whose phone answered with something we cannot use.
-func (c *call) unusable(f *fork) {
-	f.leg.Bye(sip.Header{Name: "Reason", Value: `SIP;cause=488`})
-	c.end(telephony.EndFailed, sip.Reply{Code: 488})
+func (c *call) unusable(f *fork, sdp []byte, err error) {
+	reason, reply := c.notAcceptable(&f.party, sdp, err)
+	f.leg.Bye(refusedBy(reason, &f.party))
+	c.end(reason, reply)
 }
 
 // refused: a phone said no. When all have, or one said it for all (6xx), the
@@ -420,7 +433,7 @@ func (c *call) settle() {
 	case telephony.EndUnavailable:
 		c.sendOn(h.ForwardUnregistered, unregistered(), reason, code)
 	default:
-		c.end(reason, sip.Reply{Code: code})
+		c.end(c.insisted(reason, code))
 	}
 }
 

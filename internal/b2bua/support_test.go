@@ -56,6 +56,11 @@ func (s *stack) handle(change map[string]telephony.CallHandling) {
 	})
 }
 
+// protect says how the media of extensions of tenant 1 must be protected.
+func (s *stack) protect(as map[string]telephony.MediaSecurity) {
+	s.set(func(*telephony.Tenant) {}, func(e *telephony.Extension) { e.Media = as[e.Number] })
+}
+
 // rules changes the rules of calls of tenant 1.
 func (s *stack) rules(change func(*telephony.CallRules)) {
 	s.set(func(t *telephony.Tenant) { change(&t.Calls) }, func(*telephony.Extension) {})
@@ -455,6 +460,9 @@ type fakeMedia struct {
 	expectsNothing atomic.Bool // as on hold
 
 	look atomic.Pointer[[2]quality.Side] // of the caller's leg and the callee's
+
+	mu     sync.Mutex
+	params []media.LegParams // of all legs
 }
 
 type fakeCall struct {
@@ -465,12 +473,14 @@ type fakeCall struct {
 }
 
 type fakeLeg struct {
-	c      *fakeCall
-	n      int
-	at     netip.AddrPort // where its peer's SIP comes from
-	remote string
-	before string
-	closed bool
+	c *fakeCall
+	n int
+	// security refuses descriptions that say "plain".
+	security telephony.MediaSecurity
+	at       netip.AddrPort // where its peer's SIP comes from
+	remote   string
+	before   string
+	closed   bool
 }
 
 var errBadSDP = errors.New("bad description")
@@ -482,7 +492,10 @@ func (c *fakeCall) NewLeg(_ context.Context, p media.LegParams) (MediaLeg, error
 		return nil, c.m.fail
 	}
 	c.m.open.Add(1)
-	l := &fakeLeg{c: c, n: len(c.legs)}
+	c.m.mu.Lock()
+	c.m.params = append(c.m.params, p)
+	c.m.mu.Unlock()
+	l := &fakeLeg{c: c, n: len(c.legs), security: p.Security}
 	c.legs = append(c.legs, l)
 	return l, nil
 }
@@ -501,6 +514,9 @@ func (l *fakeLeg) PeerAt(at netip.AddrPort) { l.at = at }
 func (l *fakeLeg) SetRemote(sdp []byte) error {
 	if strings.Contains(string(sdp), "bad") {
 		return errBadSDP
+	}
+	if l.security.Required() && strings.Contains(string(sdp), "plain") {
+		return fmt.Errorf("plain: %w", media.ErrInsecure)
 	}
 	l.before, l.remote = l.remote, strings.TrimPrefix(string(sdp), "v=0 ")
 	return nil

@@ -63,7 +63,7 @@ func (c *call) follow(p, by *party) *call {
 	n := &call{
 		s: c.s, id: newCallID(now), tenant: c.tenant, hidden: c.hides(p),
 		done: make(chan struct{}), state: telephony.CallTrying, audited: now,
-		caller: party{leg: p.leg, media: p.media}, media: lend(c.media),
+		caller: party{leg: p.leg, media: p.media, security: p.security}, media: lend(c.media),
 	}
 	n.record = telephony.CallRecord{
 		ID: n.id, Tenant: c.tenant.ID, Node: c.s.c.Node, Direction: c.record.Direction, Started: now,

@@ -50,8 +50,9 @@ func (c *call) Update(u *dialog.Update) {
 		return
 	}
 	from.media.PeerAt(u.Leg().Flow().Remote)
-	if from.media.SetRemote(u.Request().SDP()) != nil {
-		u.Reject(sip.Reply{Code: 488})
+	if err := from.media.SetRemote(u.Request().SDP()); err != nil {
+		_, no := c.notAcceptable(from, u.Request().SDP(), err)
+		u.Reject(no)
 		return
 	}
 	r := &relay{in: u, from: from, to: to}

@@ -186,19 +186,20 @@ type EndReason string
 
 // The ends of a call.
 const (
-	EndCallerHungUp EndReason = "caller_hung_up"
-	EndCalleeHungUp EndReason = "callee_hung_up"
-	EndCancelled    EndReason = "cancelled"
-	EndBusy         EndReason = "busy"
-	EndNoAnswer     EndReason = "no_answer"
-	EndRejected     EndReason = "rejected"
-	EndNotFound     EndReason = "not_found"
-	EndUnavailable  EndReason = "unavailable"
-	EndFailed       EndReason = "failed"
-	EndAdmin        EndReason = "ended_by_administrator"
-	EndMediaTimeout EndReason = "media_timeout"
-	EndShutdown     EndReason = "shutdown"
-	EndTransferred  EndReason = "transferred" // the call named in Next goes on with the others
+	EndCallerHungUp  EndReason = "caller_hung_up"
+	EndCalleeHungUp  EndReason = "callee_hung_up"
+	EndCancelled     EndReason = "cancelled"
+	EndBusy          EndReason = "busy"
+	EndNoAnswer      EndReason = "no_answer"
+	EndRejected      EndReason = "rejected"
+	EndNotFound      EndReason = "not_found"
+	EndUnavailable   EndReason = "unavailable"
+	EndFailed        EndReason = "failed"
+	EndAdmin         EndReason = "ended_by_administrator"
+	EndMediaSecurity EndReason = "media_security" // a phone does not encrypt as it must
+	EndMediaTimeout  EndReason = "media_timeout"
+	EndShutdown      EndReason = "shutdown"
+	EndTransferred   EndReason = "transferred" // the call named in Next goes on with the others
 )
 
 // CallRecord is a call's CDR row, written once when the call ended.

@@ -112,6 +112,7 @@ export const records = {
     unavailable: 'No phone registered',
     failed: 'Failed',
     ended_by_administrator: 'Ended by administrator',
+    media_security: 'Not encrypted as required',
     media_timeout: 'Sound stopped',
     shutdown: 'PBX was stopped',
     transferred: 'Transferred',
