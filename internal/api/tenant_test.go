@@ -15,7 +15,7 @@ func TestTenantSettings(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
 	boss := b.setUp()
-	rules := CallRules{MediaSecurity: "offer", SessionTimers: "accept", SessionExpiresSeconds: 1800, SessionMinSeconds: 90, DeadMediaSeconds: 600, Tones: "us"}
+	rules := CallRules{MediaSecurity: "offer", SessionTimers: "accept", SessionExpiresSeconds: 1800, SessionMinSeconds: 90, DeadMediaSeconds: 600, Tones: "ITU"}
 	var have Tenant
 	boss.must(http.StatusOK, "GET", "/tenant", nil, &have)
 	want := Tenant{Name: "Acme", Domain: "pbx.example", ExtensionFirst: "101", ExtensionLast: "199", Digest: "md5", MaxContacts: 10, QualifySeconds: 30, QualifyFailures: 3, Calls: rules}
@@ -53,7 +53,7 @@ func TestCallRules(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
 	boss := b.setUp()
-	want := CallRules{MediaSecurity: "require-256", SessionTimers: "require", SessionExpiresSeconds: 600, SessionMinSeconds: 120, DeadMediaSeconds: 0, Tones: "de"}
+	want := CallRules{MediaSecurity: "require-256", SessionTimers: "require", SessionExpiresSeconds: 600, SessionMinSeconds: 120, DeadMediaSeconds: 0, Tones: "DE"}
 	in := TenantUpdate{Name: "Acme", Digest: "md5", MaxContacts: 3, QualifyFailures: 5, Calls: &want}
 	var have Tenant
 	boss.must(http.StatusOK, "PUT", "/tenant", in, &have)

@@ -204,7 +204,7 @@ type CallRules struct {
 	SessionExpiresSeconds int    `json:"session_expires_seconds" minimum:"90" maximum:"86400" doc:"How long a session lasts that nobody refreshes; not below session_min_seconds."`
 	SessionMinSeconds     int    `json:"session_min_seconds" minimum:"90" maximum:"3600" doc:"The shortest session a phone may ask for (Min-SE)."`
 	DeadMediaSeconds      int    `json:"dead_media_seconds" minimum:"0" maximum:"86400" doc:"For how long neither side may send media before their call ends: 30 or more; 0 waits for ever."`
-	Tones                 string `json:"tones" enum:"at,au,be,br,ca,ch,cn,cz,de,dk,es,fi,fr,gb,gr,hu,ie,il,in,it,jp,kr,mx,nl,no,nz,pl,pt,ru,se,sg,tr,us,za" doc:"Country whose tones callers hear."`
+	Tones                 string `json:"tones" enum:"AT,CA,CH,DE,ES,FR,GB,IT,NL,US,ITU" doc:"Country that our tones are made after; ITU: the international recommendation."`
 }
 
 // TenantUpdate replaces what may be changed of the organisation.

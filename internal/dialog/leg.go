@@ -98,7 +98,7 @@ type Leg struct {
 	takesUpdate bool      // the peer does
 	// deniesUpdate: it refused one as unknown, whatever its Allow says.
 	deniesUpdate bool
-	session     session
+	session      session
 }
 
 // Flow is where the peer is; it follows the peer's requests through changes of

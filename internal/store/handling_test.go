@@ -61,7 +61,7 @@ func TestCallRulesAreKept(t *testing.T) {
 	}
 	want := telephony.CallRules{
 		Media: telephony.SecurityRequire, Session: telephony.SessionRequire, SessionExpires: 20 * time.Minute, MinSE: 2 * time.Minute,
-		DeadMedia: 0, Tones: "de",
+		DeadMedia: 0, Tones: "DE",
 	}
 	mustUpdate(t, s.ForTenant(id), func(tx *Tx) error {
 		v, err := tx.Tenant()

@@ -38,7 +38,7 @@ type CallRules struct {
 func DefaultCallRules() CallRules {
 	return CallRules{
 		Media: SecurityOffer, Session: SessionAccept, SessionExpires: 30 * time.Minute, MinSE: 90 * time.Second,
-		DeadMedia: 10 * time.Minute, Tones: "us",
+		DeadMedia: 10 * time.Minute, Tones: InternationalTones,
 	}
 }
 
@@ -81,7 +81,7 @@ func (r CallRules) Validate() error {
 	case r.DeadMedia != 0 && (r.DeadMedia < 30*time.Second || r.DeadMedia > 24*time.Hour):
 		return refuse("dead_media_seconds", "must be 0 (never) or between 30 and 86400")
 	case !slices.Contains(ToneCountries(), r.Tones):
-		return refuse("tones", "is not a country whose tones are known")
+		return refuse("tones", "is no country whose tones are known")
 	}
 	return nil
 }
@@ -94,11 +94,11 @@ func checkMedia(m MediaSecurity) error {
 	return nil
 }
 
+// InternationalTones are those that ITU-T E.180 recommends.
+const InternationalTones = "ITU"
+
 // ToneCountries are the countries whose tones are known, by their codes of ISO
-// 3166 in lower case.
+// 3166, and InternationalTones for all others.
 func ToneCountries() []string {
-	return []string{
-		"at", "au", "be", "br", "ca", "ch", "cn", "cz", "de", "dk", "es", "fi", "fr", "gb", "gr", "hu", "ie", "il",
-		"in", "it", "jp", "kr", "mx", "nl", "no", "nz", "pl", "pt", "ru", "se", "sg", "tr", "us", "za",
-	}
+	return []string{"AT", "CA", "CH", "DE", "ES", "FR", "GB", "IT", "NL", "US", InternationalTones}
 }

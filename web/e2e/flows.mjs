@@ -138,7 +138,7 @@ export async function flows(browser) {
     await panel.getByRole('button', { name: 'Save' }).click();
     await page.getByText('It applies to new calls').waitFor();
     const { calls } = mock.phoneSettings;
-    must(calls.media_security === 'require' && calls.session_expires_seconds === 1200 && calls.tones === 'de' && calls.dead_media_seconds === 600, JSON.stringify(calls));
+    must(calls.media_security === 'require' && calls.session_expires_seconds === 1200 && calls.tones === 'DE' && calls.dead_media_seconds === 600, JSON.stringify(calls));
   });
 
   await flow(browser, 'a public address is set; what cannot be used is told at its field', async (w, { mock }) => {

@@ -87,7 +87,7 @@ CREATE TABLE tenant (
   session_expires  INTEGER NOT NULL DEFAULT 1800000,
   session_min      INTEGER NOT NULL DEFAULT 90000,
   dead_media       INTEGER NOT NULL DEFAULT 600000,
-  tones            TEXT    NOT NULL DEFAULT 'us',      -- country
+  tones            TEXT    NOT NULL DEFAULT 'ITU',      -- country
   CHECK ((id = 0) = (domain = ''))
 ) STRICT;
 

@@ -159,7 +159,7 @@ export function transports() {
 
 /** @returns {S['CallRules']} */
 export function callRules() {
-  return { media_security: 'offer', session_timers: 'accept', session_expires_seconds: 1800, session_min_seconds: 90, dead_media_seconds: 600, tones: 'us' };
+  return { media_security: 'offer', session_timers: 'accept', session_expires_seconds: 1800, session_min_seconds: 90, dead_media_seconds: 600, tones: 'ITU' };
 }
 
 /** @returns {S['Addresses']} */

@@ -4,6 +4,24 @@
  */
 
 export interface paths {
+    "/api/v1/addresses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Which addresses of the box phones are told */
+        get: operations["get-addresses"];
+        /** Change which addresses of the box phones are told; for messages and calls from now on */
+        put: operations["put-addresses"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -463,7 +481,8 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        put?: never;
+        /** Change the digest algorithms of a SIP transport; for requests from now on */
+        put: operations["put-transport"];
         post?: never;
         /** Delete a SIP transport; its connections end, calls on others go on */
         delete: operations["delete-transport"];
@@ -493,6 +512,26 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        Addresses: {
+            /** @description Peers inside are told them too. */
+            advertise_always: boolean;
+            /** @description Addresses this machine has now. */
+            detected: components["schemas"]["OwnAddress"][];
+            /** @description Networks whose peers are told our own address. The machine itself and its links always are. */
+            inside_networks: string[];
+            /** @description Told to peers outside; empty: the one they are reached from. */
+            public_address: string;
+            /** @description Those of single addresses of this machine, where they differ. */
+            public_addresses: components["schemas"]["PublicAddress"][];
+        };
+        AddressesUpdate: {
+            advertise_always: boolean;
+            /** @description Networks such as 192.168.0.0/16, or single addresses. */
+            inside_networks: string[];
+            /** @description IPv4 or IPv6 address, or empty. */
+            public_address: string;
+            public_addresses: components["schemas"]["PublicAddress"][];
+        };
         Applied: {
             /** @description Why the newest revision is not in force; empty when it is. */
             error: string;
@@ -521,20 +560,17 @@ export interface components {
             /** @description Value of before for the following page; empty at the end. */
             next: string;
         };
+        Authority: {
+            /** Format: date-time */
+            expires_at: string;
+            /** @description Subject of its certificate. */
+            name: string;
+        };
         Call: {
-            /**
-             * @description What was noticed first to be wrong with the media, or empty.
-             * @enum {string}
-             */
-            alarm: "" | "bad_quality" | "one_way_audio";
             /** Format: date-time */
             answered_at?: string;
             callee: components["schemas"]["Party"];
-            /** @description Some seconds old. */
-            callee_leg: components["schemas"]["LegQuality"];
             caller: components["schemas"]["Party"];
-            /** @description Some seconds old. */
-            caller_leg: components["schemas"]["LegQuality"];
             id: string;
             /** Format: date-time */
             started_at: string;
@@ -570,11 +606,6 @@ export interface components {
             more: boolean;
         };
         CallRecord: {
-            /**
-             * @description What was noticed first to be wrong with the media, or empty.
-             * @enum {string}
-             */
-            alarm: "" | "bad_quality" | "one_way_audio";
             /** Format: date-time */
             answered_at?: string;
             callee: components["schemas"]["Party"];
@@ -614,6 +645,38 @@ export interface components {
             /** @description Value of before for the following page; empty at the end. */
             next: string;
         };
+        CallRules: {
+            /**
+             * Format: int64
+             * @description For how long neither side may send media before their call ends: 30 or more; 0 waits for ever.
+             */
+            dead_media_seconds: number;
+            /**
+             * @description Of new extensions; those that exist keep theirs.
+             * @enum {string}
+             */
+            media_security: "offer" | "off" | "require" | "require-256";
+            /**
+             * Format: int64
+             * @description How long a session lasts that nobody refreshes; not below session_min_seconds.
+             */
+            session_expires_seconds: number;
+            /**
+             * Format: int64
+             * @description The shortest session a phone may ask for (Min-SE).
+             */
+            session_min_seconds: number;
+            /**
+             * @description Session timers (RFC 4028): none; with every phone that knows them; no call without.
+             * @enum {string}
+             */
+            session_timers: "refuse" | "accept" | "require";
+            /**
+             * @description Country that our tones are made after; ITU: the international recommendation.
+             * @enum {string}
+             */
+            tones: "AT" | "CA" | "CH" | "DE" | "ES" | "FR" | "GB" | "IT" | "NL" | "US" | "ITU";
+        };
         CallTrace: {
             /** @description Identifier of the call, live or finished. */
             call_id: string;
@@ -625,6 +688,14 @@ export interface components {
             steps: components["schemas"]["TraceStep"][];
         };
         ClientCertificates: {
+            /** @description Certificates, as PEM, of those who may issue them. */
+            authorities: string;
+            /** @description Whose certificates they are. */
+            issuers: components["schemas"]["Authority"][];
+            /** @enum {string} */
+            mode: "off" | "verify" | "require";
+        };
+        ClientCertificatesUpdate: {
             /** @description Certificates, as PEM, of those who may issue them. */
             authorities: string;
             /**
@@ -684,6 +755,11 @@ export interface components {
             call_handling: components["schemas"]["CallHandling"];
             display_name: string;
             /**
+             * @description How speech and video to and from its phones must be encrypted.
+             * @enum {string}
+             */
+            media_security: "offer" | "off" | "require" | "require-256";
+            /**
              * Format: int64
              * @description How long the phones ring.
              */
@@ -699,6 +775,11 @@ export interface components {
             call_handling?: components["schemas"]["CallHandling"];
             display_name?: string;
             /**
+             * @description The organisation's when left out.
+             * @enum {string}
+             */
+            media_security?: "offer" | "off" | "require" | "require-256";
+            /**
              * Format: int64
              * @description How long the phones ring; 30 when left out.
              */
@@ -713,6 +794,11 @@ export interface components {
         ExtensionUpdate: {
             call_handling?: components["schemas"]["CallHandling"];
             display_name: string;
+            /**
+             * @description offer: the best that the phone knows; off: none; require: refuse calls without; require-256: refuse calls without a 256-bit key. Kept as it is when left out.
+             * @enum {string}
+             */
+            media_security?: "offer" | "off" | "require" | "require-256";
             /** Format: int64 */
             no_answer_seconds: number;
         };
@@ -732,77 +818,31 @@ export interface components {
              * @description Packets from a wrong source.
              */
             dropped: number;
-            /**
-             * Format: int64
-             * @description SRTP packets that were not authentic, or replayed.
-             */
-            forged: number;
-            history: components["schemas"]["MOSHistory"];
             /** Format: double */
             jitter_ms: number;
             /**
              * Format: int64
-             * @description Gaps in their sequence.
+             * @description Gaps in the sequence.
              */
             lost: number;
-            /** Format: int64 */
-            malformed: number;
-            /**
-             * Format: double
-             * @description Mean opinion score of what comes from the phone (E-model, ITU-T G.107), 1 to 4.4; 0: unknown.
-             */
-            mos: number;
             /**
              * Format: int64
-             * @description RTP packets that came from the phone.
+             * @description RTP packets received and relayed.
              */
             packets: number;
-            /** @description The phone reports about them; without its reports the to_ values are 0. */
-            reported: boolean;
-            /**
-             * Format: double
-             * @description Round trip between the PBX and the phone; 0: not measured.
-             */
-            rtt_ms: number;
-            /**
-             * Format: int64
-             * @description RTP packets that went to the phone.
-             */
-            sent: number;
-            /** @description Protection profile of SRTP; empty: plain RTP. */
-            suite: string;
-            /** Format: double */
-            to_jitter_ms: number;
-            /** Format: int64 */
-            to_lost: number;
-            /**
-             * Format: double
-             * @description Mean opinion score of what goes to the phone; 0: unknown.
-             */
-            to_mos: number;
-            /** Format: double */
-            to_worst_mos: number;
-            /**
-             * Format: double
-             * @description Of its worst seconds.
-             */
-            worst_mos: number;
         };
         Login: {
             name: string;
             /** Format: password */
             password: string;
         };
-        MOSHistory: {
-            /** @description Worst MOS of each step of what comes from the phone; 0: unknown. */
-            from: number[];
-            /**
-             * Format: double
-             * @description How long each value is for: it grows with the call.
-             */
-            step_seconds: number;
-            /** @description The same of what goes to the phone. */
-            to: number[];
+        OwnAddress: {
+            address: string;
+            /** @description It belongs to an inside network: peers outside cannot reach it as it is. */
+            inside: boolean;
+            interface: string;
+            /** @description Packets to the internet leave from it. */
+            outgoing: boolean;
         };
         Party: {
             name: string;
@@ -857,6 +897,12 @@ export interface components {
             qr_png: string;
             /** @description Address for the phone. Whoever knows it can register as this extension. */
             url: string;
+        };
+        PublicAddress: {
+            /** @description Address of this machine. */
+            local: string;
+            /** @description Address that leads to it from outside. */
+            public: string;
         };
         Registration: {
             /** @description Contact URI as registered, without its push token. */
@@ -1018,6 +1064,7 @@ export interface components {
             id: "administrator" | "tenant" | "extensions";
         };
         Tenant: {
+            calls: components["schemas"]["CallRules"];
             /**
              * @description Digest algorithms the phones are offered. Most phones know MD5 only.
              * @enum {string}
@@ -1048,6 +1095,7 @@ export interface components {
             tls_only: boolean;
         };
         TenantUpdate: {
+            calls?: components["schemas"]["CallRules"];
             /** @enum {string} */
             digest: "md5" | "both" | "sha256";
             /** Format: int64 */
@@ -1083,6 +1131,11 @@ export interface components {
             transport: string;
         };
         Transport: {
+            /**
+             * @description Digest algorithms offered on it; default: those of the organisation.
+             * @enum {string}
+             */
+            digest: "default" | "md5" | "both" | "sha256";
             /** @description Why the state is error. */
             error: string;
             id: string;
@@ -1098,6 +1151,11 @@ export interface components {
         };
         TransportCreate: {
             /**
+             * @description Left out: those of the organisation.
+             * @enum {string}
+             */
+            digest?: "default" | "md5" | "both" | "sha256";
+            /**
              * Format: int64
              * @description Left out: the standard port of the port table.
              */
@@ -1112,6 +1170,13 @@ export interface components {
         };
         TransportList: {
             items: components["schemas"]["Transport"][];
+        };
+        TransportUpdate: {
+            /**
+             * @description Digest algorithms offered on it; default: those of the organisation.
+             * @enum {string}
+             */
+            digest: "default" | "md5" | "both" | "sha256";
         };
         WebPhoneCredentials: {
             /** @description User name of the digest; not that of the address. */
@@ -1136,6 +1201,113 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    "get-addresses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Addresses"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "put-addresses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddressesUpdate"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Addresses"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "list-audit": {
         parameters: {
             query?: {
@@ -1565,7 +1737,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["ClientCertificates"];
+                "application/json": components["schemas"]["ClientCertificatesUpdate"];
             };
         };
         responses: {
@@ -3215,6 +3387,78 @@ export interface operations {
             };
             /** @description Conflict */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "put-transport": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Identifier of the transport. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TransportUpdate"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Transport"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -35,6 +35,6 @@ export const callRules = {
   dead: 'End calls after silence of',
   deadHint: 'When neither side sends media for so long. 30 to 86400 seconds; 0 leaves such calls alone.',
   tones: 'Tones of',
-  tonesHint: 'Ringing, busy and other tones sound as people there know them.',
+  tonesHint: 'Ringing, busy and other tones of this box sound as people there know them.',
   saved: 'Saved. It applies to new calls.',
 } as const;
