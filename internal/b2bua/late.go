@@ -5,7 +5,6 @@ import (
 
 	"ringfence/internal/dialog"
 	"ringfence/internal/sip"
-	"ringfence/internal/telephony"
 )
 
 // A caller may leave the offer to us (RFC 3261 section 13.2.1). We leave it to the
