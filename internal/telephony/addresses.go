@@ -105,14 +105,15 @@ func (s Settings) checkPublicAddresses() error {
 	return nil
 }
 
-// checkReachable accepts addresses that peers can send to.
+// checkReachable accepts addresses that peers can send to. Loopback is one: that of
+// a host which forwards ports to a guest.
 func checkReachable(field string, a netip.Addr) error {
 	switch {
 	case !a.IsValid():
 		return refuse(field, "must be an IP address")
 	case a.Is4In6():
 		return refuse(field, "must be written as an IPv4 address")
-	case a.Zone() != "" || !a.IsGlobalUnicast():
+	case a.Zone() != "" || a.IsUnspecified() || a.IsMulticast():
 		return refuse(field, "must be an address peers can reach")
 	}
 	return nil

@@ -157,7 +157,7 @@ func TestSettings(t *testing.T) {
 		"multicast":         {func(v *Settings) { v.PublicAddress = netip.MustParseAddr("224.0.0.1") }, "public_address"},
 		"mapped":            {func(v *Settings) { v.PublicAddress = netip.MustParseAddr("::ffff:203.0.113.5") }, "public_address"},
 		"zone":              {func(v *Settings) { v.PublicAddress = netip.MustParseAddr("fe80::1%eth0") }, "public_address"},
-		"loopback":          {func(v *Settings) { v.PublicAddress = netip.MustParseAddr("127.0.0.1") }, "public_address"},
+		"loopback":          {func(v *Settings) { v.PublicAddress = netip.MustParseAddr("127.0.0.1") }, ""},
 		"per address":       {func(v *Settings) { v.PublicAddresses = pairs("10.0.0.5 203.0.113.5", "fd00::5 2001:db8::5") }, ""},
 		"local twice":       {func(v *Settings) { v.PublicAddresses = pairs("10.0.0.5 203.0.113.5", "10.0.0.5 203.0.113.6") }, "public_addresses[1].local"},
 		"another family":    {func(v *Settings) { v.PublicAddresses = pairs("10.0.0.5 2001:db8::5") }, "public_addresses[0].public"},
