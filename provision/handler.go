@@ -145,7 +145,7 @@ func (h *Handler) render(r *http.Request, e telephony.Extension, src netip.Addr)
 	}
 	return Linphone(Account{
 		Number: e.Number, DisplayName: e.DisplayName, Domain: tenant.Domain, Password: password,
-		Server: hostname(r.Host), Service: service,
+		Server: hostname(r.Host), Service: service, Media: e.Media,
 	})
 }
 

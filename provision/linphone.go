@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"ringfence/internal/ports"
+	"ringfence/internal/telephony"
 )
 
 // Account is what a phone must know to register.
@@ -22,6 +23,8 @@ type Account struct {
 	Server string
 	// Service is the SIP listener to use.
 	Service ports.Service
+	// Media is how its speech must be protected.
+	Media telephony.MediaSecurity
 }
 
 // registerEvery is how long a registration of a provisioned phone lasts, in
@@ -61,10 +64,9 @@ func Linphone(a Account) ([]byte, error) {
 	doc := linphoneConfig{
 		XMLNS: "http://www.linphone.org/xsds/lpconfig.xsd",
 		Sections: []linphoneSection{
-			section("sip",
+			section("sip", append([]string{
 				"default_proxy", "0",
-				"register_only_when_network_is_up", "1",
-				"media_encryption", "none"),
+				"register_only_when_network_is_up", "1"}, encryption(a.Media)...)...),
 			section("proxy_0",
 				"reg_proxy", server,
 				"reg_route", server,
@@ -91,6 +93,20 @@ func Linphone(a Account) ([]byte, error) {
 	}
 	b.WriteByte('\n')
 	return b.Bytes(), nil
+}
+
+// encryption are the entries about SRTP. AES-256 comes first, or stands alone.
+func encryption(m telephony.MediaSecurity) []string {
+	const strong, weak = "AES_256_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80"
+	switch m {
+	case telephony.SecurityOff:
+		return []string{"media_encryption", "none", "media_encryption_mandatory", "0"}
+	case telephony.SecurityRequire:
+		return []string{"media_encryption", "srtp", "media_encryption_mandatory", "1", "srtp_crypto_suites", strong + ", " + weak}
+	case telephony.SecurityRequire256:
+		return []string{"media_encryption", "srtp", "media_encryption_mandatory", "1", "srtp_crypto_suites", strong}
+	}
+	return []string{"media_encryption", "srtp", "media_encryption_mandatory", "0", "srtp_crypto_suites", strong + ", " + weak}
 }
 
 // identity is the account's address as a name-addr (RFC 3261 section 25.1).

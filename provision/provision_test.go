@@ -93,7 +93,7 @@ func TestLinphoneConfigurationGolden(t *testing.T) {
 	udp, _ := ports.Lookup(ports.Table(), ports.SIPUDP)
 	tls, _ := ports.Lookup(ports.Table(), ports.SIPTLS)
 	for name, a := range map[string]Account{
-		"plain": {Number: "101", DisplayName: "Ann Bergmann", Domain: "pbx.example", Password: "Pw-1", Server: "192.0.2.7", Service: udp},
+		"plain": {Number: "101", DisplayName: "Ann Bergmann", Domain: "pbx.example", Password: "Pw-1", Server: "192.0.2.7", Service: udp, Media: telephony.SecurityRequire256},
 		"odd":   {Number: "102", DisplayName: `"B" <b> & \ ü`, Domain: "2001:db8::7", Password: `<&>"'`, Server: "2001:db8::7", Service: tls},
 	} {
 		got, err := Linphone(a)
@@ -130,7 +130,7 @@ func FuzzLinphoneConfiguration(f *testing.F) {
 		if err := xml.Unmarshal(doc, &c); err != nil {
 			t.Fatalf("%v in %q", err, doc)
 		}
-		if len(c.Sections) != 3 || len(c.Sections[0].Entries) != 3 || len(c.Sections[1].Entries) != 8 || len(c.Sections[2].Entries) != 5 {
+		if len(c.Sections) != 3 || len(c.Sections[0].Entries) != 5 || len(c.Sections[1].Entries) != 8 || len(c.Sections[2].Entries) != 5 {
 			t.Fatalf("the text changed the structure: %q", doc)
 		}
 	})
