@@ -567,10 +567,19 @@ export interface components {
             name: string;
         };
         Call: {
+            /**
+             * @description What was noticed first to be wrong with the media, or empty.
+             * @enum {string}
+             */
+            alarm: "" | "bad_quality" | "one_way_audio";
             /** Format: date-time */
             answered_at?: string;
             callee: components["schemas"]["Party"];
+            /** @description Some seconds old. */
+            callee_leg: components["schemas"]["LegQuality"];
             caller: components["schemas"]["Party"];
+            /** @description Some seconds old. */
+            caller_leg: components["schemas"]["LegQuality"];
             id: string;
             /** Format: date-time */
             started_at: string;
@@ -606,6 +615,11 @@ export interface components {
             more: boolean;
         };
         CallRecord: {
+            /**
+             * @description What was noticed first to be wrong with the media, or empty.
+             * @enum {string}
+             */
+            alarm: "" | "bad_quality" | "one_way_audio";
             /** Format: date-time */
             answered_at?: string;
             callee: components["schemas"]["Party"];
@@ -818,23 +832,77 @@ export interface components {
              * @description Packets from a wrong source.
              */
             dropped: number;
+            /**
+             * Format: int64
+             * @description SRTP packets that were not authentic, or replayed.
+             */
+            forged: number;
+            history: components["schemas"]["MOSHistory"];
             /** Format: double */
             jitter_ms: number;
             /**
              * Format: int64
-             * @description Gaps in the sequence.
+             * @description Gaps in their sequence.
              */
             lost: number;
+            /** Format: int64 */
+            malformed: number;
+            /**
+             * Format: double
+             * @description Mean opinion score of what comes from the phone (E-model, ITU-T G.107), 1 to 4.4; 0: unknown.
+             */
+            mos: number;
             /**
              * Format: int64
-             * @description RTP packets received and relayed.
+             * @description RTP packets that came from the phone.
              */
             packets: number;
+            /** @description The phone reports about them; without its reports the to_ values are 0. */
+            reported: boolean;
+            /**
+             * Format: double
+             * @description Round trip between the PBX and the phone; 0: not measured.
+             */
+            rtt_ms: number;
+            /**
+             * Format: int64
+             * @description RTP packets that went to the phone.
+             */
+            sent: number;
+            /** @description Protection profile of SRTP; empty: plain RTP. */
+            suite: string;
+            /** Format: double */
+            to_jitter_ms: number;
+            /** Format: int64 */
+            to_lost: number;
+            /**
+             * Format: double
+             * @description Mean opinion score of what goes to the phone; 0: unknown.
+             */
+            to_mos: number;
+            /** Format: double */
+            to_worst_mos: number;
+            /**
+             * Format: double
+             * @description Of its worst seconds.
+             */
+            worst_mos: number;
         };
         Login: {
             name: string;
             /** Format: password */
             password: string;
+        };
+        MOSHistory: {
+            /** @description Worst MOS of each step of what comes from the phone; 0: unknown. */
+            from: number[];
+            /**
+             * Format: double
+             * @description How long each value is for: it grows with the call.
+             */
+            step_seconds: number;
+            /** @description The same of what goes to the phone. */
+            to: number[];
         };
         OwnAddress: {
             address: string;
