@@ -39,6 +39,8 @@ type LinphoneConfig struct {
 	Authority string
 	Play      string // WAV file
 	Secure    bool   // offers SRTP
+	// SIP are further lines of the section sip; they come last, and so win.
+	SIP []string
 }
 
 // StartLinphone writes its configuration and starts it.
@@ -87,6 +89,9 @@ func (c LinphoneConfig) write() error {
 	user, domain, _ := strings.Cut(strings.TrimPrefix(c.Identity, "sip:"), "@")
 	rc := fmt.Sprintf("[sip]\nsip_port=%d\nsip_tcp_port=%d\nsip_tls_port=%d\nverify_server_certs=%d\nverify_server_cn=0\n%sdefault_proxy=0\nmedia_encryption=%s\nuse_ipv6=0\nguess_hostname=1\n",
 		c.Port, c.Port, c.Port+1, verify, authority, encryption)
+	for _, line := range c.SIP {
+		rc += line + "\n"
+	}
 	rc += fmt.Sprintf("[rtp]\naudio_rtp_port=%d-%d\n", c.RTPFirst, c.RTPFirst+98)
 	rc += "[sound]\nechocancellation=0\nagc=0\n[video]\nenabled=0\n[net]\nmtu=1300\n"
 	rc += fmt.Sprintf("[proxy_0]\nreg_proxy=<%s>\nreg_route=<%s>\nreg_identity=<%s>\nreg_expires=600\nreg_sendregister=1\npublish=0\nquality_reporting_enabled=0\n", c.Proxy, c.Proxy, c.Identity)

@@ -3,14 +3,18 @@ package interop
 import (
 	"crypto/tls"
 	"encoding/pem"
+	"encoding/xml"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"ringfence/internal/ports"
 	"ringfence/internal/siptest"
+	"ringfence/internal/telephony"
+	"ringfence/provision"
 	"ringfence/tests/clients"
 )
 
@@ -150,4 +154,69 @@ func TestLinphoneOverTLS(t *testing.T) {
 	if err := last(h, time.Second).Only(880, 440); err != nil {
 		t.Errorf("linphone in the second call: %v", err)
 	}
+}
+
+// TestLinphoneEncryptsAsProvisioned: what an extension demands is what a linphone
+// that fetched its configuration does, and with 256-bit keys only.
+func TestLinphoneEncryptsAsProvisioned(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	ctx := within(t, 60*time.Second)
+	in := map[string]any{"display_name": "", "no_answer_seconds": 30, "media_security": "require-256"}
+	if err := b.pbx.Admin(t).Do(ctx, "PUT", "/extensions/101", in, nil); err != nil {
+		t.Fatal(err)
+	}
+	near := b.linphone(t, "101", 0, 440, func(c *clients.LinphoneConfig) { c.SIP = provisioned(t, telephony.SecurityRequire256) })
+	far := b.phone(t, "102", 880) // in the clear, as it may
+	if err := far.Register(ctx); err != nil {
+		t.Fatal(err)
+	}
+	say(t, near, "call sip:102@"+b.pbx.Extension("101").Domain)
+	call := answer(ctx, t, far)
+	state(t, near, "StreamsRunning")
+	hears(ctx, t, call, 440, 880)
+	var list struct {
+		Items []struct {
+			CallerLeg struct{ Suite string } `json:"caller_leg"`
+		}
+	}
+	if err := call.HangUp(); err != nil {
+		t.Fatal(err)
+	}
+	state(t, near, "Released")
+	for len(list.Items) == 0 {
+		if err := b.pbx.Admin(t).Do(ctx, "GET", "/cdrs", nil, &list); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if got := list.Items[0].CallerLeg.Suite; got != "AES_256_CM_HMAC_SHA1_80" {
+		t.Errorf("linphone is protected by %q", got)
+	}
+}
+
+// provisioned are the lines about encryption that a linphone fetches.
+func provisioned(t *testing.T, m telephony.MediaSecurity) (lines []string) {
+	t.Helper()
+	doc, err := provision.Linphone(provision.Account{Number: "101", Domain: "pbx.example", Server: "192.0.2.1", Media: m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c struct {
+		Sections []struct {
+			Entries []struct {
+				Name  string `xml:"name,attr"`
+				Value string `xml:",chardata"`
+			} `xml:"entry"`
+		} `xml:"section"`
+	}
+	if err := xml.Unmarshal(doc, &c); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range c.Sections[0].Entries {
+		if strings.Contains(e.Name, "encryption") || strings.Contains(e.Name, "crypto") {
+			lines = append(lines, e.Name+"="+e.Value)
+		}
+	}
+	return lines
 }
