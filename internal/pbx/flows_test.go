@@ -110,7 +110,7 @@ func TestBrowserIsTransferred(t *testing.T) {
 	browser := func(number string, tone float64) *siptest.Phone {
 		e := p.Extension(number)
 		b := siptest.NewPhone(t, siptest.Config{
-			Server: p.Addr(ports.EdgeWSS), Transport: "WSS", User: e.SIPUser, Password: e.SIPPassword, Domain: e.Domain, Tone: tone, Host: "x7f2.invalid",
+			Server: p.Addr(ports.EdgeWSS), Transport: "WSS", User: e.SIPUser, Password: e.SIPPassword, Domain: e.Domain, Tone: tone, Host: "phone.example", // .invalid would be offered DTLS-SRTP, which this phone lacks
 		})
 		if err := b.Register(ctx); err != nil {
 			t.Fatal(err)

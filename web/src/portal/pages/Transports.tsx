@@ -97,7 +97,7 @@ export function Transports() {
         />
       </Panel>
       <PhoneCertificates />
-      <Modal opened={changing !== null} onClose={() => setChanging(null)} title={<Text fw={620}>{changing && texts.digestOf(changing.name)}</Text>} closeButtonProps={{ 'aria-label': common.close }}>
+      <Modal opened={changing !== null} onClose={() => setChanging(null)} title={<Text fw={620}>{changing ? texts.digestOf(changing.name) : texts.digest}</Text>} closeButtonProps={{ 'aria-label': common.close }}>
         {changing && <Digest transport={changing} onDone={() => setChanging(null)} />}
       </Modal>
       <Modal opened={adding} onClose={() => setAdding(false)} title={<Text fw={620}>{texts.add}</Text>} closeButtonProps={{ 'aria-label': common.close }}>
