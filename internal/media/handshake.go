@@ -151,16 +151,13 @@ func (t *transport) call() {
 	}
 }
 
-// answers is our setup in an answer: what the association has, and else active
-// where we can reach the peer, which saves a round trip.
+// answers is our setup in an answer: what the association has, if the peer leaves
+// that to us.
 func (t *transport) answers(offer dtls.Setup) dtls.Setup {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch h := t.keyer.agreed; {
-	case offer == dtls.Actpass && h != nil:
+	if h := t.keyer.agreed; offer == dtls.Actpass && h != nil {
 		return h.role.Setup()
-	case offer == dtls.Actpass && t.agent.Load() == nil && !t.place().IsValid():
-		return dtls.Passive
 	}
 	return offer.Answer()
 }
@@ -175,7 +172,7 @@ func (t *transport) begin() {
 	n := k.number
 	a, err := dtls.Start(context.Background(), dtls.Config{
 		Certificate: k.certificate, Role: k.agreed.role, Remote: k.agreed.remote, Only256: k.agreed.only256,
-		Send: t.sendHandshake,
+		Verified: t.agent.Load() != nil, Send: t.sendHandshake,
 		Done: func(keys dtls.Keys, err error) { t.established(n, keys, err) },
 	})
 	if err != nil {

@@ -78,7 +78,7 @@ func TestBrowserAndPhoneHearEachOther(t *testing.T) {
 					must(t, b.SetRemote(s.describe("RTP/AVP")))
 					answer, err := a.Answer(b)
 					must(t, err)
-					for _, want := range []string{"a=setup:active\r\n", "a=mid:a0\r\n", "a=group:BUNDLE a0\r\n", "a=rtcp-mux\r\n", "m=audio " + fmt.Sprint(a.RTP().Port()) + " UDP/TLS/RTP/SAVPF 0\r\n"} {
+					for _, want := range []string{"a=setup:passive\r\n", "a=mid:a0\r\n", "a=group:BUNDLE a0\r\n", "a=rtcp-mux\r\n", "m=audio " + fmt.Sprint(a.RTP().Port()) + " UDP/TLS/RTP/SAVPF 0\r\n"} {
 						if !strings.Contains(string(answer), want) {
 							t.Errorf("no %q in\n%s", want, answer)
 						}
@@ -184,7 +184,7 @@ func TestReinviteKeepsTheAssociation(t *testing.T) {
 	if !bytes.Contains(ours, []byte("a=setup:actpass")) || !bytes.Contains(ours, []byte(p.remote.Pwd)) {
 		t.Errorf("our offer within the session is\n%s", ours)
 	}
-	must(t, a.SetRemote(p.answer(ours, dtls.Passive)))
+	must(t, a.SetRemote(p.answer(ours, dtls.Active)))
 	bothHear(t, p, s, a, b)
 	if number() != began {
 		t.Errorf("association %d followed %d", number(), began)

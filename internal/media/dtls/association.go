@@ -46,6 +46,9 @@ type Config struct {
 	Remote []Fingerprint
 	// Only256 refuses every profile but SRTP_AEAD_AES_256_GCM.
 	Only256 bool
+	// Verified says that the peer proved to be where it is, as by ICE: its
+	// ClientHello needs no cookie (RFC 6347 section 4.2.1).
+	Verified bool
 	// Timeout is how long the handshake may take; 0 means Timeout.
 	Timeout time.Duration
 	// Send sends a datagram to the peer. It must not keep it, nor block.
@@ -132,7 +135,7 @@ func (a *Association) connection() (*dtls.Conn, error) {
 		}
 		return dtls.ClientWithOptions(a.pipe, nowhere{}, list...)
 	}
-	list := []dtls.ServerOption{dtls.WithClientAuth(dtls.RequireAnyClientCert)}
+	list := []dtls.ServerOption{dtls.WithClientAuth(dtls.RequireAnyClientCert), dtls.WithInsecureSkipVerifyHello(a.config.Verified)}
 	for _, o := range options {
 		list = append(list, o)
 	}

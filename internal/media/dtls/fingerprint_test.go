@@ -54,9 +54,9 @@ func TestStrongestFingerprintsStay(t *testing.T) {
 	}
 }
 
-func TestSetupIsAnsweredActiveWherePossible(t *testing.T) {
+func TestSetupIsAnsweredPassiveWherePossible(t *testing.T) {
 	t.Parallel()
-	for offer, want := range map[string]Setup{"actpass": Active, "passive": Active, "ACTIVE ": Passive} {
+	for offer, want := range map[string]Setup{"actpass": Passive, "passive": Active, "ACTIVE ": Passive} {
 		s, err := ParseSetup(offer)
 		if err != nil || s.Answer() != want {
 			t.Errorf("%s is answered %s: %v", offer, s.Answer(), err)

@@ -30,13 +30,14 @@ func ParseSetup(value string) (Setup, error) {
 	return "", fmt.Errorf("%w: none of actpass, active, passive", ErrSetup)
 }
 
-// Answer is our answer to an offer: we are active where we can be, which saves
-// a round trip (RFC 5763 section 5).
+// Answer is our answer to an offer: passive where we can be. RFC 5763 section 5
+// prefers active, which saves half a round trip. But it is the server that picks
+// the profile (RFC 5764 section 4.1.1), and browsers as servers pick AES-128.
 func (s Setup) Answer() Setup {
-	if s == Active {
-		return Passive
+	if s == Passive {
+		return Active
 	}
-	return Active
+	return Passive
 }
 
 // Role is the one of the side that says s.

@@ -3,56 +3,68 @@
 // through window.told(event, detail), which the driver installs.
 import JsSIP from 'jssip';
 
-/**
- * A stand-in for the browser's media: descriptions in plain RTP that any phone
- * can answer, and no media. With it a call's signalling can be looked at while
- * the other side does not speak DTLS-SRTP.
- */
-class Paper extends EventTarget {
-  constructor() {
-    super();
-    Object.assign(this, { signalingState: 'stable', iceGatheringState: 'complete', iceConnectionState: 'new', version: 0, flow: 'sendrecv' });
-  }
-
-  text(type) {
-    const list = type === 'answer' ? '0' : '0 8 101';
-    this.version += 1;
-    return [
-      'v=0', `o=- 4711 ${this.version} IN IP4 ${Paper.address}`, 's=-', `c=IN IP4 ${Paper.address}`, 't=0 0',
-      `m=audio 40000 RTP/AVP ${list}`, 'a=rtpmap:0 PCMU/8000', ...(type === 'answer' ? [] : ['a=rtpmap:8 PCMA/8000', 'a=rtpmap:101 telephone-event/8000']),
-      'a=sendrecv', '',
-    ].join('\r\n');
-  }
-
-  async createOffer() { return { type: 'offer', sdp: this.text('offer') }; }
-  async createAnswer() { return { type: 'answer', sdp: this.text('answer') }; }
-
-  async setLocalDescription(d) {
-    this.localDescription = d;
-    this.signalingState = d.type === 'offer' ? 'have-local-offer' : 'stable';
-  }
-
-  async setRemoteDescription(d) {
-    this.remoteDescription = d;
-    this.signalingState = d.type === 'offer' ? 'have-remote-offer' : 'stable';
-  }
-
-  addTrack() {}
-  getSenders() { return []; }
-  getReceivers() { return []; }
-  close() { this.signalingState = 'closed'; }
-}
-
-const real = window.RTCPeerConnection;
 let ua;
 let calls = [];
 let subscriptions = [];
+let audio;
+let voice;
+const ears = new Map();
+
+/** Speaks a pure tone, whatever the machine has for a microphone. */
+function speak(hz) {
+  audio = new AudioContext({ sampleRate: 48000 });
+  const tone = new OscillatorNode(audio, { frequency: hz });
+  const level = new GainNode(audio, { gain: 0.3 });
+  const to = new MediaStreamAudioDestinationNode(audio);
+  tone.connect(level).connect(to);
+  tone.start();
+  voice = to.stream;
+}
+
+/** Puts an ear to what a call brings. Chromium decodes only what is also played. */
+function listen(n, pc) {
+  pc.addEventListener('track', ({ track }) => {
+    const stream = new MediaStream([track]);
+    const player = new Audio();
+    player.srcObject = stream;
+    player.play().catch((e) => window.told('nosound', { call: n, detail: String(e) }));
+    const ear = new AnalyserNode(audio, { fftSize: 16384, smoothingTimeConstant: 0 });
+    new MediaStreamAudioSourceNode(audio, { mediaStream: stream }).connect(ear);
+    ears.set(n, ear);
+  });
+}
+
+/** What a call's ear holds now: the samples of the last third of a second. */
+function hear(n) {
+  const ear = ears.get(n);
+  if (!ear) return [];
+  const samples = new Float32Array(ear.fftSize);
+  ear.getFloatTimeDomainData(samples);
+  return Array.from(samples, (x) => Math.round(x * 32767));
+}
+
+/** What getStats tells of a call's transport and of the audio on it. */
+async function stats(pc) {
+  const all = [...(await pc.getStats()).values()];
+  const one = (type, fits = () => true) => all.find((s) => s.type === type && fits(s)) ?? {};
+  const t = one('transport');
+  const pair = one('candidate-pair', (s) => s.id === t.selectedCandidatePairId);
+  const remote = one('remote-candidate', (s) => s.id === pair.remoteCandidateId);
+  const received = one('inbound-rtp', (s) => s.kind === 'audio');
+  const sent = one('outbound-rtp', (s) => s.kind === 'audio');
+  return {
+    srtp: t.srtpCipher ?? '', dtls: t.dtlsState ?? '', remote: `${remote.candidateType} ${remote.address}`,
+    candidates: all.filter((s) => s.type === 'remote-candidate').length, received: received.packetsReceived ?? 0, lost: received.packetsLost ?? 0, sent: sent.packetsSent ?? 0,
+  };
+}
 
 const direction = (sdp) => sdp?.match(/^a=(sendrecv|sendonly|recvonly|inactive)\r?$/m)?.[1] ?? 'sendrecv';
 
 function watch(session, own) {
   const n = calls.push(session);
   const tell = (event, detail = '') => window.told(event, { call: n, detail: String(detail) });
+  if (session.connection) listen(n, session.connection);
+  else session.on('peerconnection', ({ peerconnection }) => listen(n, peerconnection));
   session.on('progress', (e) => tell('progress', e.response?.status_code ?? ''));
   session.on('accepted', () => tell('accepted'));
   session.on('confirmed', () => tell('confirmed'));
@@ -66,8 +78,7 @@ function watch(session, own) {
   if (!own) tell('incoming', session.remote_identity.uri.user);
 }
 
-const media = () => (window.RTCPeerConnection === Paper ? { mediaStream: new MediaStream() } : { mediaConstraints: { audio: true, video: false } });
-const options = () => ({ ...media(), pcConfig: { iceServers: [], rtcpMuxPolicy: 'require' } });
+const options = () => ({ mediaStream: voice, mediaConstraints: { audio: true, video: false }, pcConfig: { iceServers: [], rtcpMuxPolicy: 'require' } });
 
 /** Ends when the new offer is answered; a session that is not ready says so. */
 const offered = (change) => new Promise((done, fail) => {
@@ -75,9 +86,8 @@ const offered = (change) => new Promise((done, fail) => {
 });
 
 window.phone = {
-  start({ url, uri, authorization, password, address, paper }) {
-    window.RTCPeerConnection = paper ? Paper : real;
-    Paper.address = address;
+  start({ url, uri, authorization, password, tone }) {
+    speak(tone);
     ua = new JsSIP.UA({ sockets: [new JsSIP.WebSocketInterface(url)], uri, authorization_user: authorization, password, register: true, session_timers: false, connection_recovery_max_interval: 2 });
     ua.on('connected', () => window.told('connected', {}));
     ua.on('disconnected', (e) => window.told('disconnected', { detail: String(e.code ?? '') }));
@@ -102,6 +112,8 @@ window.phone = {
       eventHandlers: { requestSucceeded: on('referred'), requestFailed: on('referFailed'), accepted: on('transferred'), failed: on('transferFailed') },
     });
   },
+  hear({ call }) { return hear(call); },
+  stats({ call }) { return stats(calls[call - 1].connection); },
   message({ to, text }) {
     ua.sendMessage(to, text, { eventHandlers: { succeeded: () => window.told('messageSent', {}), failed: (e) => window.told('messageFailed', { detail: `${e.response?.status_code ?? e.cause}` }) } });
   },
