@@ -29,6 +29,7 @@ type fork struct {
 	tag     string // with this tag
 	who     telephony.Party
 	next    *device // the phone's next flow
+	again   *device // the same one, to be offered DTLS-SRTP alone
 	dropped bool    // the call went elsewhere
 	// said are the descriptions in its provisional responses, by To tag: a
 	// proxy may have forked our INVITE.
@@ -80,6 +81,7 @@ type device struct {
 	routes []string // proxies before it (RFC 3327 section 5.1)
 	who    telephony.Party
 	next   *device // the phone's next flow, to be tried when this one fails
+	dtls   bool    // it refused what else we offer
 	// security is how its media must be protected.
 	security telephony.MediaSecurity
 }
@@ -150,7 +152,7 @@ func (c *call) openMedia() error {
 	}
 	c.media = share(c.s.c.Media.NewCall(c.id))
 	var err error
-	if c.caller.media, err = c.newLeg(c.caller.leg.Flow(), c.caller.leg.Target(), c.caller.security); err != nil {
+	if c.caller.media, err = c.newLeg(c.caller.leg.Flow(), isBrowser(c.caller.leg.Flow(), c.caller.leg.Target()), c.caller.security); err != nil {
 		return err
 	}
 	if sdp := c.in.Request().SDP(); sdp != nil {
@@ -159,15 +161,15 @@ func (c *call) openMedia() error {
 	return nil
 }
 
-// newLeg allots our end of the media of a party, whose SIP comes by a flow and
-// whose Contact is contact.
-func (c *call) newLeg(f sip.Flow, contact string, security telephony.MediaSecurity) (MediaLeg, error) {
+// newLeg allots our end of the media of a party, whose SIP comes by a flow. What
+// is offered to a browser is DTLS-SRTP.
+func (c *call) newLeg(f sip.Flow, browser bool, security telephony.MediaSecurity) (MediaLeg, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), mediaTimeout)
 	defer cancel()
 	peer := f.Remote.Addr()
 	p := media.LegParams{
 		Side: f.Side, Local: f.Local.Addr(), Advertised: f.Local.Addr(), PeerSignalling: peer,
-		Security: security, Browser: isBrowser(f, contact),
+		Security: security, Browser: browser,
 	}
 	if a := c.s.c.Addresses; a != nil {
 		p.Local, p.Advertised = a.Local(peer), a.Advertised(peer)
@@ -203,7 +205,7 @@ func (c *call) refuseMedia(err error) {
 
 // ring sends the INVITE to one phone.
 func (c *call) ring(p device) error {
-	m, err := c.newLeg(p.flow, p.target, p.security)
+	m, err := c.newLeg(p.flow, p.dtls || isBrowser(p.flow, p.target), p.security)
 	if err != nil {
 		return err
 	}
@@ -215,6 +217,10 @@ func (c *call) ring(p device) error {
 		}
 	}
 	f := &fork{party: party{media: m, security: p.security}, who: p.who, next: p.next, late: offer == nil}
+	if !p.dtls && bytes.Contains(offer, []byte(" RTP/AVP")) && bytes.Contains(offer, []byte("a=fingerprint:")) {
+		p.dtls = true
+		f.again = &p
+	}
 	to := "<" + c.aor(c.record.Callee.Number) + ">"
 	params := c.params(c.contactUser())
 	params.Routes = p.routes
@@ -381,6 +387,12 @@ func (c *call) refused(f *fork, r *sip.Response) {
 		return
 	}
 	if f.next != nil && failed(r) && c.ring(*f.next) == nil {
+		c.tell()
+		return
+	}
+	// A phone that is set to DTLS-SRTP takes no RTP/AVP, whatever else it says
+	// (RFC 8643 was not written for it).
+	if f.again != nil && r.Code == 488 && !r.Local && c.ring(*f.again) == nil {
 		c.tell()
 		return
 	}

@@ -62,10 +62,12 @@ func overDTLS(proto string) bool {
 	return proto == "UDP/TLS/RTP/SAVP" || proto == "UDP/TLS/RTP/SAVPF"
 }
 
-// speaksICE reports whether the peer sends connectivity checks: two lite
-// implementations have nothing to check (RFC 8445 section 6.1.1).
+// speaksICE reports whether the peer sends connectivity checks that we answer:
+// two lite implementations have nothing to check (RFC 8445 section 6.1.1), and
+// our candidate is one for everything. Without rtcp-mux there would be a second
+// component; such a peer goes on without ICE when we do (RFC 8839 section 4.2.5).
 func (m *mediaLine) speaksICE() bool {
-	return !m.iceLite && overDTLS(m.proto) && m.ice.Validate() == nil
+	return !m.iceLite && m.rtcpMux && overDTLS(m.proto) && m.ice.Validate() == nil
 }
 
 // role is ours after the peer's answer to our actpass. RFC 4145 section 4.1 has

@@ -126,6 +126,9 @@ func (c BaresipConfig) write() error {
 	for _, m := range []string{"ctrl_tcp", "g711", "ausine", "aubridge", "aufile", "sndfile", "srtp", "dtls_srtp", "ice", "uuid"} {
 		config = append(config, "module "+m+".so")
 	}
+	if strings.Contains(c.Account, "medianat=ice") {
+		config = append(config, "rtcp_mux yes") // one candidate is enough
+	}
 	config = append(config, "module_tmp account.so", "module_app menu.so", "module_app debug_cmd.so", "")
 	if err := os.WriteFile(filepath.Join(c.Dir, "config"), []byte(strings.Join(config, "\n")), 0o600); err != nil {
 		return err

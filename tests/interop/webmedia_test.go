@@ -155,7 +155,11 @@ func TestBrowserAndBaresipOverDTLS(t *testing.T) {
 				t.Errorf("baresip %q: %v", more, err)
 			}
 		}
-		if log := p.Log(); strings.Count(log, "a=fingerprint:") < 2 {
+		log := p.Log()
+		if more != "" && strings.Contains(log, "ICE not supported") {
+			t.Errorf("baresip went on without ICE:\n%s", log)
+		}
+		if strings.Count(log, "a=fingerprint:") < 2 {
 			t.Errorf("no fingerprints were exchanged:\n%s", log)
 		}
 	}

@@ -191,8 +191,8 @@ func (b *bench) rings(ctx context.Context, t *testing.T, web *clients.WebPhone, 
 	}
 }
 
-// The signalling of JsSIP's calls, its descriptions those of a plain phone: out
-// and in, hold and resume from both ends, blind and attended transfer.
+// JsSIP's calls with phones that speak plain RTP: out and in, hold and resume
+// from both ends, blind and attended transfer; both ends hear each other.
 func TestWebPhoneCalls(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -207,6 +207,9 @@ func TestWebPhoneCalls(t *testing.T) {
 	}
 	call := b.webCalls(ctx, t, web, c, "102")
 	n := 1
+	hears(ctx, t, call, 440, 660)
+	webHears(t, web, n, 660, 440)
+	b.secured(t, web, n)
 	run(t, web, "hold", on(n))
 	if err := call.WaitDirection(ctx, "sendonly"); err != nil {
 		t.Fatal(err)
@@ -223,6 +226,8 @@ func TestWebPhoneCalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	happens(t, web, "remote", "unhold")
+	hears(ctx, t, call, 440, 660)
+	webHears(t, web, n, 660, 440)
 
 	run(t, web, "refer", map[string]any{"call": n, "to": "sip:103@" + b.pbx.Extension("103").Domain})
 	happens(t, web, "", "referred")
@@ -244,6 +249,9 @@ func TestWebPhoneCalls(t *testing.T) {
 	if err := back.Wait(ctx, siptest.Answered); err != nil {
 		t.Fatal(err)
 	}
+	hears(ctx, t, back, 440, 660)
+	webHears(t, web, n, 660, 440)
+	b.secured(t, web, n)
 	run(t, web, "hold", on(n))
 	if err := back.WaitDirection(ctx, "sendonly"); err != nil {
 		t.Fatal(err)
