@@ -31,7 +31,7 @@ package b2bua
 //	26 the connection it came on        TestPitfall26
 //	27 large messages over UDP          TestPitfall27
 //	28 transfer                         TestBlindTransferTransferorLeavesEarly, TestBlindTransferIsHeard, TestAttendedTransfer, TestAttendedTransferIsHeard
-//	29 addresses of ICE                 issue 4
+//	29 addresses of ICE                 media.TestPitfall29OneAdvertisedAddress, sip.TestWebSocketFrames, interop.TestBrowsersHearEachOther
 //	30 silence                          TestPitfall30
 
 import (
