@@ -17,6 +17,7 @@ const (
 	registers = 20_000
 	calls     = 1500
 	heldCalls = 500
+	strangers = 20_000 // registrations a second
 )
 
 // TestSignalling prints the table of docs/performance.md.
@@ -45,6 +46,8 @@ func TestSignalling(t *testing.T) {
 		{"CPU of a call, ms", 1e3, func(f figure) float64 { return f.callCPU.Seconds() }},
 		{"INVITE to 180, quiet, p50, ms", 1e3, func(f figure) float64 { return f.quiet50.Seconds() }},
 		{"INVITE to 180, quiet, p99, ms", 1e3, func(f figure) float64 { return f.quiet99.Seconds() }},
+		{"calls of 60 beside 20,000 strange REGISTERs a second", 60, func(f figure) float64 { return f.flooded }},
+		{"  INVITE to 180, p99, ms", 1e3, func(f figure) float64 { return f.flooded99.Seconds() }},
 		{"INVITE to 180, half load, p99, ms", 1e3, func(f figure) float64 { return f.half99.Seconds() }},
 		{"memory of a call, 500 held, KB", 1e-3, func(f figure) float64 { return f.perCall }},
 		{"  of it kept 10 s after the last, KB", 1e-3, func(f figure) float64 { return f.kept }},
@@ -61,6 +64,8 @@ type figure struct {
 	registerCPU, callCPU             time.Duration
 	perPhone, perCall, kept, idle    float64
 	quiet50, quiet99, half99         time.Duration
+	flooded                          float64
+	flooded99                        time.Duration
 }
 
 type measurement struct {
@@ -139,11 +144,25 @@ func (m *measurement) calls(f *figure) {
 	m.call("warming up calls", calls/5, 50, 0)
 	r := m.call("quiet, 10 calls a second", 200, 10, 0)
 	f.quiet50, f.quiet99 = r.Wait(0.5), r.Wait(0.99)
+	m.flooded(f)
 	m.held(f) // before memory is stretched by the loads below
 	f.callRate = m.ladder()
 	used := m.s.Used(m.T)
 	r = m.call("half as many", calls, f.callRate/2, 0)
 	f.callCPU, f.half99 = (m.s.Used(m.T)-used)/time.Duration(r.OK), r.Wait(0.99)
+}
+
+// flooded places calls while strangers send registrations that nobody knows.
+func (m *measurement) flooded(f *figure) {
+	flood, err := NewFlood(m.s.addr, m.s.users[0].Domain, strangers)
+	if err != nil {
+		m.Fatal(err)
+	}
+	r := m.call("10 calls a second beside a flood", 60, 10, 0)
+	sent := flood.Close()
+	m.Logf("%s: beside %d registrations a second", m.s.name, int(float64(sent)/r.Took.Seconds()))
+	f.flooded, f.flooded99 = float64(r.OK)/60, r.Wait(0.99)
+	time.Sleep(giveUp / 2)
 }
 
 // ladder finds the highest rate that holds. It rises in steps, for a server

@@ -7,7 +7,7 @@ import (
 	"ringfence/internal/ports"
 )
 
-func benchEndpoint(b *testing.B, h Handler) (*Endpoint, Flow) {
+func benchEndpoint(b testing.TB, h Handler) (*Endpoint, Flow) {
 	e := New(Config{Logger: quiet(), Workers: 1, Product: "Ringfence"})
 	b.Cleanup(func() { e.Close() })
 	e.Handle("", h)
@@ -19,13 +19,18 @@ func benchEndpoint(b *testing.B, h Handler) (*Endpoint, Flow) {
 	return e, f
 }
 
+// challenging is an endpoint that challenges every request.
+func challenging(t testing.TB) (*Endpoint, Flow) {
+	auth := NewAuthenticator(AuthConfig{})
+	return benchEndpoint(t, HandlerFunc(func(tx *ServerTx) {
+		auth.Require(tx, ChallengeUser, realm, func(string) (Secret, bool) { return Secret{}, false })
+	}))
+}
+
 // BenchmarkChallenge is a REGISTER without credentials up to its 401, without
 // the system calls.
 func BenchmarkChallenge(b *testing.B) {
-	auth := NewAuthenticator(AuthConfig{})
-	e, f := benchEndpoint(b, HandlerFunc(func(tx *ServerTx) {
-		auth.Require(tx, ChallengeUser, realm, func(string) (Secret, bool) { return Secret{}, false })
-	}))
+	e, f := challenging(b)
 	raw := []byte(register(1))
 	b.ReportAllocs()
 	for b.Loop() {

@@ -155,7 +155,7 @@ func parseParams(s string) (Params, error) {
 	if s == "" {
 		return nil, nil
 	}
-	p := make(Params, 0, 4)
+	p := make(Params, 0, min(strings.Count(s, ";"), 16))
 	for s != "" {
 		if s[0] != ';' {
 			return nil, errParam
