@@ -184,7 +184,7 @@ func (s *soak) report() {
 	if len(s.odd) > 1+rounds/100 {
 		s.t.Errorf("%d of %d calls did not go as their phones wanted", len(s.odd), rounds)
 	}
-	for _, what := range []string{"talk", "busy", "cancel", "hold", "reregister", "offer"} {
+	for _, what := range []string{"talk", "encrypted", "busy", "cancel", "hold", "reregister", "offer"} {
 		if s.counts[what] == 0 {
 			s.t.Errorf("nobody did %q", what)
 		}
@@ -255,6 +255,7 @@ func (l *slot) plug(k int, at netip.AddrPort) {
 		Server: l.s.server, User: f.SIPUser, Password: f.SIPPassword, Domain: f.Domain, Tone: float64(400 + 100*k),
 		Listen: at, Keep: -1, T1: 200 * time.Millisecond,
 	}
+	l.protect(&c)
 	p, err := siptest.Start(c)
 	if err != nil {
 		c.Listen = netip.AddrPortFrom(at.Addr(), 0)
@@ -269,6 +270,19 @@ func (l *slot) plug(k int, at netip.AddrPort) {
 	defer cancel()
 	if err := p.Register(ctx); err != nil {
 		l.s.strange("%s registering: %v", f.Number, err)
+	}
+}
+
+// protect gives three phones of four SRTP: with what they insist on, or on offer.
+// Sequence numbers wrap in every other call, as they do in long ones.
+func (l *slot) protect(c *siptest.Config) {
+	suites := []string{"AES_CM_128_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_80", "AEAD_AES_128_GCM", "AEAD_AES_256_GCM"}
+	if l.rnd.IntN(4) > 0 {
+		l.rnd.Shuffle(len(suites), func(i, j int) { suites[i], suites[j] = suites[j], suites[i] })
+		c.Suites, c.Opportunistic = suites[:1+l.rnd.IntN(len(suites))], l.rnd.IntN(2) == 0
+	}
+	if l.rnd.IntN(2) == 0 {
+		c.FirstSequence = 65500
 	}
 }
 

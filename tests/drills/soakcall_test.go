@@ -153,6 +153,7 @@ func (l *slot) drain(k int) {
 
 // talk is an answered call: some features, and an end.
 func (l *slot) talk(ctx context.Context, out, in *siptest.Call, clean bool) {
+	defer l.decrypted(out, in, clean)
 	l.pause(2000)
 	for range l.rnd.IntN(5) {
 		if time.Now().After(l.s.end) {
@@ -196,6 +197,23 @@ func (l *slot) talk(ctx context.Context, out, in *siptest.Call, clean bool) {
 	}
 }
 
+// forgeries is how many packets may come that do not decrypt: those on their way
+// while keys change.
+const forgeries = 10
+
+// decrypted checks that what a call's phones got was for them.
+func (l *slot) decrypted(out, in *siptest.Call, clean bool) {
+	for _, c := range []*siptest.Call{out, in} {
+		if c.Suite() == "" {
+			continue
+		}
+		l.s.count("encrypted")
+		if n := c.Heard().Forged; clean && n > forgeries {
+			l.s.strange("%s: %d packets did not decrypt", c.Suite(), n)
+		}
+	}
+}
+
 // bye hangs up one side and waits for the other.
 func (l *slot) bye(ctx context.Context, a, b *siptest.Call, clean bool) {
 	if err := a.HangUp(); err != nil && clean && a.State() != siptest.Ended {
@@ -230,7 +248,7 @@ func (l *slot) feature(ctx context.Context, c, out, in *siptest.Call, clean bool
 		}
 	case 3:
 		l.s.count("offer")
-		err = c.ReInvite(ctx, siptest.Offer{Move: l.rnd.IntN(2) == 0, Late: l.rnd.IntN(3) == 0})
+		err = c.ReInvite(ctx, siptest.Offer{Move: l.rnd.IntN(2) == 0, Late: l.rnd.IntN(3) == 0, Rekey: l.rnd.IntN(2) == 0, NewStream: l.rnd.IntN(2) == 0})
 	case 4:
 		l.s.count("glare")
 		done := make(chan error, 1)
