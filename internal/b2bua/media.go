@@ -28,6 +28,7 @@ type MediaLeg interface {
 	PeerAt(addr netip.AddrPort)
 	SetRemote(sdp []byte) error
 	Rollback()
+	Insist(after int) int
 	Offer(from MediaLeg) ([]byte, error)
 	Answer(from MediaLeg) ([]byte, error)
 	Quality() telephony.LegQuality

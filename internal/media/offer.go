@@ -82,7 +82,7 @@ func (l *Leg) offerLines(source [kinds]*mediaLine) []ourLine {
 				proto = m.proto
 			}
 			s := slot{kind: k, media: m.media, proto: proto}
-			if overDTLS(proto) {
+			if overDTLS(proto) && l.params.Browser {
 				s.mid = l.session.freshMid(len(lines))
 			}
 			if line := l.offerLine(m, s); line.used() {

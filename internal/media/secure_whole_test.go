@@ -58,6 +58,7 @@ func TestEveryEndIsProtectedByItself(t *testing.T) {
 		{"other suites", speaks(cm256), speaks(cm128), cm256, cm128},
 		{"AES-256 first", speaks(cm128, gcm128, cm256, gcm256), opportunistic(cm128, cm256), gcm256, cm256},
 		{"RTP/AVP with keys", opportunistic(cm128), opportunistic(gcm256), cm128, gcm256},
+		{"a phone that takes no RTP/AVP", speaks(), func(c *siptest.Config) { c.Suites, c.Insists = []string{cm256}, true }, "", cm256},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

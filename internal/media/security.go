@@ -107,11 +107,17 @@ func (l *Leg) wares(feedback bool) (proto string, suites []srtp.Suite, shake boo
 		return "UDP/TLS/RTP/SAVPF", nil, true
 	}
 	proto = "RTP/AVP"
-	if policy.Required() {
+	switch {
+	case l.insists == byDTLS:
+		proto = "UDP/TLS/RTP/SAVP"
+	case l.insists == byKeys, policy.Required():
 		proto = "RTP/SAVP"
 	}
 	if feedback {
 		proto += "F"
+	}
+	if l.insists == byDTLS {
+		return proto, nil, true
 	}
 	if policy == telephony.SecurityOff {
 		return proto, nil, false
@@ -121,7 +127,31 @@ func (l *Leg) wares(feedback bool) (proto string, suites []srtp.Suite, shake boo
 			suites = append(suites, s)
 		}
 	}
-	return proto, suites, shake && !policy.Required() // RFC 8643 has both beside RTP/AVP only
+	return proto, suites, shake && !secureRTP(proto) // RFC 8643 has both beside RTP/AVP only
+}
+
+// Steps of Insist.
+const (
+	byKeys = 1 + iota // a=crypto
+	byDTLS
+)
+
+// Insist makes the offers of a leg that has made none stricter: there are phones
+// that refuse media which need not be protected, in the way they are set to,
+// instead of protecting them (RFC 8643 section 4). after is the step that did
+// not do; the next is returned, or 0 when there is none.
+func (l *Leg) Insist(after int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.insists = 0
+	switch {
+	case l.params.Browser || l.policy() == telephony.SecurityOff:
+	case after < byKeys && !l.policy().Required():
+		l.insists = byKeys
+	case after < byDTLS && l.call.engine.certificate != nil:
+		l.insists = byDTLS
+	}
+	return l.insists
 }
 
 // key is ours for a suite: the same as long as the stream lives, so that no

@@ -68,6 +68,10 @@ func (p *Phone) handleRequest(req *sip.Request, from netip.AddrPort) {
 }
 
 func (p *Phone) handleInvite(req *sip.Request, tx *serverTx) {
+	if d, err := ParseSDP(string(req.Body())); err == nil && p.config.Insists && d.Proto != "" && d.Proto != "RTP/SAVP" {
+		_ = p.reply(tx, response(req, 488, Reason(488), token("t")))
+		return
+	}
 	c, err := p.newCall(false)
 	if err != nil {
 		_ = p.reply(tx, response(req, 500, Reason(500), token("t")))

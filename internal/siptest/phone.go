@@ -46,9 +46,11 @@ type Config struct {
 	Host string
 	// Suites are those of SRTP in order of preference, as the phone spells
 	// them; empty is media in the clear. Opportunistic offers them with RTP/AVP
-	// (RFC 8643).
+	// (RFC 8643). One that insists refuses calls that offer anything but
+	// RTP/SAVP.
 	Suites        []string
 	Opportunistic bool
+	Insists       bool
 	// FirstSequence is that of the first RTP packet; 0 picks one.
 	FirstSequence uint16
 	// Codecs in order of preference: "PCMU", "PCMA". Empty means both.
