@@ -38,7 +38,7 @@ type LinphoneConfig struct {
 	// without it the server's is not verified.
 	Authority string
 	Play      string // WAV file
-	Secure    bool   // offers SRTP
+	Secure    bool   // SRTP or no call
 	// SIP are further lines of the section sip; they come last, and so win.
 	SIP []string
 }
@@ -84,7 +84,7 @@ func (c LinphoneConfig) write() error {
 	}
 	encryption := "none"
 	if c.Secure {
-		encryption = "srtp"
+		encryption = "srtp\nmedia_encryption_mandatory=1"
 	}
 	user, domain, _ := strings.Cut(strings.TrimPrefix(c.Identity, "sip:"), "@")
 	rc := fmt.Sprintf("[sip]\nsip_port=%d\nsip_tcp_port=%d\nsip_tls_port=%d\nverify_server_certs=%d\nverify_server_cn=0\n%sdefault_proxy=0\nmedia_encryption=%s\nuse_ipv6=0\nguess_hostname=1\n",

@@ -28,12 +28,12 @@ func (b *bench) members(t *testing.T) []member {
 	secure := func(c *clients.LinphoneConfig) { c.Secure = true }
 	return []member{
 		{name: "baresip RTP", number: "101", tone: 440, voice: &baresipVoice{p: b.baresip(t, "101", 0, 440, "")}},
-		{name: "linphone SDES", number: "102", tone: 660, offers: "AES_256_CM_HMAC_SHA1_80",
+		{name: "linphone SDES", number: "102", tone: 660, offers: "AES_256_CM_HMAC_SHA1_80", takes: "AES_256_CM_HMAC_SHA1_80",
 			voice: &linphoneVoice{p: b.linphone(t, "102", 0, 660, secure), domain: b.pbx.Extension("102").Domain}},
 		{name: "sipp", number: "103", tone: 880, voice: b.sippVoice(t, "103", 880)},
 		// It offers AES-128 only, and takes the best that it is offered.
 		{name: "baresip SDES", number: "104", tone: 520, offers: "AES_CM_128_HMAC_SHA1_80", takes: "AEAD_AES_256_GCM",
-			voice: &baresipVoice{p: b.baresip(t, "104", 1, 520, ";mediaenc=srtp")}},
+			voice: &baresipVoice{p: b.baresip(t, "104", 1, 520, ";mediaenc=srtp-mand")}},
 		{name: "baresip DTLS", number: "105", tone: 740, offers: "AEAD_AES_256_GCM", takes: "AEAD_AES_256_GCM",
 			voice: &baresipVoice{p: b.baresip(t, "105", 2, 740, ";mediaenc=dtls_srtp")}},
 	}
@@ -97,10 +97,14 @@ func (v *baresipVoice) heard() (siptest.Heard, error) {
 	return siptest.Heard{}, fmt.Errorf("no recording")
 }
 
-// ciphers are told as "stream,medium,suite".
+// ciphers are told as "stream,medium,suite", and in the log after a handshake.
 func (v *baresipVoice) ciphers() string {
 	told := v.p.Ciphers()
-	return told[strings.LastIndex(told, ",")+1:]
+	suite := told[strings.LastIndex(told, ",")+1:]
+	if profiles := handshaken.FindAllStringSubmatch(v.p.Log(), -1); suite == "RTP" && len(profiles) > 0 {
+		return profiles[len(profiles)-1][1]
+	}
+	return suite
 }
 
 type linphoneVoice struct {
@@ -171,6 +175,8 @@ func (v *linphoneVoice) ciphers() string {
 }
 
 func (v *sippVoice) ciphers() string { return "" }
+
+var handshaken = regexp.MustCompile(`DTLS-SRTP complete \(audio/RTP\) Profile=(\S+)`)
 
 var cryptoLine = regexp.MustCompile(`(?m)^a=crypto:\d+ (\S+) inline:`)
 
