@@ -103,21 +103,15 @@ func suitesOf(cryptos []srtp.Crypto) string {
 func (l *Leg) wares(feedback bool) (proto string, suites []srtp.Suite, shake bool) {
 	shake = l.call.engine.certificate != nil
 	policy := l.policy()
-	if l.params.Browser && shake { // RFC 8827 section 6.5
+	if l.params.Browser && shake || l.insists == byDTLS { // RFC 8827 section 6.5, which phones follow as well
 		return "UDP/TLS/RTP/SAVPF", nil, true
 	}
 	proto = "RTP/AVP"
-	switch {
-	case l.insists == byDTLS:
-		proto = "UDP/TLS/RTP/SAVP"
-	case l.insists == byKeys, policy.Required():
+	if l.insists == byKeys || policy.Required() {
 		proto = "RTP/SAVP"
 	}
 	if feedback {
 		proto += "F"
-	}
-	if l.insists == byDTLS {
-		return proto, nil, true
 	}
 	if policy == telephony.SecurityOff {
 		return proto, nil, false
