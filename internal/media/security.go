@@ -124,10 +124,11 @@ func (l *Leg) wares(feedback bool) (proto string, suites []srtp.Suite, shake boo
 	return proto, suites, shake && !secureRTP(proto) // RFC 8643 has both beside RTP/AVP only
 }
 
-// Steps of Insist.
+// Steps of Insist. There is a phone that answers RTP/SAVP with DTLS-SRTP, but
+// none seen that answers the other way round.
 const (
-	byKeys = 1 + iota // a=crypto
-	byDTLS
+	byDTLS = 1 + iota
+	byKeys // a=crypto
 )
 
 // Insist makes the offers of a leg that has made none stricter: there are phones
@@ -140,10 +141,10 @@ func (l *Leg) Insist(after int) int {
 	l.insists = 0
 	switch {
 	case l.params.Browser || l.policy() == telephony.SecurityOff:
-	case after < byKeys && !l.policy().Required():
-		l.insists = byKeys
 	case after < byDTLS && l.call.engine.certificate != nil:
 		l.insists = byDTLS
+	case after < byKeys && !l.policy().Required():
+		l.insists = byKeys
 	}
 	return l.insists
 }
