@@ -38,6 +38,8 @@ const (
 	talkTime = 4 * time.Second
 	// judged is the part of a call that must be pure, from its middle.
 	judged = 3 * time.Second
+	// handshakes is how long a call may be silent at its start.
+	handshakes = 1500 * time.Millisecond
 )
 
 // Every kind of client calls every other: each hears the other's tone, and
@@ -140,7 +142,7 @@ func (m member) judge(members []member, other member, suite string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", m.name, err)
 	}
-	if h.Duration() < talkTime-time.Second {
+	if h.Duration() < talkTime-handshakes {
 		return fmt.Errorf("%s heard %s of %s", m.name, h.Duration(), talkTime)
 	}
 	var never []float64
