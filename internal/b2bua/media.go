@@ -28,7 +28,7 @@ type MediaLeg interface {
 	PeerAt(addr netip.AddrPort)
 	SetRemote(sdp []byte) error
 	Rollback()
-	Insist(after int) int
+	Insist() bool
 	Offer(from MediaLeg) ([]byte, error)
 	Answer(from MediaLeg) ([]byte, error)
 	Quality() telephony.LegQuality

@@ -29,7 +29,7 @@ type fork struct {
 	tag     string // with this tag
 	who     telephony.Party
 	next    *device // the phone's next flow
-	again   *device // the same one, to be offered DTLS-SRTP alone
+	again   *device // the same one, to be offered no media in the clear
 	dropped bool    // the call went elsewhere
 	// said are the descriptions in its provisional responses, by To tag: a
 	// proxy may have forked our INVITE.
@@ -81,7 +81,8 @@ type device struct {
 	routes []string // proxies before it (RFC 3327 section 5.1)
 	who    telephony.Party
 	next   *device // the phone's next flow, to be tried when this one fails
-	dtls   bool    // it refused what else we offer
+	dtls   bool    // it refused media that may go in the clear
+	keys   bool    // and DTLS-SRTP
 	// security is how its media must be protected.
 	security telephony.MediaSecurity
 }
@@ -209,6 +210,10 @@ func (c *call) ring(p device) error {
 	if err != nil {
 		return err
 	}
+	if p.keys && !m.Insist() {
+		m.Close()
+		return errNothingStricter
+	}
 	var offer []byte
 	if c.offered() {
 		if offer, err = m.Offer(c.caller.media); err != nil {
@@ -217,7 +222,11 @@ func (c *call) ring(p device) error {
 		}
 	}
 	f := &fork{party: party{media: m, security: p.security}, who: p.who, next: p.next, late: offer == nil}
-	if !p.dtls && bytes.Contains(offer, []byte(" RTP/AVP")) && bytes.Contains(offer, []byte("a=fingerprint:")) {
+	switch {
+	case p.dtls:
+		p.dtls, p.keys = false, true
+		f.again = &p
+	case bytes.Contains(offer, []byte(" RTP/AVP")) && bytes.Contains(offer, []byte("a=fingerprint:")):
 		p.dtls = true
 		f.again = &p
 	}
@@ -234,6 +243,8 @@ func (c *call) ring(p device) error {
 	})
 	return nil
 }
+
+var errNothingStricter = errors.New("there is no stricter offer")
 
 // progress passes a provisional response on. Its session description (early
 // media, also in a 180) goes to the caller if no other phone's has before: the
@@ -390,8 +401,9 @@ func (c *call) refused(f *fork, r *sip.Response) {
 		c.tell()
 		return
 	}
-	// A phone that is set to DTLS-SRTP takes no RTP/AVP, whatever else it says
-	// (RFC 8643 was not written for it).
+	// A phone that is set to DTLS-SRTP or to keys in SDP takes no RTP/AVP, whatever
+	// else it says (RFC 8643 was not written for it). DTLS-SRTP comes first: there
+	// is a phone that answers RTP/SAVP with it.
 	if f.again != nil && r.Code == 488 && !r.Local && c.ring(*f.again) == nil {
 		c.tell()
 		return

@@ -521,8 +521,8 @@ func (l *fakeLeg) SetRemote(sdp []byte) error {
 	l.before, l.remote = l.remote, strings.TrimPrefix(string(sdp), "v=0 ")
 	return nil
 }
-func (l *fakeLeg) Insist(int) int { return 0 }
-func (l *fakeLeg) Rollback()      { l.remote = l.before }
+func (l *fakeLeg) Insist() bool { return false }
+func (l *fakeLeg) Rollback()    { l.remote = l.before }
 func (l *fakeLeg) Offer(from MediaLeg) ([]byte, error) {
 	if from == nil {
 		return []byte("v=0 pbx"), nil

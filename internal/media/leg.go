@@ -43,7 +43,7 @@ type Leg struct {
 	offeredShake, offeredMux   [kinds]bool                    // it named our certificate, and rtcp-mux
 	protected, protectedBefore [kinds]protection
 	offerer                    bool // the last offer was ours
-	insists                    int  // see Insist
+	insists                    bool // see Insist
 	asked                      *Leg // whose peer was offered what this leg's peer said last
 }
 

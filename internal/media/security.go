@@ -103,11 +103,11 @@ func suitesOf(cryptos []srtp.Crypto) string {
 func (l *Leg) wares(feedback bool) (proto string, suites []srtp.Suite, shake bool) {
 	shake = l.call.engine.certificate != nil
 	policy := l.policy()
-	if l.params.Browser && shake || l.insists == byDTLS { // RFC 8827 section 6.5, which phones follow as well
+	if l.params.Browser && shake { // RFC 8827 section 6.5
 		return "UDP/TLS/RTP/SAVPF", nil, true
 	}
 	proto = "RTP/AVP"
-	if l.insists == byKeys || policy.Required() {
+	if l.insists || policy.Required() {
 		proto = "RTP/SAVP"
 	}
 	if feedback {
@@ -124,28 +124,13 @@ func (l *Leg) wares(feedback bool) (proto string, suites []srtp.Suite, shake boo
 	return proto, suites, shake && !secureRTP(proto) // RFC 8643 has both beside RTP/AVP only
 }
 
-// Steps of Insist. There is a phone that answers RTP/SAVP with DTLS-SRTP, but
-// none seen that answers the other way round.
-const (
-	byDTLS = 1 + iota
-	byKeys // a=crypto
-)
-
-// Insist makes the offers of a leg that has made none stricter: there are phones
-// that refuse media which need not be protected, in the way they are set to,
-// instead of protecting them (RFC 8643 section 4). after is the step that did
-// not do; the next is returned, or 0 when there is none.
-func (l *Leg) Insist(after int) int {
+// Insist makes the first offer of a leg one of RTP/SAVP where policy would offer
+// RTP/AVP: there are phones that refuse media which need not be protected instead
+// of protecting them (RFC 8643 section 4). It reports whether that is stricter.
+func (l *Leg) Insist() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.insists = 0
-	switch {
-	case l.params.Browser || l.policy() == telephony.SecurityOff:
-	case after < byDTLS && l.call.engine.certificate != nil:
-		l.insists = byDTLS
-	case after < byKeys && !l.policy().Required():
-		l.insists = byKeys
-	}
+	l.insists = !l.params.Browser && !l.policy().Required() && l.policy() != telephony.SecurityOff
 	return l.insists
 }
 
