@@ -15,7 +15,10 @@ type codec struct {
 
 // speech reports whether the codec carries the medium itself, and not digits
 // or comfort noise beside it.
-func (c codec) speech() bool { return c.name != "TELEPHONE-EVENT" && c.name != "CN" }
+func (c codec) speech() bool { return c.name != digits && c.name != "CN" }
+
+// digits is the name of telephone-events (RFC 4733).
+const digits = "TELEPHONE-EVENT"
 
 // payload is one payload type of a media description.
 type payload struct {
@@ -98,6 +101,10 @@ type payloadTable struct {
 	index   [128]uint8 // 1 + index into codecs; 0 is not signalled
 	codecs  []codec
 	numbers []uint8 // payload type by index into codecs
+
+	speaks  bool // there is a codec that we can encode
+	say     codec
+	sayType uint8
 }
 
 // newPayloadTable joins what both sides of a leg signalled: RFC 3264 section
@@ -111,6 +118,9 @@ func newPayloadTable(lists ...[]payload) *payloadTable {
 				t.codecs = append(t.codecs, p.codec)
 				t.numbers = append(t.numbers, p.pt)
 				t.index[p.pt] = uint8(len(t.codecs))
+			}
+			if _, ok := transcodable(p.codec); ok && !t.speaks {
+				t.speaks, t.say, t.sayType = true, p.codec, p.pt
 			}
 		}
 	}

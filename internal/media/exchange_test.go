@@ -180,7 +180,7 @@ func TestLateOffer(t *testing.T) {
 	offer, err := b.Offer(nil)
 	must(t, err)
 	d := parsed(t, offer)
-	if fmt.Sprint(d.Payloads) != "[8 0 9 101]" || d.Direction != "sendrecv" || d.Addr != b.RTP() {
+	if fmt.Sprint(d.Payloads) != "[8 0 9 107 101 110]" || d.Direction != "sendrecv" || d.Addr != b.RTP() {
 		t.Errorf("our own offer is\n%s", offer)
 	}
 	if _, err := a.Offer(b); !errors.Is(err, ErrNoDescription) {
@@ -195,7 +195,7 @@ func TestLateOffer(t *testing.T) {
 	must(t, b.SetRemote(says(1, "127.0.0.9", "", "8", "101")))
 	offer, err = a.Offer(b) // in the 200; 101 has no rtpmap and falls out
 	must(t, err)
-	if d := parsed(t, offer); fmt.Sprint(d.Payloads) != "[8]" {
+	if d := parsed(t, offer); fmt.Sprint(d.Payloads) != "[8 0 9 107]" {
 		t.Errorf("offer in 200 has %v", d.Payloads)
 	}
 	must(t, a.SetRemote(says(1, "127.0.0.9", "", "8"))) // in the ACK
@@ -209,7 +209,7 @@ func TestOwnAnswer(t *testing.T) {
 	body, err := a.Answer(nil)
 	must(t, err)
 	d := parsed(t, body)
-	if fmt.Sprint(d.Payloads) != "[8 97]" || d.Direction != "recvonly" || d.Lines != 2 || !strings.Contains(string(body), "m=video 0 ") {
+	if fmt.Sprint(d.Payloads) != "[96 8 97]" || d.Direction != "recvonly" || d.Lines != 2 || !strings.Contains(string(body), "m=video 0 ") {
 		t.Errorf("our own answer is\n%s", body)
 	}
 }
@@ -252,7 +252,7 @@ func TestNotAcceptable(t *testing.T) {
 		}
 	}
 	must(t, a.SetRemote(says(1, "127.0.0.9", "", "0")))
-	must(t, b.SetRemote(says(1, "127.0.0.9", "", "8")))
+	must(t, b.SetRemote(says(1, "127.0.0.9", "", "18"))) // G.729, which is not converted
 	if _, err := a.Answer(b); !errors.Is(err, ErrNotAcceptable) {
 		t.Errorf("no common codec: %v", err)
 	}

@@ -270,6 +270,11 @@ func (l *Leg) Close() {
 	l.part()
 	l.gone = true
 	e.bridges.Unlock()
+	for k := range kinds {
+		if s := l.streams[k].Load(); s != nil {
+			s.silence()
+		}
+	}
 	for _, t := range l.transports() {
 		e.freeTransport(t)
 	}
@@ -291,6 +296,7 @@ func (l *Leg) part() {
 		for k := range kinds {
 			if s := leg.streams[k].Load(); s != nil {
 				s.partner.Store(nil)
+				s.replaceConverter(nil)
 			}
 		}
 	}

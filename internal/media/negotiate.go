@@ -7,13 +7,16 @@ import (
 	"strings"
 )
 
-// ownPayloads are what the engine offers by itself.
+// ownPayloads are what the engine offers by itself, and beside what a peer
+// offers: it can convert them into each other.
 func ownPayloads() []payload {
 	return []payload{
 		{8, codec{"PCMA", 8000, 1}},
 		{0, codec{"PCMU", 8000, 1}},
 		{9, codec{"G722", 8000, 1}},
-		{101, codec{"TELEPHONE-EVENT", 8000, 1}},
+		{107, codec{"OPUS", 48000, 2}},
+		{101, codec{digits, 8000, 1}},
+		{110, codec{digits, 48000, 1}},
 	}
 }
 
@@ -21,16 +24,80 @@ func ownPayloads() []payload {
 func ownLine(list []payload, d direction) *mediaLine {
 	m := &mediaLine{kind: audio, media: "audio", port: 9, proto: "RTP/AVP", payloads: list, direction: d}
 	for _, p := range list {
-		name := p.codec.name
-		if !p.codec.speech() {
-			name = "telephone-event"
-		}
-		m.attributes = append(m.attributes, parseAttribute(fmt.Sprintf("rtpmap:%d %s/%d", p.pt, name, p.codec.clock)))
-		if !p.codec.speech() {
-			m.attributes = append(m.attributes, parseAttribute(fmt.Sprintf("fmtp:%d 0-16", p.pt)))
-		}
+		m.describe(p)
 	}
 	return m
+}
+
+// describe adds the attributes of a payload type of ours.
+func (m *mediaLine) describe(p payload) {
+	name, format := p.codec.name, ""
+	switch p.codec.name {
+	case digits:
+		name, format = "telephone-event", "0-16"
+	case "OPUS":
+		name, format = "opus", "minptime=10;useinbandfec=1" // RFC 7587 section 6.1
+	}
+	mapping := fmt.Sprintf("rtpmap:%d %s/%d", p.pt, name, p.codec.clock)
+	if p.codec.channels > 1 {
+		mapping += fmt.Sprintf("/%d", p.codec.channels)
+	}
+	m.attributes = append(m.attributes, parseAttribute(mapping))
+	if format != "" {
+		m.attributes = append(m.attributes, parseAttribute(fmt.Sprintf("fmtp:%d %s", p.pt, format)))
+	}
+}
+
+// widen adds to what a peer offers the codecs that we can convert its own into,
+// behind them: the other side will choose one of those if it can. Nothing is
+// added to what we cannot convert, and no digits for one who takes none.
+func (m *mediaLine) widen() {
+	if !newPayloadTable(m.payloads).speaks {
+		return
+	}
+	dials := slices.ContainsFunc(m.payloads, func(p payload) bool { return p.codec.name == digits })
+	m.payloads, m.attributes = slices.Clone(m.payloads), slices.Clone(m.attributes)
+	for _, own := range ownPayloads() {
+		if slices.ContainsFunc(m.payloads, func(p payload) bool { return p.codec == own.codec }) ||
+			own.codec.name == digits && !dials {
+			continue
+		}
+		if own.pt >= 96 {
+			own.pt = m.free(own.pt)
+		}
+		if own.pt != 0 || !slices.ContainsFunc(m.payloads, func(p payload) bool { return p.pt == 0 }) {
+			m.payloads = append(m.payloads, own)
+			m.describe(own)
+		}
+	}
+}
+
+// free is a dynamic payload type that the stream does not use, the given one
+// if it can be.
+func (m *mediaLine) free(pt uint8) uint8 {
+	used := func(n uint8) bool {
+		return slices.ContainsFunc(m.payloads, func(p payload) bool { return p.pt == n })
+	}
+	for n := range uint8(32) {
+		if try := 96 + (pt-96+n)%32; !used(try) {
+			return try
+		}
+	}
+	return pt
+}
+
+// converted is what an offer is answered with when its codecs and those of the
+// other side have none in common: the first that we can convert, and digits.
+func converted(offer, other []payload) []payload {
+	t := newPayloadTable(offer)
+	if !t.speaks || !newPayloadTable(other).speaks {
+		return nil
+	}
+	list := []payload{{t.sayType, t.say}}
+	if pt, c := t.events(t.say.clock); c.clock != 0 {
+		list = append(list, payload{pt, c})
+	}
+	return list
 }
 
 // relayLine turns one peer's stream into ours towards the other: its codecs in

@@ -10,7 +10,7 @@ import (
 
 // Offer builds an offer towards this leg's peer out of what from's peer
 // described last: its codecs, at our address. With from nil the offer is our
-// own: PCMA, PCMU, G.722 and telephone-event. Errors: ErrNoDescription,
+// own: PCMA, PCMU, G.722, Opus and telephone-event. Errors: ErrNoDescription,
 // ErrNoPorts, ErrClosed.
 func (l *Leg) Offer(from *Leg) ([]byte, error) {
 	var source [kinds]*mediaLine
@@ -27,6 +27,9 @@ func (l *Leg) Offer(from *Leg) ([]byte, error) {
 				line.direction = wishes[k]
 				if l.beyondEdge(from) {
 					line.hide()
+				}
+				if k == audio {
+					line.widen()
 				}
 				source[k] = &line
 			}
@@ -175,6 +178,10 @@ func (l *Leg) answerLine(i int, source *description, own, hidden bool) ourLine {
 			m = &line
 		}
 		list = common(m.payloads, offer.payloads)
+		if offer.kind == audio && !audible(list) {
+			list = converted(offer.payloads, m.payloads)
+			m = ownLine(list, m.flow())
+		}
 	}
 	if len(list) == 0 && offer.kind != fax {
 		return refuse(s)

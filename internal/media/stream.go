@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ringfence/internal/audio/dtmf"
 	"ringfence/internal/media/quality"
 )
 
@@ -25,6 +26,11 @@ type stream struct {
 	wanted  atomic.Bool                  // by the peer
 	sender  sender                       // guarded by transport.sending
 
+	converter atomic.Pointer[converter] // of what the peer cannot decode
+	player    atomic.Pointer[player]    // what it hears in place of others
+	ears      atomic.Pointer[[]*ear]    // who listens to the peer
+	sentEars  atomic.Pointer[[]*ear]    // and to what it hears
+
 	mu            sync.Mutex
 	theirs, ours  []payload              // signalled by the peer, and to it
 	flow, granted direction              // of the peer, and of what we told it
@@ -37,6 +43,10 @@ type stream struct {
 	spoke         time.Time // last RTP packet of the peer
 	heard         time.Time // last packet of the peer
 	expecting     time.Time // since when the peer should send; zero is not
+	ptime         int       // what the peer wants a packet to last, in ms; 0 is no matter
+	dialled       dtmf.Receiver
+	onDigit       func(digit byte)
+	over          bool // closed
 }
 
 func newStream(k kind, t *transport, d *desk) *stream {
@@ -71,10 +81,21 @@ func (s *stream) noteHeard(now time.Time) {
 // from the reader of the other leg's socket. A codec the peer did not list is
 // not sent to it.
 func (s *stream) relay(feed *stream, p []byte, h header, c codec, known bool, now time.Time) {
+	if s.occupied() {
+		return
+	}
 	if known {
-		pt, ok := s.accepts.Load().number(h.payloadType, c)
-		if !ok {
+		if !c.speech() && s.beside(feed, p, h, c, now) {
 			return
+		}
+		pt, ok := s.accepts.Load().number(h.payloadType, c)
+		if ok && c.speech() {
+			s.bypassConverter()
+		}
+		if !ok {
+			if pt, ok = s.convert(feed, p, h, c, now); !ok {
+				return
+			}
 		}
 		p[1] = p[1]&0x80 | pt
 	}
@@ -82,6 +103,7 @@ func (s *stream) relay(feed *stream, p []byte, h header, c codec, known bool, no
 	t.sending.Lock()
 	defer t.sending.Unlock()
 	if t.out.Load() != nil && s.wanted.Load() && s.sender.write(p, feed, h, c, now) {
+		s.tapSent(p, now)
 		t.sendRTP(p)
 	}
 }
@@ -93,7 +115,7 @@ func (s *stream) describe(m *mediaLine) {
 	s.described = m != nil
 	s.flow = direction{}
 	if m != nil {
-		s.flow, s.theirs = m.flow(), m.payloads
+		s.flow, s.theirs, s.ptime = m.flow(), m.payloads, m.ptime()
 		s.accepts.Store(newPayloadTable(s.theirs))
 		s.table.Store(newPayloadTable(s.theirs, s.ours))
 	}
