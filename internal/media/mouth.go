@@ -28,8 +28,12 @@ type mouth struct {
 	event   uint8 // payload type for digits
 	eventAt codec // its codec; the clock is 0 when the peer takes none
 	began   uint32
-	digit   bool // a digit is being sent: speech stays out
+	ends    int       // packets of its end
+	silent  time.Time // until then a digit is being sent, and speech stays out
 }
+
+// digitSilence is how long speech waits for the next packet of a digit.
+const digitSilence = 60 * time.Millisecond
 
 // newMouth chooses the first codec of the peer that we can encode. Samples come
 // at the given rate. It is nil where there is no such codec.
@@ -71,7 +75,7 @@ func (m *mouth) suits(t *payloadTable) bool {
 func (m *mouth) speak(pcm []int16, now time.Time) {
 	m.pending = append(m.pending, pcm...)
 	for len(m.pending) >= m.frame {
-		if !m.digit && m.to.transport.out.Load() != nil {
+		if !now.Before(m.silent) && m.to.transport.out.Load() != nil {
 			m.send(m.pending[:m.frame], now)
 		} else {
 			m.marker = true
@@ -117,9 +121,15 @@ func (m *mouth) tell(e dtmf.Event, first bool, clock int, now time.Time) {
 		return
 	}
 	if first {
-		m.began = m.next.timestamp
+		m.began, m.ends = m.next.timestamp, 0
 	}
-	m.digit = !e.End
+	switch m.silent = now.Add(digitSilence); {
+	case e.End && m.ends >= 2: // the last (section 2.5.1.4)
+		m.silent = now
+		fallthrough
+	case e.End:
+		m.ends++
+	}
 	e.Duration = dtmf.Scale(e.Duration, clock, int(m.eventAt.clock))
 	m.marker = first
 	m.emit(e.Append(m.packet[:12]), m.event, m.began, now)

@@ -14,8 +14,9 @@ const (
 	slots    = 64   // packets held at most
 	restart  = 3000 // a jump of sequence numbers that is a new start (RFC 3550 appendix A.1)
 	window   = 4 * time.Second
-	decay    = 256 // packets in which jitter is forgotten, about
-	maxEmpty = 50  // frames with nothing to play until the buffer starts anew
+	decay    = 256                   // packets in which jitter is forgotten, about
+	maxEmpty = 50                    // frames with nothing to play until the buffer starts anew
+	presumed = 25 * time.Millisecond // jitter until it is known
 )
 
 // Kind says what Next found for the next frame.
@@ -72,6 +73,7 @@ type Buffer struct {
 // New makes a buffer for a stream of a clock rate.
 func New(clock int, lowest, highest time.Duration) *Buffer {
 	b := &Buffer{clock: clock, min: lowest, max: max(lowest, highest)}
+	b.delays.peak = presumed
 	b.reset()
 	return b
 }
