@@ -22,7 +22,7 @@ package b2bua
 //	17 several early dialogs            TestPitfall17
 //	18 180 with SDP                     TestPitfall18
 //	19 early media missed by a browser  TestPitfall19; the browser itself in issue 4
-//	20 DTMF clocks                      issue 4
+//	20 DTMF clocks                      media.TestPitfall20DigitsBetweenClocks; the browser itself in issue 4
 //	21 SRTP roll-over and re-keying     TestPitfall21, media.TestRolloverThroughHold, srtp.TestRolloverAtANewKey, srtp.TestRestartAtTheSameKey
 //	22 SRTP after 65,535 packets        TestPitfall22, srtp.TestRolloverIsCounted
 //	23 crypto lines                     TestPitfall23, srtp.TestCryptoOfTheField, srtp.TestChoosePrefersAES256WhateverTheOrder
@@ -32,7 +32,7 @@ package b2bua
 //	27 large messages over UDP          TestPitfall27
 //	28 transfer                         TestBlindTransferTransferorLeavesEarly, TestBlindTransferIsHeard, TestAttendedTransfer, TestAttendedTransferIsHeard
 //	29 addresses of ICE                 media.TestPitfall29OneAdvertisedAddress, sip.TestWebSocketFrames, interop.TestBrowsersHearEachOther
-//	30 silence                          TestPitfall30
+//	30 silence                          TestPitfall30, media.TestPitfall30SilenceIsNotLoss, jitter.TestPausesAreNotLoss, jitter.TestEventsAreNotLoss
 
 import (
 	"fmt"

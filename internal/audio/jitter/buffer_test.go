@@ -205,12 +205,12 @@ func TestPausesAreNotLoss(t *testing.T) {
 	}
 	announced := jitter.New(8000, jitter.MinDelay, jitter.MaxDelay)
 	announced.Put(packets[0].header, packets[0].payload, 0)
-	if f := announced.Next(frame); f.Kind != jitter.Packet {
+	if f := announced.Next(2 * frame); f.Kind != jitter.Packet {
 		t.Fatalf("got %v", f)
 	}
 	announced.Announce()
 	for i := range 20 {
-		if f := announced.Next(time.Duration(i+2) * frame); f.Kind != jitter.Pause {
+		if f := announced.Next(time.Duration(i+3) * frame); f.Kind != jitter.Pause {
 			t.Fatalf("after CN: %v", f)
 		}
 	}
