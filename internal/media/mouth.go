@@ -75,7 +75,7 @@ func (m *mouth) suits(t *payloadTable) bool {
 func (m *mouth) speak(pcm []int16, now time.Time) {
 	m.pending = append(m.pending, pcm...)
 	for len(m.pending) >= m.frame {
-		if !now.Before(m.silent) && m.to.transport.out.Load() != nil {
+		if !now.Before(m.silent) && m.to.wanted.Load() {
 			m.send(m.pending[:m.frame], now)
 		} else {
 			m.marker = true
@@ -142,7 +142,7 @@ func (s *stream) emit(p []byte, h header, clock uint32, now time.Time) {
 	t := s.transport
 	t.sending.Lock()
 	defer t.sending.Unlock()
-	if t.out.Load() != nil && s.sender.write(p, nil, h, clock, now) {
+	if t.out.Load() != nil && s.wanted.Load() && s.sender.write(p, nil, h, clock, now) {
 		s.tapSent(p, now)
 		t.sendRTP(p)
 	}

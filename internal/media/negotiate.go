@@ -50,8 +50,10 @@ func (m *mediaLine) describe(p payload) {
 
 // widen adds to what a peer offers the codecs that we can convert its own into,
 // behind them: the other side will choose one of those if it can. Nothing is
-// added to what we cannot convert, and no digits for one who takes none.
-func (m *mediaLine) widen() {
+// added to what we cannot convert, and no digits for one who takes none. beside
+// is the whole description: streams that share a port have no number in common
+// (RFC 9143 section 9.2).
+func (m *mediaLine) widen(beside *description) {
 	if !newPayloadTable(m.payloads).speaks {
 		return
 	}
@@ -63,7 +65,7 @@ func (m *mediaLine) widen() {
 			continue
 		}
 		if own.pt >= 96 {
-			own.pt = m.free(own.pt)
+			own.pt = m.free(own.pt, beside)
 		}
 		if own.pt != 0 || !slices.ContainsFunc(m.payloads, func(p payload) bool { return p.pt == 0 }) {
 			m.payloads = append(m.payloads, own)
@@ -72,11 +74,14 @@ func (m *mediaLine) widen() {
 	}
 }
 
-// free is a dynamic payload type that the stream does not use, the given one
-// if it can be.
-func (m *mediaLine) free(pt uint8) uint8 {
+// free is a dynamic payload type that no stream uses, the given one if it can
+// be.
+func (m *mediaLine) free(pt uint8, beside *description) uint8 {
+	is := func(n uint8) func(payload) bool { return func(p payload) bool { return p.pt == n } }
 	used := func(n uint8) bool {
-		return slices.ContainsFunc(m.payloads, func(p payload) bool { return p.pt == n })
+		return slices.ContainsFunc(m.payloads, is(n)) || slices.ContainsFunc(beside.media, func(o mediaLine) bool {
+			return slices.ContainsFunc(o.payloads, is(n))
+		})
 	}
 	for n := range uint8(32) {
 		if try := 96 + (pt-96+n)%32; !used(try) {

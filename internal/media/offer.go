@@ -29,7 +29,7 @@ func (l *Leg) Offer(from *Leg) ([]byte, error) {
 					line.hide()
 				}
 				if k == audio {
-					line.widen()
+					line.widen(remote)
 				}
 				source[k] = &line
 			}
