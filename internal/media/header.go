@@ -49,3 +49,12 @@ func paddingFits(p []byte, h header) bool {
 	padding := int(p[len(p)-1])
 	return padding != 0 && h.length+padding <= len(p)
 }
+
+// payloadOf is what a packet carries, without its padding.
+func payloadOf(p []byte, h header) []byte {
+	end := len(p)
+	if p[0]&0x20 != 0 {
+		end -= int(p[end-1])
+	}
+	return p[h.length:max(end, h.length)]
+}

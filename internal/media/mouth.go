@@ -96,20 +96,21 @@ func (m *mouth) send(pcm []int16, now time.Time) {
 	if err != nil || len(p) == 12 {
 		return
 	}
-	m.emit(p, m.next.payloadType, m.next.timestamp, now)
+	m.emit(p, m.next.payloadType, m.codec, m.next.timestamp, now)
 	m.marker = false
 }
 
-func (m *mouth) emit(p []byte, pt uint8, stamp uint32, now time.Time) {
+func (m *mouth) emit(p []byte, pt uint8, c codec, stamp uint32, now time.Time) {
 	h := m.next
-	h.payloadType, h.timestamp = pt, stamp
+	h.payloadType, h.timestamp, h.length = pt, stamp, 12
 	p[0], p[1] = 0x80, pt
 	if m.marker {
 		p[1] |= 0x80
 	}
 	binary.BigEndian.PutUint16(p[2:], h.sequence)
 	m.next.sequence++
-	m.to.emit(p, h, m.codec.clock, now)
+	c.clock = m.codec.clock // that of the line
+	m.to.emit(p, h, c, now)
 }
 
 // tell sends a packet of a digit, whose first one has the marker. All of its
@@ -132,17 +133,17 @@ func (m *mouth) tell(e dtmf.Event, first bool, clock int, now time.Time) {
 	}
 	e.Duration = dtmf.Scale(e.Duration, clock, int(m.eventAt.clock))
 	m.marker = first
-	m.emit(e.Append(m.packet[:12]), m.event, m.began, now)
+	m.emit(e.Append(m.packet[:12]), m.event, m.eventAt, m.began, now)
 	m.marker = true // of the speech that follows
 }
 
 // emit sends a packet of ours. Its numbers are counted on from what the peer
 // got last.
-func (s *stream) emit(p []byte, h header, clock uint32, now time.Time) {
+func (s *stream) emit(p []byte, h header, c codec, now time.Time) {
 	t := s.transport
 	t.sending.Lock()
 	defer t.sending.Unlock()
-	if t.out.Load() != nil && s.wanted.Load() && s.sender.write(p, nil, h, clock, now) {
+	if t.out.Load() != nil && s.wanted.Load() && s.sender.write(p, nil, h, c, now) {
 		s.tapSent(p, now)
 		t.sendRTP(p)
 	}

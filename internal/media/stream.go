@@ -96,6 +96,7 @@ func (s *stream) relay(feed *stream, p []byte, h header, c codec, known bool, no
 			if pt, ok = s.convert(feed, p, h, c, now); !ok {
 				return
 			}
+			c, _ = s.accepts.Load().lookup(pt)
 		}
 		p[1] = p[1]&0x80 | pt
 	}
