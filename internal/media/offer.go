@@ -143,7 +143,7 @@ func (l *Leg) Answer(from *Leg) ([]byte, error) {
 	for i := range lines {
 		if line := &lines[i]; line.used() {
 			keys[line.kind] = line.protection
-			l.streams[line.kind].Load().transport.mux.Store(line.mux)
+			l.streams[line.kind].Load().transport.setMux(line.mux)
 		}
 	}
 	if err := l.protect(keys); err != nil {

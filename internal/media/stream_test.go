@@ -241,3 +241,15 @@ func TestFaxIsRelayed(t *testing.T) {
 		t.Errorf("a fax where SRTP is required: %v", err)
 	}
 }
+
+// Reports go on beside the media of a peer that holds.
+func TestMuxedReportsGoOnDuringHold(t *testing.T) {
+	t.Parallel()
+	from := netip.MustParseAddrPort("192.0.2.1:4000")
+	p := describedTransport(from)
+	p.setMux(true)
+	p.describe(&mediaLine{connection: from.Addr(), port: from.Port(), rtcpPort: from.Port() + 1, payloads: ownPayloads(), direction: direction{send: true}}, false, from.Addr(), "")
+	if to := p.outRTCP.Load(); to == nil || *to != from || p.out.Load() != nil {
+		t.Errorf("reports go to %v, media to %v", to, p.out.Load())
+	}
+}

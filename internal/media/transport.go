@@ -255,7 +255,7 @@ func (t *transport) sendRTCP(p []byte) {
 	defer t.sending.Unlock()
 	to, conn := t.outRTCP.Load(), t.pair.rtcp
 	if t.mux.Load() {
-		to, conn = t.out.Load(), t.pair.rtp
+		conn = t.pair.rtp
 	}
 	if to == nil || len(p) == 0 || t.sealed {
 		return
@@ -270,8 +270,8 @@ func (t *transport) sendRTCP(p []byte) {
 }
 
 // describe takes where the peer said it is; nil ends that. wanted is whether it
-// wants media of any stream, and peer where its signalling comes from. A new place opens the latches; the null address of an
-// old hold is none.
+// wants media of any stream, and peer where its signalling comes from. A new
+// place opens the latches; the null address of an old hold is none.
 func (t *transport) describe(m *mediaLine, wanted bool, peer netip.Addr, zone string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -327,7 +327,19 @@ func (t *transport) aim() {
 		p.Store(&to)
 	}
 	point(&t.out, t.rtp.target(), t.described && t.flows)
-	point(&t.outRTCP, t.rtcp.target(), t.described)
+	reports := t.rtcp.target()
+	if t.mux.Load() {
+		reports = t.rtp.target()
+	}
+	point(&t.outRTCP, reports, t.described)
+}
+
+// setMux says whether reports go beside the media.
+func (t *transport) setMux(on bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mux.Store(on)
+	t.aim()
 }
 
 // protect sets the keys of both directions, or none, or has them made.

@@ -116,7 +116,7 @@ func (l *Leg) answered(d *description) {
 		if m == nil {
 			continue
 		}
-		t.mux.Store(m.rtcpMux && l.offeredMux[k])
+		t.setMux(m.rtcpMux && l.offeredMux[k])
 		agent := t.agent.Load()
 		switch {
 		case agent == nil:
