@@ -157,7 +157,7 @@ func (w *converter) turn(now time.Time) {
 	w.mouth.speak(w.frame, now)
 }
 
-func (w *converter) stop() {  w.stopOnce.Do(func() { close(w.stopped) }) }
+func (w *converter) stop() { w.stopOnce.Do(func() { close(w.stopped) }) }
 
 // bypassConverter lets a converter rest while the other peer uses a codec that
 // needs none.
