@@ -24,6 +24,10 @@ func (h *handshake) equal(o *handshake) bool {
 	return h == o || h != nil && o != nil && h.role == o.role && h.only256 == o.only256 && slices.Equal(h.remote, o.remote)
 }
 
+// maxFailures bounds the handshakes that may fail until signalling agrees on
+// something else: each costs a signature and a line of the log.
+const maxFailures = 5
+
 // keyer makes the keys of a transport by DTLS, between the two sides that ICE
 // found, or signalling where the peer knows no ICE. All but ice is guarded by
 // transport.mu.
@@ -35,6 +39,7 @@ type keyer struct {
 	agreed      *handshake // nil is no DTLS
 	association *dtls.Association
 	number      int            // counts associations: a late result of an old one is none
+	failures    int            // of what was agreed on
 	from        netip.AddrPort // without ICE, the only source of the association
 	closed      bool
 }
@@ -139,7 +144,7 @@ func (t *transport) agree(h *handshake) {
 		t.outbound, t.sealed = nil, true
 		t.sending.Unlock()
 	}
-	k.agreed = h
+	k.agreed, k.failures = h, 0
 	t.call()
 }
 
@@ -165,7 +170,7 @@ func (t *transport) answers(offer dtls.Setup) dtls.Setup {
 // begin starts the association when it is known where the peer is.
 func (t *transport) begin() {
 	k := &t.keyer
-	if k.agreed == nil || k.association != nil || k.closed || k.certificate == nil || !t.place().IsValid() {
+	if k.agreed == nil || k.association != nil || k.failures >= maxFailures || k.closed || k.certificate == nil || !t.place().IsValid() {
 		return
 	}
 	k.number++
@@ -214,7 +219,8 @@ func (t *transport) established(n int, keys dtls.Keys, err error) {
 		return
 	}
 	if err != nil {
-		// A peer that tries again is heard again, if it is the client.
+		// A peer that tries again is heard again, if it is the client, a few times.
+		k.failures++
 		k.association, k.from = nil, netip.AddrPort{}
 		k.log.Warn("media stay silent: no keys were made with the peer", "error", err)
 		return

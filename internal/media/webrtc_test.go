@@ -3,6 +3,7 @@ package media
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -435,4 +436,31 @@ func TestDescriptionsThatCannotBeSecured(t *testing.T) {
 		}
 	}
 	must(t, a.SetRemote(good))
+}
+
+// A peer whose handshakes fail is not worth one signature after the other.
+func TestFailedHandshakesAreBounded(t *testing.T) {
+	t.Parallel()
+	e := testEngine(t, 25380, 25389, nil)
+	c := e.NewCall("failing")
+	l := policedLeg(t, c, telephony.SecurityOffer)
+	must(t, l.SetRemote(newSpeaker(t).describe("RTP/AVP")))
+	tr := l.streams[audio].Load().transport
+	begun := 0
+	for range 3 * maxFailures {
+		tr.agree(&handshake{role: dtls.Client, remote: []dtls.Fingerprint{e.certificate.Fingerprint()}})
+		tr.mu.Lock()
+		tr.begin()
+		a, n := tr.keyer.association, tr.keyer.number
+		tr.mu.Unlock()
+		if a == nil {
+			break
+		}
+		begun++
+		a.Close()
+		tr.established(n, dtls.Keys{}, errors.New("refused"))
+	}
+	if begun != maxFailures {
+		t.Errorf("%d handshakes are begun, not %d", begun, maxFailures)
+	}
 }
