@@ -55,7 +55,6 @@ func (s *stream) convert(feed *stream, p []byte, h header, c codec, now time.Tim
 		if w = newConverter(feed, s, c); w == nil || !s.replaceConverter(w) {
 			return 0, false
 		}
-		go w.run()
 	}
 	w.bypassed.Store(false)
 	w.take(h, payload, c, now)
@@ -167,8 +166,8 @@ func (s *stream) bypassConverter() {
 	}
 }
 
-// replaceConverter puts a converter in the place of the last one, nil ends it.
-// It reports false when the stream is over.
+// replaceConverter puts a converter in the place of the last one and starts it;
+// nil ends the last one. It reports false when the stream is over.
 func (s *stream) replaceConverter(w *converter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,6 +176,9 @@ func (s *stream) replaceConverter(w *converter) bool {
 	}
 	if old := s.converter.Swap(w); old != nil {
 		old.stop()
+	}
+	if w != nil {
+		s.transport.keyer.running.Go(w.run) // before over is set, so before the engine waits
 	}
 	return true
 }

@@ -144,7 +144,6 @@ func (s *stream) emit(p []byte, h header, c codec, now time.Time) {
 	t.sending.Lock()
 	defer t.sending.Unlock()
 	if t.out.Load() != nil && s.wanted.Load() && s.sender.write(p, nil, h, c, now) {
-		s.tapSent(p, now)
 		t.sendRTP(p)
 	}
 }

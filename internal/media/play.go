@@ -67,7 +67,6 @@ func (l *Leg) play(p *player) error {
 	if !s.replacePlayer(p) {
 		return fmt.Errorf("playing: %w", ErrClosed)
 	}
-	go pace(p.stopped, p.turn)
 	return nil
 }
 
@@ -86,6 +85,9 @@ func (s *stream) replacePlayer(p *player) bool {
 	}
 	if old := s.player.Swap(p); old != nil {
 		old.stop()
+	}
+	if p != nil {
+		s.transport.keyer.running.Go(func() { pace(p.stopped, p.turn) })
 	}
 	return true
 }

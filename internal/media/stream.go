@@ -28,8 +28,6 @@ type stream struct {
 
 	converter atomic.Pointer[converter] // of what the peer cannot decode
 	player    atomic.Pointer[player]    // what it hears in place of others
-	ears      atomic.Pointer[[]*ear]    // who listens to the peer
-	sentEars  atomic.Pointer[[]*ear]    // and to what it hears
 
 	mu            sync.Mutex
 	theirs, ours  []payload              // signalled by the peer, and to it
@@ -104,7 +102,6 @@ func (s *stream) relay(feed *stream, p []byte, h header, c codec, known bool, no
 	t.sending.Lock()
 	defer t.sending.Unlock()
 	if t.out.Load() != nil && s.wanted.Load() && s.sender.write(p, feed, h, c, now) {
-		s.tapSent(p, now)
 		t.sendRTP(p)
 	}
 }

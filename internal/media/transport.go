@@ -75,7 +75,7 @@ func (t *transport) receive(p []byte, from netip.AddrPort) {
 		return
 	}
 	c, known := s.measure(h, now)
-	s.hear(p, h, c, known, now)
+	s.hear(p, h, c, known)
 	if partner := s.partner.Load(); partner != nil {
 		partner.relay(s, p, h, c, known, now)
 	}
