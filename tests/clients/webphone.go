@@ -96,7 +96,7 @@ func StartBrowser(ctx context.Context, command func(ctx context.Context, name st
 func (b *Browser) read(out io.Reader, ready chan struct{}) {
 	defer close(b.done)
 	lines := bufio.NewScanner(out)
-	lines.Buffer(nil, 1<<20)
+	lines.Buffer(nil, 4<<20) // a tape
 	for lines.Scan() {
 		var m told
 		if json.Unmarshal(lines.Bytes(), &m) != nil {

@@ -36,6 +36,8 @@ func (b *bench) members(t *testing.T) []member {
 			voice: &baresipVoice{p: b.baresip(t, "104", 1, 520, ";mediaenc=srtp-mand")}},
 		{name: "baresip DTLS", number: "105", tone: 740, offers: "AEAD_AES_256_GCM", takes: "AEAD_AES_256_GCM",
 			voice: &baresipVoice{p: b.baresip(t, "105", 2, 740, ";mediaenc=dtls_srtp")}},
+		{name: "Chromium", number: "106", tone: 1000, offers: "AEAD_AES_256_GCM", takes: "AEAD_AES_256_GCM",
+			voice: &webVoice{p: b.webPhone(t, b.browser(t), "106", 1000), domain: b.pbx.Extension("106").Domain}},
 	}
 }
 

@@ -9,10 +9,23 @@ let subscriptions = [];
 let audio;
 let voice;
 const ears = new Map();
+const tapes = new Map();
+const lastStats = new Map();
+
+/** A tape records at a third of the rate, for this long. */
+const tapeRate = 16000, tapeTime = 30;
+
+const recorder = `registerProcessor('recorder', class extends AudioWorkletProcessor {
+  process([[samples]]) {
+    if (samples) this.port.postMessage(samples.slice());
+    return true;
+  }
+})`;
 
 /** Speaks a pure tone, whatever the machine has for a microphone. */
-function speak(hz) {
+async function speak(hz) {
   audio = new AudioContext({ sampleRate: 48000 });
+  await audio.audioWorklet.addModule(URL.createObjectURL(new Blob([recorder], { type: 'text/javascript' })));
   const tone = new OscillatorNode(audio, { frequency: hz });
   const level = new GainNode(audio, { gain: 0.3 });
   const to = new MediaStreamAudioDestinationNode(audio);
@@ -24,14 +37,45 @@ function speak(hz) {
 /** Puts an ear to what a call brings. Chromium decodes only what is also played. */
 function listen(n, pc) {
   pc.addEventListener('track', ({ track }) => {
+    if (track.kind !== 'audio') return;
     const stream = new MediaStream([track]);
     const player = new Audio();
     player.srcObject = stream;
     player.play().catch((e) => window.told('nosound', { call: n, detail: String(e) }));
     const ear = new AnalyserNode(audio, { fftSize: 16384, smoothingTimeConstant: 0 });
-    new MediaStreamAudioSourceNode(audio, { mediaStream: stream }).connect(ear);
+    const source = new MediaStreamAudioSourceNode(audio, { mediaStream: stream });
+    source.connect(ear);
     ears.set(n, ear);
+    tapes.set(n, record(source));
   });
+}
+
+/** Records what a source brings, from its first sound on. */
+function record(source) {
+  const tape = { samples: new Int16Array(tapeRate * tapeTime), length: 0, rest: [] };
+  const node = new AudioWorkletNode(audio, 'recorder');
+  node.port.onmessage = ({ data }) => {
+    const all = [...tape.rest, ...data];
+    let at = 0;
+    for (; at + 3 <= all.length && tape.length < tape.samples.length; at += 3) {
+      const sample = Math.round((all[at] + all[at + 1] + all[at + 2]) / 3 * 32767);
+      if (tape.length > 0 || Math.abs(sample) > 8) tape.samples[tape.length++] = sample;
+    }
+    tape.rest = all.slice(at, at + 2);
+  };
+  // Only what leads somewhere is worked on.
+  source.connect(node).connect(new GainNode(audio, { gain: 0 })).connect(audio.destination);
+  return tape;
+}
+
+/** What a call's tape holds: little-endian samples in base64. */
+function taped(n) {
+  const tape = tapes.get(n);
+  if (!tape) return { rate: tapeRate, samples: '' };
+  const bytes = new Uint8Array(tape.samples.buffer, 0, 2 * tape.length);
+  let text = '';
+  for (const b of bytes) text += String.fromCharCode(b);
+  return { rate: tapeRate, samples: btoa(text) };
 }
 
 /** What a call's ear holds now: the samples of the last third of a second. */
@@ -43,8 +87,18 @@ function hear(n) {
   return Array.from(samples, (x) => Math.round(x * 32767));
 }
 
-/** What getStats tells of a call's transport and of the audio on it. */
-async function stats(pc) {
+/** The stats of a call, or the last ones it had. */
+async function stats(n) {
+  const pc = calls[n - 1].connection;
+  if (pc && pc.connectionState !== 'closed') {
+    const now = await examine(pc);
+    if (pc.connectionState !== 'closed') lastStats.set(n, now); // closed ones tell nothing
+  }
+  return lastStats.get(n);
+}
+
+/** What getStats tells of a connection's transport and of the audio on it. */
+async function examine(pc) {
   const all = [...(await pc.getStats()).values()];
   const one = (type, fits = () => true) => all.find((s) => s.type === type && fits(s)) ?? {};
   const t = one('transport');
@@ -67,7 +121,10 @@ function watch(session, own) {
   else session.on('peerconnection', ({ peerconnection }) => listen(n, peerconnection));
   session.on('progress', (e) => tell('progress', e.response?.status_code ?? ''));
   session.on('accepted', () => tell('accepted'));
-  session.on('confirmed', () => tell('confirmed'));
+  session.on('confirmed', () => {
+    const timer = setInterval(() => session.isEnded() ? clearInterval(timer) : stats(n), 1000);
+    tell('confirmed');
+  });
   session.on('ended', (e) => tell('ended', `${e.originator} ${e.cause}`));
   session.on('failed', (e) => tell('failed', `${e.originator} ${e.message?.status_code ?? ''} ${e.cause}`));
   session.on('hold', (e) => tell('hold', e.originator));
@@ -86,8 +143,8 @@ const offered = (change) => new Promise((done, fail) => {
 });
 
 window.phone = {
-  start({ url, uri, authorization, password, tone }) {
-    speak(tone);
+  async start({ url, uri, authorization, password, tone }) {
+    await speak(tone);
     ua = new JsSIP.UA({ sockets: [new JsSIP.WebSocketInterface(url)], uri, authorization_user: authorization, password, register: true, session_timers: false, connection_recovery_max_interval: 2 });
     ua.on('connected', () => window.told('connected', {}));
     ua.on('disconnected', (e) => window.told('disconnected', { detail: String(e.code ?? '') }));
@@ -113,7 +170,8 @@ window.phone = {
     });
   },
   hear({ call }) { return hear(call); },
-  stats({ call }) { return stats(calls[call - 1].connection); },
+  taped({ call }) { return taped(call); },
+  stats({ call }) { return stats(call); },
   message({ to, text }) {
     ua.sendMessage(to, text, { eventHandlers: { succeeded: () => window.told('messageSent', {}), failed: (e) => window.told('messageFailed', { detail: `${e.response?.status_code ?? e.cause}` }) } });
   },
