@@ -69,7 +69,7 @@ func (l *Leg) SetRemote(sdp []byte) error {
 		return err
 	}
 	if !d.usable() {
-		return fmt.Errorf("neither audio over RTP nor fax over UDPTL: %w", ErrNotAcceptable)
+		return l.nothing()
 	}
 	for k := range kinds {
 		if m := d.stream(k); m != nil && !m.speaksICE() {
@@ -97,6 +97,18 @@ func (l *Leg) SetRemote(sdp []byte) error {
 	l.protectedBefore = protected
 	l.take(d, sdp)
 	return nil
+}
+
+// nothing is why a description without a stream we know cannot be used. One that
+// refuses all of our first offer (port 0), which was of protected media only, is
+// how some phones without a suite of ours say so.
+func (l *Leg) nothing() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.exchange == offered && l.remote == nil && l.policy().Required() {
+		return fmt.Errorf("all protected streams are refused: %w", ErrInsecure)
+	}
+	return fmt.Errorf("neither audio over RTP nor fax over UDPTL: %w", ErrNotAcceptable)
 }
 
 // PeerAt says where the peer's SIP comes from, at the start and again with each

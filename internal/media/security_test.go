@@ -280,6 +280,11 @@ func TestPolicyDecidesWhatIsOffered(t *testing.T) {
 		} else if want.cryptos > 0 && m.cryptos[0].Key.Suite != srtp.AES256GCM {
 			t.Errorf("%s: %s comes first", policy, m.cryptos[0].Key.Suite)
 		}
+		// A phone without a suite of ours may say so by taking no stream.
+		none := "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 0 " + want.proto + " 0\r\n"
+		if err := l.SetRemote([]byte(none)); !errors.Is(err, ErrNotAcceptable) || errors.Is(err, ErrInsecure) == want.clearAnswer {
+			t.Errorf("%s, answered without a stream: %v", policy, err)
+		}
 		if err := l.SetRemote(s.describe("RTP/AVP")); (err == nil) != want.clearAnswer {
 			t.Errorf("%s, answered in the clear: %v", policy, err)
 		}

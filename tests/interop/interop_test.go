@@ -47,23 +47,27 @@ func need(t *testing.T, tools ...string) {
 }
 
 // baresip starts one as an extension over UDP and waits until it is registered.
-func (b *bench) baresip(t *testing.T, number string, slot, tone int, more string) *clients.Baresip {
+func (b *bench) baresip(t *testing.T, number string, slot, tone int, more string, change ...func(*clients.BaresipConfig)) *clients.Baresip {
 	t.Helper()
-	return b.baresipOver(t, ports.SIPUDP, number, slot, tone, more)
+	return b.baresipOver(t, ports.SIPUDP, number, slot, tone, more, change...)
 }
 
 // baresipOver is baresip on one of the transports.
-func (b *bench) baresipOver(t *testing.T, over ports.ID, number string, slot, tone int, more string) *clients.Baresip {
+func (b *bench) baresipOver(t *testing.T, over ports.ID, number string, slot, tone int, more string, change ...func(*clients.BaresipConfig)) *clients.Baresip {
 	t.Helper()
 	e := b.pbx.Extension(number)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	t.Cleanup(cancel)
-	p, err := clients.StartBaresip(t.Context(), clients.BaresipConfig{
+	c := clients.BaresipConfig{
 		Dir: t.TempDir(), Command: b.phones.Command, Dial: b.phones.DialContext,
 		Interface: "pbx0", Addr: "10.77.0.2", Port: 6200 + 20*slot, RTPFirst: 21000 + 100*slot, Ctrl: 16200 + slot, ToneHz: tone, Trace: true,
 		URI:     fmt.Sprintf("sip:%s@%s", e.SIPUser, e.Domain),
 		Account: fmt.Sprintf(";auth_pass=%s;outbound=\"sip:%s;transport=%s\";regint=60%s", e.SIPPassword, b.pbx.Addr(over), transport(over), more),
-	})
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	p, err := clients.StartBaresip(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

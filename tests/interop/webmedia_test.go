@@ -20,6 +20,8 @@ type webStats struct {
 	Received   int    `json:"received"`
 	Lost       int    `json:"lost"`
 	Sent       int    `json:"sent"`
+	Hears      string `json:"hears"`  // codec
+	Speaks     string `json:"speaks"` // codec
 }
 
 // secured demands of a browser's call what it must be protected by, and that

@@ -3,6 +3,7 @@ package interop
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -34,26 +35,30 @@ func (b *bench) browser(t *testing.T) *clients.Browser {
 func (b *bench) home() string { return "https://" + b.pbx.Addr(ports.Portal).String() }
 
 // webPhone opens a page of the PBX and registers it as an extension over WSS; it
-// speaks a tone.
-func (b *bench) webPhone(t *testing.T, w *clients.Browser, number string, tone int) *clients.WebPhone {
+// speaks a tone. More is for its start in page.mjs.
+func (b *bench) webPhone(t *testing.T, w *clients.Browser, number string, tone int, more ...map[string]any) *clients.WebPhone {
 	t.Helper()
 	p, err := w.Open(number, b.home())
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.start(t, p, number, tone)
+	b.start(t, p, number, tone, more...)
 	happens(t, p, "", "registered")
 	b.registeredOver(t, number, ports.EdgeWSS)
 	return p
 }
 
-func (b *bench) start(t *testing.T, p *clients.WebPhone, number string, tone int) {
+func (b *bench) start(t *testing.T, p *clients.WebPhone, number string, tone int, more ...map[string]any) {
 	t.Helper()
 	e := b.pbx.Extension(number)
-	run(t, p, "start", map[string]any{
+	with := map[string]any{
 		"url": "wss://" + b.pbx.Addr(ports.EdgeWSS).String(), "uri": "sip:" + e.SIPUser + "@" + e.Domain,
 		"password": e.SIPPassword, "tone": tone,
-	})
+	}
+	for _, m := range more {
+		maps.Copy(with, m)
+	}
+	run(t, p, "start", with)
 }
 
 func run(t *testing.T, p *clients.WebPhone, name string, with map[string]any) {

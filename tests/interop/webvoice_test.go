@@ -73,13 +73,18 @@ func webTape(web *clients.WebPhone, call int) (siptest.Heard, error) {
 
 // ciphers are what getStats tells, which names suites as RFC 5764 and RFC 7714 do.
 func (v *webVoice) ciphers() string {
-	text, err := v.p.Do("stats", on(v.calls))
-	var s webStats
-	if err == nil {
-		err = json.Unmarshal([]byte(text), &s)
-	}
+	s, err := v.stats()
 	if err != nil {
 		return err.Error()
 	}
 	return strings.TrimPrefix(s.SRTP, "SRTP_")
+}
+
+// stats are those of the last call, as they were at its end.
+func (v *webVoice) stats() (s webStats, err error) {
+	text, err := v.p.Do("stats", on(v.calls))
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal([]byte(text), &s)
 }

@@ -8,6 +8,7 @@ let calls = [];
 let subscriptions = [];
 let audio;
 let voice;
+let codecs; // of audio; all if there are none
 const ears = new Map();
 const tapes = new Map();
 const lastStats = new Map();
@@ -106,13 +107,28 @@ async function examine(pc) {
   const remote = one('remote-candidate', (s) => s.id === pair.remoteCandidateId);
   const received = one('inbound-rtp', (s) => s.kind === 'audio');
   const sent = one('outbound-rtp', (s) => s.kind === 'audio');
+  const codec = (stream) => one('codec', (s) => s.id === stream.codecId).mimeType ?? '';
   return {
     srtp: t.srtpCipher ?? '', dtls: t.dtlsState ?? '', remote: `${remote.candidateType} ${remote.address}`,
     candidates: all.filter((s) => s.type === 'remote-candidate').length, received: received.packetsReceived ?? 0, lost: received.packetsLost ?? 0, sent: sent.packetsSent ?? 0,
+    hears: codec(received), speaks: codec(sent),
   };
 }
 
 const direction = (sdp) => sdp?.match(/^a=(sendrecv|sendonly|recvonly|inactive)\r?$/m)?.[1] ?? 'sendrecv';
+
+/** A description whose audio is in the given codecs, and in digits. */
+function confine(sdp, codecs) {
+  const wanted = [...codecs, 'telephone-event'].map((c) => c.toLowerCase());
+  return sdp.split(/(?=^m=)/m).map((section) => {
+    if (!section.startsWith('m=audio')) return section;
+    const kept = [...section.matchAll(/^a=rtpmap:(\d+) ([^/]+)/gm)].filter(([, , name]) => wanted.includes(name.toLowerCase())).map(([, pt]) => pt);
+    return section.split('\r\n').filter((line) => {
+      const pt = line.match(/^a=(?:rtpmap|fmtp|rtcp-fb):(\d+) /)?.[1];
+      return !pt || kept.includes(pt);
+    }).join('\r\n').replace(/^(m=audio \d+ \S+).*/, `$1 ${kept.join(' ')}`);
+  }).join('');
+}
 
 function watch(session, own) {
   const n = calls.push(session);
@@ -129,7 +145,11 @@ function watch(session, own) {
   session.on('failed', (e) => tell('failed', `${e.originator} ${e.message?.status_code ?? ''} ${e.cause}`));
   session.on('hold', (e) => tell('hold', e.originator));
   session.on('unhold', (e) => tell('unhold', e.originator));
-  session.on('sdp', (e) => tell('sdp', `${e.originator} ${e.type} ${direction(e.sdp)}`));
+  session.on('sdp', (e) => {
+    // Only offers: an answer chooses, or could not be other than it is.
+    if (codecs && e.type === 'offer') e.sdp = confine(e.sdp, codecs);
+    tell('sdp', `${e.originator} ${e.type} ${direction(e.sdp)}`);
+  });
   session.on('getusermediafailed', (e) => tell('nomedia', e));
   session.on('peerconnection:createofferfailed', (e) => tell('nomedia', e));
   if (!own) tell('incoming', session.remote_identity.uri.user);
@@ -143,7 +163,8 @@ const offered = (change) => new Promise((done, fail) => {
 });
 
 window.phone = {
-  async start({ url, uri, authorization, password, tone }) {
+  async start({ url, uri, authorization, password, tone, codecs: only }) {
+    codecs = only;
     await speak(tone);
     ua = new JsSIP.UA({ sockets: [new JsSIP.WebSocketInterface(url)], uri, authorization_user: authorization, password, register: true, session_timers: false, connection_recovery_max_interval: 2 });
     ua.on('connected', () => window.told('connected', {}));
