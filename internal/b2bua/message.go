@@ -3,6 +3,7 @@ package b2bua
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ringfence/internal/sip"
@@ -86,10 +87,24 @@ func (s *Service) messageTo(p device, d *delivery, message sip.Outgoing) {
 	for _, route := range p.routes {
 		o.Headers = append(o.Headers, sip.Header{Name: "Route", Value: route})
 	}
-	answered := func(x *sip.Response) {
-		if p.next != nil && failed(x) && !d.over() {
+	var turn atomic.Bool // of the next flow
+	next := func() bool {
+		first := p.next != nil && !d.over() && turn.CompareAndSwap(false, true)
+		if first {
 			s.messageTo(*p.next, d, message)
-			return
+		}
+		return first
+	}
+	var silent *time.Timer
+	if p.next != nil {
+		silent = time.AfterFunc(flowTime, func() { next() })
+	}
+	answered := func(x *sip.Response) {
+		if silent != nil {
+			silent.Stop()
+		}
+		if failed(x) && next() || turn.Load() && x.Code >= 300 {
+			return // the next flow's answer counts
 		}
 		d.answered(x.Code)
 	}

@@ -241,7 +241,25 @@ func (c *call) ring(p device) error {
 		Accepted: func(r *sip.Response) { c.accepted(f, r) },
 		Refused:  func(r *sip.Response) { c.refused(f, r) },
 	})
+	if f.next != nil {
+		time.AfterFunc(flowTime, func() { c.box.Post(func() { c.overdue(f) }) })
+	}
 	return nil
+}
+
+// flowTime is how long a flow may be silent before the next one of its phone is
+// tried. The NAT before it may have forgotten it, and by timer B (64*T1) that would
+// be known when the caller has long hung up. It is time for four transmissions.
+const flowTime = 4 * time.Second
+
+// overdue gives up a flow that has not even said 100.
+func (c *call) overdue(f *fork) {
+	if c.finished || c.callee != nil || f.dropped || f.refusal != 0 || !f.out.Silent() || c.ring(*f.next) != nil {
+		return
+	}
+	f.refusal, f.dropped = 408, true
+	f.out.Cancel() // one that is only slow
+	c.tell()
 }
 
 var errNothingStricter = errors.New("there is no stricter offer")
@@ -389,12 +407,15 @@ func (c *call) unusable(f *fork, sdp []byte, err error) {
 // refused: a phone said no. When all have, or one said it for all (6xx), the
 // caller gets the best of the answers.
 func (c *call) refused(f *fork, r *sip.Response) {
-	f.refusal = r.Code
 	f.media.Close()
 	if c.early == f {
 		c.early = nil
 	}
-	if c.finished || c.callee != nil || f.dropped {
+	if f.dropped {
+		return
+	}
+	f.refusal = r.Code
+	if c.finished || c.callee != nil {
 		return
 	}
 	if f.next != nil && failed(r) && c.ring(*f.next) == nil {

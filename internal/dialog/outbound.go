@@ -25,6 +25,7 @@ type Outbound struct {
 	cancelled bool
 	answered  bool // the first 2xx was told
 	refused   bool
+	lives     bool // something was heard of the peer, be it 100
 	ack       []byte
 	offer     bool             // it has a session description
 	again     func()           // sends it once more
@@ -116,8 +117,12 @@ func (o *Outbound) Ack(sdp []byte) {
 	o.ack = o.leg.layer.ep.SendAck(o.leg.flow, req)
 }
 
+// Silent reports whether nothing was heard of the peer yet, not even 100.
+func (o *Outbound) Silent() bool { return !o.lives }
+
 func (o *Outbound) receive(r *sip.Response) {
 	l := o.leg
+	o.lives = o.lives || !r.Local
 	switch {
 	case r.Provisional():
 		if r.Code > 100 && !o.answered && !o.refused && l.state < ending && o.heard(r) && !o.cancelled && o.on.Progress != nil {
