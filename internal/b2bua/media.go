@@ -29,6 +29,8 @@ type MediaLeg interface {
 	SetRemote(sdp []byte) error
 	Rollback()
 	Insist() bool
+	Spare()
+	Spared() bool
 	Offer(from MediaLeg) ([]byte, error)
 	Answer(from MediaLeg) ([]byte, error)
 	Quality() telephony.LegQuality

@@ -29,7 +29,7 @@ type fork struct {
 	tag     string // with this tag
 	who     telephony.Party
 	next    *device // the phone's next flow
-	again   *device // the same one, to be offered no media in the clear
+	again   *device // the same one, to be offered other media
 	dropped bool    // the call went elsewhere
 	// said are the descriptions in its provisional responses, by To tag: a
 	// proxy may have forked our INVITE.
@@ -81,7 +81,8 @@ type device struct {
 	routes []string // proxies before it (RFC 3327 section 5.1)
 	who    telephony.Party
 	next   *device // the phone's next flow, to be tried when this one fails
-	dtls   bool    // it refused media that may go in the clear
+	wide   bool    // it refused to be spared codecs that must be converted
+	dtls   bool    // and media that may go in the clear
 	keys   bool    // and DTLS-SRTP
 	// security is how its media must be protected.
 	security telephony.MediaSecurity
@@ -214,6 +215,9 @@ func (c *call) ring(p device) error {
 		m.Close()
 		return errNothingStricter
 	}
+	if !p.wide {
+		m.Spare()
+	}
 	var offer []byte
 	if c.offered() {
 		if offer, err = m.Offer(c.caller.media); err != nil {
@@ -223,6 +227,9 @@ func (c *call) ring(p device) error {
 	}
 	f := &fork{party: party{media: m, security: p.security}, who: p.who, next: p.next, late: offer == nil}
 	switch {
+	case m.Spared():
+		p.wide = true
+		f.again = &p
 	case p.dtls:
 		p.dtls, p.keys = false, true
 		f.again = &p
@@ -422,6 +429,7 @@ func (c *call) refused(f *fork, r *sip.Response) {
 		c.tell()
 		return
 	}
+	// One that knows no codec of the caller's is asked with all that we can convert.
 	// A phone that is set to DTLS-SRTP or to keys in SDP takes no RTP/AVP, whatever
 	// else it says (RFC 8643 was not written for it). DTLS-SRTP comes first: there
 	// is a phone that answers RTP/SAVP with it.

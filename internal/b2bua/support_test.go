@@ -522,6 +522,8 @@ func (l *fakeLeg) SetRemote(sdp []byte) error {
 	return nil
 }
 func (l *fakeLeg) Insist() bool { return false }
+func (l *fakeLeg) Spare()       {}
+func (l *fakeLeg) Spared() bool { return false }
 func (l *fakeLeg) Rollback()    { l.remote = l.before }
 func (l *fakeLeg) Offer(from MediaLeg) ([]byte, error) {
 	if from == nil {

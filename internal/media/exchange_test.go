@@ -367,3 +367,48 @@ func TestEveryPortIsInItsRange(t *testing.T) {
 		}
 	}
 }
+
+// What can be relayed is not converted, whatever the favourite of a peer is: the
+// codecs that we would have to convert are offered to peers that refused to do
+// without them, and to those that listed none of the other side's before.
+func TestPeersAreSparedWhatMustBeConverted(t *testing.T) {
+	t.Parallel()
+	const events8, events48, opus = "a=rtpmap:101 telephone-event/8000\r\n", "a=rtpmap:110 telephone-event/48000\r\n", "a=rtpmap:96 opus/48000/2\r\n"
+	for i, c := range []struct {
+		name          string
+		caller, maps  string
+		known         string // what b's peer said before
+		spare, spared bool
+		want          string
+	}{
+		{"all", "0 101", events8, "", false, false, "0 101 8 9 107 110"},
+		{"spared", "0 101", events8, "", true, true, "0 101 8"},
+		{"spared, both laws", "8 0", "", "", true, true, "8 0"},
+		{"a browser", "96 110", opus + events48, "", true, true, "96 110 8 0 101"},
+		{"nothing left out", "9 96 0 8", opus, "", true, false, "9 96 0 8"},
+		{"nothing to convert", "18", "", "", true, false, "18"},
+		{"listed", "0 101", events8, "0 8 9", true, false, "0 101 8"},
+		{"listed another law", "0", "", "8", true, false, "0 8"},
+		{"listed a better one", "9", "", "9", true, false, "9"},
+		{"listed another codec", "0", "", "9", false, false, "0 8 9 107"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			a, b := twoLegs(t, uint16(21400+20*i))
+			if c.spare {
+				b.Spare()
+			}
+			if c.known != "" {
+				_, err := b.Offer(nil)
+				must(t, err)
+				must(t, b.SetRemote(says(1, "127.0.0.9", "", strings.Fields(c.known)...)))
+			}
+			must(t, a.SetRemote(append(says(1, "127.0.0.9", "", strings.Fields(c.caller)...), c.maps...)))
+			offer, err := b.Offer(a)
+			must(t, err)
+			if got := strings.Trim(fmt.Sprint(parsed(t, offer).Payloads), "[]"); got != c.want || b.Spared() != c.spared {
+				t.Errorf("offered %s, spared %v; want %s, %v", got, b.Spared(), c.want, c.spared)
+			}
+		})
+	}
+}

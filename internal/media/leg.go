@@ -44,6 +44,7 @@ type Leg struct {
 	protected, protectedBefore [kinds]protection
 	offerer                    bool // the last offer was ours
 	insists                    bool // see Insist
+	sparing, spared            bool // see Spare
 	asked                      *Leg // whose peer was offered what this leg's peer said last
 }
 

@@ -48,20 +48,52 @@ func (m *mediaLine) describe(p payload) {
 	}
 }
 
+// lawOf711 reports whether a codec is one of those of which every phone knows one,
+// and that are converted into each other octet for octet.
+func lawOf711(p payload) bool { return p.codec.name == "PCMA" || p.codec.name == "PCMU" }
+
+// extras are the codecs an offer names beside those of the other side, because we
+// can convert them: all, or only those that cost little if the peer is spared, or
+// if it listed before what needs no more than that; it might prefer another now.
+// more says that there would be more.
+func extras(offer []payload, known *mediaLine, spare bool) (list []codec, more bool) {
+	spare = spare && known == nil
+	cheap := known != nil && (audible(common(offer, known.payloads)) ||
+		slices.ContainsFunc(offer, lawOf711) && slices.ContainsFunc(known.payloads, lawOf711))
+	for _, own := range ownPayloads() {
+		is := func(p payload) bool { return p.codec == own.codec }
+		switch {
+		case !own.codec.speech() || slices.ContainsFunc(offer, is):
+		case cheap && !(lawOf711(own) && slices.ContainsFunc(known.payloads, is)):
+		case spare && !lawOf711(own):
+			more = true
+		default:
+			list = append(list, own.codec)
+		}
+	}
+	return list, more
+}
+
 // widen adds to what a peer offers the codecs that we can convert its own into,
-// behind them: the other side will choose one of those if it can. Nothing is
-// added to what we cannot convert, and no digits for one who takes none. beside
-// is the whole description: streams that share a port have no number in common
-// (RFC 9143 section 9.2).
-func (m *mediaLine) widen(beside *description) {
+// behind them: the other side will choose one of those if it can. known is what
+// that side said before, or nil. Nothing is added to what we cannot convert, and no
+// digits for one who takes none. beside is the whole description: streams that
+// share a port have no number in common (RFC 9143 section 9.2). It reports whether
+// the other side was spared some.
+func (m *mediaLine) widen(beside *description, known *mediaLine, spare bool) (spared bool) {
 	if !newPayloadTable(m.payloads).speaks {
-		return
+		return false
 	}
 	dials := slices.ContainsFunc(m.payloads, func(p payload) bool { return p.codec.name == digits })
+	speech, spared := extras(m.payloads, known, spare)
 	m.payloads, m.attributes = slices.Clone(m.payloads), slices.Clone(m.attributes)
 	for _, own := range ownPayloads() {
-		if slices.ContainsFunc(m.payloads, func(p payload) bool { return p.codec == own.codec }) ||
-			own.codec.name == digits && !dials {
+		if slices.ContainsFunc(m.payloads, func(p payload) bool { return p.codec == own.codec }) {
+			continue
+		}
+		clocked := func(p payload) bool { return p.codec.speech() && p.codec.clock == own.codec.clock }
+		if own.codec.speech() && !slices.Contains(speech, own.codec) ||
+			own.codec.name == digits && !(dials && slices.ContainsFunc(m.payloads, clocked)) {
 			continue
 		}
 		if own.pt >= 96 {
@@ -72,6 +104,7 @@ func (m *mediaLine) widen(beside *description) {
 			m.describe(own)
 		}
 	}
+	return spared
 }
 
 // free is a dynamic payload type that no stream uses, the given one if it can

@@ -14,6 +14,9 @@ import (
 // ErrNoPorts, ErrClosed.
 func (l *Leg) Offer(from *Leg) ([]byte, error) {
 	var source [kinds]*mediaLine
+	l.mu.Lock()
+	known, sparing, spared := l.remote, l.sparing, false
+	l.mu.Unlock()
 	if from == nil {
 		source[audio] = ownLine(ownPayloads(), direction{true, true})
 	} else {
@@ -29,7 +32,7 @@ func (l *Leg) Offer(from *Leg) ([]byte, error) {
 					line.hide()
 				}
 				if k == audio {
-					line.widen(remote)
+					spared = line.widen(remote, known.stream(audio), sparing)
 				}
 				source[k] = &line
 			}
@@ -47,7 +50,7 @@ func (l *Leg) Offer(from *Leg) ([]byte, error) {
 	if l.exchange != offered {
 		l.toldThen = l.told
 	}
-	l.exchange, l.offerer = offered, true
+	l.exchange, l.offerer, l.spared = offered, true, spared
 	l.offeredKeys, l.offeredShake, l.offeredMux = [kinds][]srtp.Crypto{}, [kinds]bool{}, [kinds]bool{}
 	for i := range lines {
 		if line := &lines[i]; line.used() {
@@ -56,6 +59,23 @@ func (l *Leg) Offer(from *Leg) ([]byte, error) {
 		}
 	}
 	return l.tell(lines), nil
+}
+
+// Spare makes the first offer to this leg's peer leave out the codecs that would
+// cost us much to convert: peers that have a favourite choose it whatever the order
+// of an offer is, and what we need not convert sounds better, too. Spared then
+// reports whether there were any. A peer that refuses may be asked without.
+func (l *Leg) Spare() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sparing = true
+}
+
+// Spared reports whether the last offer left codecs out; see Spare.
+func (l *Leg) Spared() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.spared
 }
 
 // beyondEdge reports whether this leg's peer and from's are on different sides,
