@@ -24,7 +24,8 @@ type Config struct {
 	Endpoint *sip.Endpoint
 	Logger   *slog.Logger
 	// Moved, if set, is told when a Contact is registered at another flow than
-	// before; was is the flow of the binding it had, if any. It must not block.
+	// before; was is the flow of the binding that the same phone had, if any. It
+	// must not block.
 	Moved func(tenant telephony.TenantID, number, contact string, was telephony.Flow, now sip.Flow)
 
 	MinExpires     time.Duration // shorter ones get 423; 60 s
@@ -89,6 +90,10 @@ func (s *Service) ServeSIP(tx *sip.ServerTx) {
 	}
 	s.checkFlow(req)
 	for _, m := range req.moved {
+		if m.other.IsValid() {
+			s.c.Logger.Info("a Contact was registered from another place", "aor", aor.String(), "contact", m.contact,
+				"before", m.other.String(), "source", tx.Flow().Remote.String())
+		}
 		if s.c.Moved != nil {
 			s.c.Moved(tenant.ID, aor.User, m.contact, m.was, tx.Flow())
 		}

@@ -3,6 +3,7 @@ package registrar
 import (
 	"errors"
 	"math"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,6 +44,16 @@ type request struct {
 type move struct {
 	contact string
 	was     telephony.Flow // zero for a new binding
+	other   netip.AddrPort // of what seems to be another phone, whose binding this was
+}
+
+// samePhone reports whether a binding of the same Contact is of the phone that
+// registers now, and not of another one behind another NAT that has the same
+// private address: a phone keeps its Call-ID until it starts again (RFC 3261
+// section 10.2), and then it has no calls.
+func samePhone(old, b *telephony.Binding) bool {
+	return old.CallID == b.CallID || b.Instance != "" && old.Instance == b.Instance ||
+		old.Flow.Remote.Addr() == b.Flow.Remote.Addr()
 }
 
 // wish is one Contact; a lifetime of 0 removes it.
@@ -207,10 +218,13 @@ func (q *request) put(live []telephony.Binding, w *wish) ([]telephony.Binding, e
 		return slices.Delete(live, i, i+1), nil
 	default:
 		b := w.binding
-		if old.Flow == b.Flow {
+		switch {
+		case old.Flow == b.Flow:
 			b.RTT = old.RTT
-		} else {
-			q.moved = append(q.moved, move{b.Contact, old.Flow})
+		case samePhone(old, &b):
+			q.moved = append(q.moved, move{contact: b.Contact, was: old.Flow})
+		default:
+			q.moved = append(q.moved, move{contact: b.Contact, other: old.Flow.Remote})
 		}
 		live[i] = b
 		return live, nil
