@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"ringfence/internal/siptest/impair"
 )
 
 // State is where a call stands.
@@ -82,6 +84,8 @@ type Call struct {
 	requests   map[string]int    // methods received in the dialog
 	keys       map[string][]byte // SRTP keys of ours, by suite
 	newKeys    map[string][]byte // in an offer that was not answered yet
+	cert       *certificate      // of DTLS
+	newCert    *certificate      // in an offer that was not answered yet
 }
 
 func (p *Phone) newCall(outgoing bool) (*Call, error) {
@@ -331,6 +335,54 @@ func (c *Call) Suite() string {
 	return m.shield.suite
 }
 
+// WaitKeys waits until the media can be protected, where DTLS is to make the keys.
+func (c *Call) WaitKeys(ctx context.Context) error {
+	ticker := time.NewTicker(frame)
+	defer ticker.Stop()
+	for {
+		m := c.media.Load()
+		m.mu.Lock()
+		ready, failed := m.association == nil || m.shield != nil, m.failed
+		m.mu.Unlock()
+		if ready || c.State() == Ended {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for keys: %w, %w", failed, ctx.Err())
+		case <-ticker.C:
+		}
+	}
+}
+
+// MediaError is why the media could not be protected, nil if it was.
+func (c *Call) MediaError() error {
+	m := c.media.Load()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.failed
+}
+
+// Impair puts an impaired network between the phone and its peer's media from
+// now on: to the peer and from it.
+func (c *Call) Impair(to, from impair.Profile, seed uint64) {
+	m := c.media.Load()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.network = [2]*impair.Line{impair.NewLine(to, seed), impair.NewLine(from, seed+1)}
+}
+
+// Impaired is what the network did so far to packets to the peer and from it.
+func (c *Call) Impaired() (to, from impair.Counts) {
+	m := c.media.Load()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.network[0] == nil {
+		return to, from
+	}
+	return m.network[0].Counts, m.network[1].Counts
+}
+
 // RawRTP sends bytes from the call's RTP socket to any address.
 func (c *Call) RawRTP(to netip.AddrPort, datagram []byte) error {
 	_, err := c.media.Load().rtp.WriteToUDPAddrPort(datagram, to)
@@ -350,6 +402,9 @@ func (c *Call) hear(body []byte) {
 	c.remote = d
 	if len(c.newKeys) > 0 {
 		c.keys, c.newKeys = c.newKeys, nil // answered
+	}
+	if c.newCert != nil {
+		c.cert, c.newCert = c.newCert, nil
 	}
 	c.notify()
 	c.aim()

@@ -106,7 +106,7 @@ func (c *Call) ReInvite(ctx context.Context, o Offer) error {
 	res, err := c.reinvite(ctx, o)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.reoffering, c.newKeys = false, nil
+	c.reoffering, c.newKeys, c.newCert = false, nil, nil
 	if err == nil && res.StatusCode >= 300 {
 		err = &StatusError{res.StatusCode, res.Reason}
 	}
@@ -143,6 +143,9 @@ func (c *Call) prepare(o Offer) (wish, direction string, err error) {
 	c.direction = c.wish
 	if o.Rekey {
 		c.newKeys = map[string][]byte{}
+		if c.cert != nil {
+			c.newCert, _ = newCertificate()
+		}
 	}
 	if o.NewStream {
 		m := c.media.Load()
@@ -161,7 +164,10 @@ func (c *Call) prepare(o Offer) (wish, direction string, err error) {
 func (c *Call) moveTo(moved *media) {
 	before := c.media.Load()
 	before.mu.Lock()
-	moved.shield, before.shield, before.sending = before.shield, nil, false
+	if before.association == nil { // another transport is another association (RFC 8842 section 4)
+		moved.shield, before.shield = before.shield, nil
+	}
+	before.sending, moved.network = false, before.network
 	moved.ssrc, moved.seq, moved.stamp, moved.recorder, moved.sent = before.ssrc, before.seq, before.stamp, before.recorder, before.sent
 	before.mu.Unlock()
 	before.close()

@@ -153,7 +153,9 @@ func (c *Call) answerBody() string {
 		c.direction = answerTo(c.remote.Direction, c.wish)
 		c.aim()
 	}
-	return c.describe(c.direction, payloads, false, !c.late)
+	body := c.describe(c.direction, payloads, false, !c.late)
+	c.protect(c.media.Load())
+	return body
 }
 
 // Answer sends 200 with an answer and retransmits it until the ACK.

@@ -7,8 +7,11 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
+
+	"ringfence/internal/siptest/impair"
 )
 
 // frame is what one packet carries.
@@ -36,6 +39,11 @@ type media struct {
 	digits   []byte
 	recorder recorder
 	shield   *shield // nil in the clear
+	// association makes the shield; nil without DTLS. failed is why there is none.
+	association *association
+	failed      error
+	// network is what happens to packets sent and received; nil is nothing.
+	network [2]*impair.Line
 }
 
 // newMedia binds an even port and the odd one above it.
@@ -74,6 +82,11 @@ func (p *Phone) newMedia() (*media, error) {
 func (m *media) close() {
 	m.once.Do(func() {
 		close(m.done)
+		m.mu.Lock()
+		if m.association != nil {
+			m.association.close()
+		}
+		m.mu.Unlock()
 		m.rtp.Close()
 		m.rtcp.Close()
 	})
@@ -114,8 +127,10 @@ func (m *media) send() {
 		m.mu.Lock()
 		to, packet := m.packet(buf, tone)
 		m.mu.Unlock()
-		if to.IsValid() {
-			_, _ = m.rtp.WriteToUDPAddrPort(packet, to) // lost, as on any network
+		if to.IsValid() && packet != nil {
+			m.travel(0, packet, func(p []byte) {
+				_, _ = m.rtp.WriteToUDPAddrPort(p, to) // lost, as on any network
+			})
 		}
 	}
 }
@@ -124,7 +139,7 @@ func (m *media) send() {
 // timeline goes on meanwhile.
 func (m *media) packet(buf, tone []byte) (netip.AddrPort, []byte) {
 	m.stamp += 160
-	if !m.sending || m.muted {
+	if !m.sending || m.muted || m.association != nil && m.shield == nil {
 		return netip.AddrPort{}, nil
 	}
 	if m.payload == 8 {
@@ -154,13 +169,71 @@ func (m *media) receive() {
 				continue
 			}
 		}
-		m.mu.Lock()
-		if p, ok := m.open(buf[:n]); ok {
-			m.recorder.packet(p, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), time.Now())
-		} else if m.shield != nil {
-			m.recorder.heard.Forged++
+		if n > 0 && buf[0] >= 20 && buf[0] <= 63 { // DTLS (RFC 7983 section 7)
+			m.deliver(buf[:n])
+			continue
 		}
-		m.mu.Unlock()
+		m.travel(1, buf[:n], func(p []byte) { m.arrived(p, from) })
+	}
+}
+
+// deliver takes a datagram of a handshake.
+func (m *media) deliver(p []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.association != nil {
+		_, _ = m.association.in.Write(p, nil)
+	}
+}
+
+// arrived takes a packet of the RTP socket.
+func (m *media) arrived(p []byte, from netip.AddrPort) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(p) > 1 && p[1] >= 192 && p[1] <= 223 { // RFC 5761 section 4
+		m.report(p)
+		return
+	}
+	if p, ok := m.open(p); ok {
+		m.recorder.packet(p, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), time.Now())
+	} else if m.shield != nil {
+		m.recorder.heard.Forged++
+	}
+}
+
+// travel hands a packet on when it arrives: 0 is the way to the peer, 1 the way
+// from it.
+func (m *media) travel(way int, p []byte, arrive func([]byte)) {
+	m.mu.Lock()
+	line, now := m.network[way], time.Now()
+	var at []time.Time
+	if line != nil {
+		at = line.Send(now)
+	}
+	m.mu.Unlock()
+	if line == nil {
+		arrive(p)
+		return
+	}
+	for _, at := range at {
+		if wait := at.Sub(now); wait > 0 {
+			late := slices.Clone(p)
+			time.AfterFunc(wait, func() { arrive(late) })
+			continue
+		}
+		arrive(p)
+	}
+}
+
+// report takes a compound of reports; m.mu is held.
+func (m *media) report(p []byte) {
+	if m.association != nil && m.shield == nil {
+		return // before there are keys
+	}
+	if m.openReport(p) {
+		m.recorder.heard.Reports++
+	} else {
+		m.recorder.heard.Forged++
 	}
 }
 
@@ -178,11 +251,7 @@ func (m *media) receiveReports() {
 			}
 		}
 		m.mu.Lock()
-		if m.openReport(buf[:n]) {
-			m.recorder.heard.Reports++
-		} else {
-			m.recorder.heard.Forged++
-		}
+		m.report(buf[:n])
 		m.mu.Unlock()
 	}
 }

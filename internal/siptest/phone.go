@@ -51,6 +51,12 @@ type Config struct {
 	Suites        []string
 	Opportunistic bool
 	Insists       bool
+	// DTLS makes keys in the media's path (RFC 5764), over UDP/TLS/RTP/SAVP or,
+	// Opportunistic, RTP/AVP. NoMux has reports on a port of their own.
+	DTLS, NoMux bool
+	// WrongFingerprint describes another certificate than the phone's;
+	// MuteDTLS agrees on DTLS and says nothing.
+	WrongFingerprint, MuteDTLS bool
 	// FirstSequence is that of the first RTP packet; 0 picks one.
 	FirstSequence uint16
 	// Codecs in order of preference: "PCMU", "PCMA". Empty means both.

@@ -17,7 +17,10 @@ type Description struct {
 	Lines     int    // m= lines
 	Proto     string // of the first audio stream
 	Cryptos   []Crypto
-	Text      string
+	// Fingerprint and Setup are those of DTLS, Mux is a=rtcp-mux.
+	Fingerprint, Setup string
+	Mux                bool
+	Text               string
 }
 
 // ParseSDP reads a session description. A description without audio has an
@@ -68,6 +71,13 @@ func ParseSDP(text string) (Description, error) {
 					d.Cryptos = append(d.Cryptos, line)
 				}
 			}
+			if text, ok := strings.CutPrefix(value, "fingerprint:"); ok {
+				d.Fingerprint = text
+			}
+			if text, ok := strings.CutPrefix(value, "setup:"); ok {
+				d.Setup = text
+			}
+			d.Mux = d.Mux || value == "rtcp-mux"
 			switch value {
 			case "sendrecv", "sendonly", "recvonly", "inactive":
 				d.Direction = value

@@ -105,9 +105,16 @@ func (c *Call) protection(answer bool) (proto, lines string) {
 	switch own := c.phone.config.Suites; {
 	case answer && c.remote.Proto != "":
 		proto = c.remote.Proto
-		if line, ok := c.chosen(); ok {
+		if c.keyed() {
+			lines = c.dtlsLines(true)
+		} else if line, ok := c.chosen(); ok {
 			write(line.Tag, line.Suite)
 		}
+	case c.phone.config.DTLS:
+		if !c.phone.config.Opportunistic {
+			proto = "UDP/TLS/RTP/SAVP"
+		}
+		lines = c.dtlsLines(false)
 	case len(own) > 0:
 		if !c.phone.config.Opportunistic {
 			proto = "RTP/SAVP"
@@ -121,6 +128,10 @@ func (c *Call) protection(answer bool) (proto, lines string) {
 
 // protect applies what both descriptions say to the media; c.mu is held.
 func (c *Call) protect(m *media) {
+	if c.keyed() {
+		c.shake(m)
+		return
+	}
 	line, ok := c.chosen()
 	if !ok {
 		_ = m.secure("", nil, nil)
@@ -193,7 +204,7 @@ func (m *media) seal(p []byte) []byte {
 // cannot be told from noise.
 func (m *media) open(p []byte) ([]byte, bool) {
 	if m.shield == nil {
-		return p, len(m.phone.config.Suites) == 0 || m.phone.config.Opportunistic
+		return p, m.association == nil && len(m.phone.config.Suites) == 0 || m.phone.config.Opportunistic
 	}
 	plain, err := m.shield.in.DecryptRTP(nil, p, nil)
 	return plain, err == nil
