@@ -295,7 +295,8 @@ func (c *Call) Heard() Heard {
 func (c *Call) Forget() {
 	c.media.Load().mu.Lock()
 	defer c.media.Load().mu.Unlock()
-	c.media.Load().recorder = recorder{limit: c.media.Load().recorder.limit}
+	r := &c.media.Load().recorder
+	*r = recorder{limit: r.limit, opus: r.opus, decoder: r.decoder}
 }
 
 // Hear waits until d of audio was received since the last Forget, and returns
@@ -416,14 +417,18 @@ func (c *Call) aim() {
 	_, recv := flows(c.remote.Direction)
 	var payload uint8
 	usable := false
-	for _, pt := range c.phone.shared(c.remote.Payloads) {
+	for _, pt := range c.shared() {
 		if pt != events {
 			payload, usable = pt, true
 			break
 		}
 	}
 	c.protect(c.media.Load())
-	c.media.Load().direct(c.remote.Addr, payload, send && recv && usable)
+	m := c.media.Load()
+	m.mu.Lock()
+	m.recorder.opus = c.opusType()
+	m.mu.Unlock()
+	m.direct(c.remote.Addr, payload, send && recv && usable)
 }
 
 // request begins a request of the call's dialog; c.mu is held.

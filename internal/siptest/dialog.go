@@ -185,7 +185,7 @@ func (c *Call) reinvite(ctx context.Context, o Offer) (*sip.Response, error) {
 	case o.SDP != "":
 		m.sdp(o.SDP)
 	case !o.Late:
-		m.sdp(c.describe(c.direction, c.phone.ownPayloads(), o.Null, false))
+		m.sdp(c.describe(c.direction, c.ownPayloads(), o.Null, false))
 	}
 	to, uri := c.next(), c.target
 	c.mu.Unlock()
@@ -226,7 +226,7 @@ func (c *Call) ackReInvite(res *sip.Response, b string, seq uint32, uri string, 
 	m := c.request("ACK", branch(), seq)
 	if late && len(res.Body()) > 0 {
 		c.direction = answerTo(c.remote.Direction, c.wish)
-		m.sdp(c.describe(c.direction, c.phone.shared(c.remote.Payloads), false, true))
+		m.sdp(c.describe(c.direction, c.shared(), false, true))
 		c.aim()
 	}
 	return m.bytes()

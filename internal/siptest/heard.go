@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/thesyncim/gopus"
 )
 
 // Heard is what was received, by a call or in a file.
@@ -18,6 +20,7 @@ type Heard struct {
 	Sources        []netip.AddrPort
 	Reports        int       // RTCP packets
 	Forged         int       // packets that did not decrypt
+	Forgeries      []string  // what they were
 	Digits         string    // telephone-events (RFC 4733)
 	First, Last    time.Time // arrival of packets
 	Samples        []int16
@@ -78,6 +81,8 @@ type recorder struct {
 	highest  uint16
 	event    uint32 // timestamp of the last telephone-event
 	sequence bool
+	opus     uint8 // payload type
+	decoder  *gopus.Decoder
 }
 
 // HeardRTP is what G.711 packets, in the order of their arrival, carry.
@@ -120,7 +125,7 @@ func (r *recorder) packet(p []byte, from netip.AddrPort, now time.Time) {
 	r.highest, r.sequence = seq, true
 	payload := p[min(len(p), 12+4*int(p[0]&0x0f)):]
 	switch pt {
-	case 0, 8:
+	case 0, 8, r.opus:
 		r.audio(payload, pt)
 	case events:
 		r.digit(payload, binary.BigEndian.Uint32(p[4:]))
@@ -132,6 +137,10 @@ func (r *recorder) audio(payload []byte, pt uint8) {
 		return
 	}
 	h := &r.heard
+	if pt == r.opus && pt != 0 {
+		r.hearOpus(payload)
+		payload = nil
+	}
 	for _, b := range payload {
 		if pt == 8 {
 			h.Samples = append(h.Samples, decodeALaw(b))
@@ -158,6 +167,13 @@ func (r *recorder) snapshot() Heard {
 	h := r.heard
 	h.Rate = 8000
 	h.SSRCs, h.PayloadTypes, h.Sources = slices.Clone(h.SSRCs), slices.Clone(h.PayloadTypes), slices.Clone(h.Sources)
+	h.Forgeries = slices.Clone(h.Forgeries)
 	h.Samples = slices.Clone(h.Samples[max(0, len(h.Samples)-max(r.limit, 0)):])
 	return h
+}
+
+// forged notes a packet that did not decrypt.
+func (r *recorder) forged(p []byte, from netip.AddrPort) {
+	r.heard.Forged++
+	note(&r.heard.Forgeries, fmt.Sprintf("%d octets %x from %s", len(p), p[:min(len(p), 12)], from))
 }

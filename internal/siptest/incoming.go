@@ -146,10 +146,10 @@ func (c *Call) dialogResponse(code int) *message {
 // answerBody is our description in a response: an answer, or an offer if the
 // INVITE had none; c.mu is held.
 func (c *Call) answerBody() string {
-	payloads := c.phone.ownPayloads()
+	payloads := c.ownPayloads()
 	c.direction = c.wish
 	if !c.late {
-		payloads = c.phone.shared(c.remote.Payloads)
+		payloads = c.shared()
 		c.direction = answerTo(c.remote.Direction, c.wish)
 		c.aim()
 	}
@@ -311,7 +311,7 @@ func (c *Call) handleOffer(req *sip.Request, tx *serverTx) {
 	m.add("Contact: <%s>", p.contactURI())
 	if len(req.Body()) > 0 {
 		c.hear(req.Body())
-		if !audible(p.shared(c.remote.Payloads)) {
+		if !audible(c.shared()) {
 			c.mu.Unlock()
 			c.refuseOffer(req, tx, 488)
 			return

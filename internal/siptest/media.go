@@ -109,7 +109,7 @@ func (m *media) direct(remote netip.AddrPort, payload uint8, sending bool) {
 // not delay the next.
 func (m *media) send() {
 	tone := m.phone.tones.second(m.phone.config.Tone, 0)
-	buf := make([]byte, 12, 12+160)
+	buf := make([]byte, 12, 1500)
 	next := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -138,7 +138,10 @@ func (m *media) send() {
 // packet builds the next packet; an invalid address means silence. The
 // timeline goes on meanwhile.
 func (m *media) packet(buf, tone []byte) (netip.AddrPort, []byte) {
-	m.stamp += 160
+	coded := m.payload == m.recorder.opus && m.payload != 0
+	if m.stamp += 160; coded {
+		m.stamp += 800
+	}
 	if !m.sending || m.muted || m.association != nil && m.shield == nil {
 		return netip.AddrPort{}, nil
 	}
@@ -152,6 +155,10 @@ func (m *media) packet(buf, tone []byte) (netip.AddrPort, []byte) {
 	binary.BigEndian.PutUint16(buf[2:], m.seq)
 	binary.BigEndian.PutUint32(buf[4:], m.stamp)
 	binary.BigEndian.PutUint32(buf[8:], m.ssrc)
+	if coded {
+		packets := m.phone.tones.opusSecond(m.phone.config.Tone)
+		return m.remote, m.seal(append(buf, packets[m.sent%len(packets)]...))
+	}
 	at := int(m.stamp % 8000 / 160 * 160)
 	return m.remote, m.seal(append(buf, tone[at:at+160]...))
 }
@@ -191,13 +198,13 @@ func (m *media) arrived(p []byte, from netip.AddrPort) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(p) > 1 && p[1] >= 192 && p[1] <= 223 { // RFC 5761 section 4
-		m.report(p)
+		m.report(p, from)
 		return
 	}
-	if p, ok := m.open(p); ok {
-		m.recorder.packet(p, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), time.Now())
+	if opened, ok := m.open(p); ok {
+		m.recorder.packet(opened, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), time.Now())
 	} else if m.shield != nil {
-		m.recorder.heard.Forged++
+		m.recorder.forged(p, from)
 	}
 }
 
@@ -226,21 +233,21 @@ func (m *media) travel(way int, p []byte, arrive func([]byte)) {
 }
 
 // report takes a compound of reports; m.mu is held.
-func (m *media) report(p []byte) {
+func (m *media) report(p []byte, from netip.AddrPort) {
 	if m.association != nil && m.shield == nil {
 		return // before there are keys
 	}
 	if m.openReport(p) {
 		m.recorder.heard.Reports++
 	} else {
-		m.recorder.heard.Forged++
+		m.recorder.forged(p, from)
 	}
 }
 
 func (m *media) receiveReports() {
 	buf := make([]byte, 2048)
 	for {
-		n, _, err := m.rtcp.ReadFromUDPAddrPort(buf)
+		n, from, err := m.rtcp.ReadFromUDPAddrPort(buf)
 		if err != nil {
 			select {
 			case <-m.done:
@@ -251,7 +258,7 @@ func (m *media) receiveReports() {
 			}
 		}
 		m.mu.Lock()
-		m.report(buf[:n])
+		m.report(buf[:n], from)
 		m.mu.Unlock()
 	}
 }

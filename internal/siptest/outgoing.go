@@ -92,7 +92,7 @@ func (c *Call) invite(auth string) (*clientTx, error) {
 	case c.options.SDP != "":
 		m.sdp(c.options.SDP)
 	default:
-		m.sdp(c.describe(c.direction, c.phone.ownPayloads(), false, false))
+		m.sdp(c.describe(c.direction, c.ownPayloads(), false, false))
 	}
 	c.mu.Unlock()
 	return c.phone.begin("INVITE", b, c.phone.config.Server, m.bytes())
@@ -181,7 +181,7 @@ func (c *Call) success(res *sip.Response) {
 	c.confirm(res, remoteTag)
 	ack := c.request("ACK", branch(), c.inviteSeq)
 	if c.options.LateOffer && len(res.Body()) > 0 {
-		answer := c.describe(answerTo(c.remote.Direction, c.wish), c.phone.shared(c.remote.Payloads), false, true)
+		answer := c.describe(answerTo(c.remote.Direction, c.wish), c.shared(), false, true)
 		ack.sdp(answer)
 	}
 	wire := ack.bytes()

@@ -59,7 +59,8 @@ type Config struct {
 	WrongFingerprint, MuteDTLS bool
 	// FirstSequence is that of the first RTP packet; 0 picks one.
 	FirstSequence uint16
-	// Codecs in order of preference: "PCMU", "PCMA". Empty means both.
+	// Codecs in order of preference: "PCMU", "PCMA", "opus". Empty means
+	// the first two.
 	Codecs []string
 	// ViaServer sends requests inside a dialog to Server too, and not to the
 	// peer's Contact.

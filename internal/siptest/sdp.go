@@ -20,6 +20,7 @@ type Description struct {
 	// Fingerprint and Setup are those of DTLS, Mux is a=rtcp-mux.
 	Fingerprint, Setup string
 	Mux                bool
+	Opus               uint8 // payload type of it, 0 without
 	Text               string
 }
 
@@ -77,6 +78,10 @@ func ParseSDP(text string) (Description, error) {
 			if text, ok := strings.CutPrefix(value, "setup:"); ok {
 				d.Setup = text
 			}
+			if pt, ok := strings.CutSuffix(value, " opus/48000/2"); ok {
+				n, _ := strconv.ParseUint(strings.TrimPrefix(pt, "rtpmap:"), 10, 7)
+				d.Opus = uint8(n)
+			}
 			d.Mux = d.Mux || value == "rtcp-mux"
 			switch value {
 			case "sendrecv", "sendonly", "recvonly", "inactive":
@@ -115,8 +120,11 @@ func answerTo(offer, wish string) string {
 
 // payloadOf is the static payload type of a codec name.
 func payloadOf(codec string) uint8 {
-	if codec == "PCMA" {
+	switch codec {
+	case "PCMA":
 		return 8
+	case "opus":
+		return opus
 	}
 	return 0
 }
@@ -141,6 +149,8 @@ func (c *Call) describe(direction string, payloads []uint8, null, answer bool) s
 			maps.WriteString("a=rtpmap:0 PCMU/8000\r\n")
 		case 8:
 			maps.WriteString("a=rtpmap:8 PCMA/8000\r\n")
+		case c.opusType():
+			fmt.Fprintf(&maps, "a=rtpmap:%d opus/48000/2\r\n", pt)
 		case events:
 			fmt.Fprintf(&maps, "a=rtpmap:%d telephone-event/8000\r\na=fmtp:%d 0-16\r\n", events, events)
 		}
@@ -160,17 +170,4 @@ func (p *Phone) ownPayloads() []uint8 {
 		list = append(list, payloadOf(c))
 	}
 	return append(list, events)
-}
-
-// shared are the phone's payload types that the peer has too, in its order.
-func (p *Phone) shared(theirs []uint8) []uint8 {
-	var list []uint8
-	for _, pt := range theirs {
-		for _, own := range p.ownPayloads() {
-			if own == pt {
-				list = append(list, pt)
-			}
-		}
-	}
-	return list
 }

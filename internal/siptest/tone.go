@@ -165,6 +165,13 @@ func WriteWAV(path string, samples []int16, rate int) error {
 type toneCache struct {
 	once       sync.Once
 	ulaw, alaw []byte
+	opusOnce   sync.Once
+	opus       [][]byte
+}
+
+func (t *toneCache) opusSecond(frequency float64) [][]byte {
+	t.opusOnce.Do(func() { t.opus = opusTone(frequency) })
+	return t.opus
 }
 
 func (t *toneCache) second(frequency float64, pt uint8) []byte {
