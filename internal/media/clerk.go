@@ -20,25 +20,39 @@ type clerk struct {
 	stopping bool
 }
 
+// grain is how exact the times are. Errands of many legs are run together, so
+// that a thousand calls wake the clerk no more often than ten.
+const grain = 50 * time.Millisecond
+
 // errand is what to do for a leg next.
 type errand struct {
 	at     time.Time
 	leg    *Leg
 	report bool // else it is a look
+	index  int  // in the heap; absent while it is run and afterwards
 }
 
+const absent = -1
+
 // errands is a heap, the next one first.
-type errands []errand
+type errands []*errand
 
 func (e errands) Len() int           { return len(e) }
 func (e errands) Less(i, j int) bool { return e[i].at.Before(e[j].at) }
-func (e errands) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
-func (e *errands) Push(x any)        { *e = append(*e, x.(errand)) }
+func (e errands) Swap(i, j int) {
+	e[i], e[j] = e[j], e[i]
+	e[i].index, e[j].index = i, j
+}
+func (e *errands) Push(x any) {
+	x.(*errand).index = len(*e)
+	*e = append(*e, x.(*errand))
+}
 func (e *errands) Pop() any {
 	last := len(*e) - 1
 	x := (*e)[last]
-	(*e)[last] = errand{}
+	(*e)[last] = nil
 	*e = (*e)[:last]
+	x.index = absent
 	return x
 }
 
@@ -48,7 +62,7 @@ func newClerk() *clerk {
 	return c
 }
 
-// serve looks after a leg until it is closed.
+// serve looks after a leg until it is dismissed.
 func (c *clerk) serve(l *Leg) {
 	now := time.Now()
 	c.mu.Lock()
@@ -56,11 +70,28 @@ func (c *clerk) serve(l *Leg) {
 	if c.stopping {
 		return
 	}
-	heap.Push(&c.errands, errand{now.Add(quality.NextReport()), l, true})
-	heap.Push(&c.errands, errand{now.Add(quality.Interval), l, false})
+	l.errands = [...]errand{{at: now.Add(quality.NextReport()), leg: l, report: true}, {at: now.Add(quality.Interval), leg: l}}
+	for i := range l.errands {
+		heap.Push(&c.errands, &l.errands[i])
+	}
+	if c.errands[0].leg != l {
+		return // it wakes before
+	}
 	select {
 	case c.wake <- struct{}{}:
 	default:
+	}
+}
+
+// dismiss forgets a leg that is closed: calls may be shorter than an errand is
+// away, and there are many of them.
+func (c *clerk) dismiss(l *Leg) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range l.errands {
+		if e := &l.errands[i]; e.leg != nil && e.index != absent {
+			heap.Remove(&c.errands, e.index)
+		}
 	}
 }
 
@@ -100,37 +131,41 @@ func (c *clerk) work(now time.Time) time.Duration {
 		}
 		if next := c.errands[0].at; next.After(now) {
 			c.mu.Unlock()
-			return next.Sub(now)
+			return max(next.Sub(now), grain)
 		}
-		due := heap.Pop(&c.errands).(errand)
+		due := heap.Pop(&c.errands).(*errand)
 		c.mu.Unlock()
-		if wait, again := due.leg.attend(due.report, now); again {
-			due.at = due.at.Add(wait)
-			if due.at.Before(now) {
-				due.at = now.Add(wait) // the machine slept
-			}
-			c.mu.Lock()
-			heap.Push(&c.errands, due)
-			c.mu.Unlock()
+		wait := due.leg.attend(due.report, now)
+		c.mu.Lock()
+		due.at = due.at.Add(wait)
+		if due.at.Before(now) {
+			due.at = now.Add(wait) // the machine slept
 		}
+		if !due.leg.isClosed() {
+			heap.Push(&c.errands, due)
+		}
+		c.mu.Unlock()
 	}
 }
 
 // attend reports to the leg's peer, or looks at how well it is heard, and says
-// when to do so again; not after Close.
-func (l *Leg) attend(report bool, now time.Time) (wait time.Duration, again bool) {
-	l.mu.Lock()
-	closed := l.closed
-	l.mu.Unlock()
-	if closed {
-		return 0, false
+// when to do so again.
+func (l *Leg) attend(report bool, now time.Time) (wait time.Duration) {
+	if l.isClosed() {
+		return 0
 	}
 	if !report {
 		l.streams[audio].Load().look(now)
-		return quality.Interval, true
+		return quality.Interval
 	}
 	l.report(now, false)
-	return quality.NextReport(), true
+	return quality.NextReport()
+}
+
+func (l *Leg) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
 }
 
 // report sends our reports on all streams; at the end with a BYE.

@@ -89,13 +89,9 @@ func (e *Engine) Close() {
 	for c := range e.calls {
 		calls = append(calls, c)
 	}
-	all := e.allPools()
 	e.mu.Unlock()
 	for _, c := range calls {
 		c.Close()
-	}
-	for _, p := range all {
-		p.wakeAll()
 	}
 	e.readers.Wait()
 	e.clerk.shut()

@@ -24,8 +24,9 @@ type Leg struct {
 	streams [kinds]atomic.Pointer[stream] // video only once it is negotiated
 	desk    *desk
 
-	partner *Leg // guarded by Engine.bridges
-	gone    bool // guarded by Engine.bridges
+	partner *Leg      // guarded by Engine.bridges
+	gone    bool      // guarded by Engine.bridges
+	errands [2]errand // guarded by clerk.mu
 
 	mu                         sync.Mutex
 	closed                     bool
@@ -279,6 +280,7 @@ func (l *Leg) Close() {
 	}
 	l.report(time.Now(), true)
 	e := l.call.engine
+	e.clerk.dismiss(l)
 	e.bridges.Lock()
 	l.part()
 	l.gone = true

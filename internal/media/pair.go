@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -26,17 +24,15 @@ const (
 	classVideo = 34 << 2
 )
 
-// pair is the two sockets of a transport. One goroutine reads each until the pair
-// has rested.
+// pair is the two sockets of a transport. One goroutine reads each.
 type pair struct {
 	port      uint16
 	rtp, rtcp *net.UDPConn
 	pool      *pool
-	owner     atomic.Pointer[transport] // nil while resting: packets are drained
-	readers   atomic.Int32
-	freed     time.Time     // guarded by pool.mu
-	closed    chan struct{} // the sockets are closed and the port is free
 }
+
+// buffer takes a datagram and what SRTP appends.
+type buffer [maxDatagram + headroom]byte
 
 // bind opens both sockets of a port pair.
 func bind(ctx context.Context, local netip.Addr, port uint16, class int) (*pair, error) {
@@ -49,7 +45,7 @@ func bind(ctx context.Context, local netip.Addr, port uint16, class int) (*pair,
 		rtp.Close()
 		return nil, err
 	}
-	return &pair{port: port, rtp: rtp, rtcp: rtcp, closed: make(chan struct{})}, nil
+	return &pair{port: port, rtp: rtp, rtcp: rtcp}, nil
 }
 
 func listen(ctx context.Context, local netip.AddrPort, class int) (*net.UDPConn, error) {
@@ -76,63 +72,44 @@ func listen(ctx context.Context, local netip.AddrPort, class int) (*net.UDPConn,
 	return conn.(*net.UDPConn), nil
 }
 
-// serve starts the readers of a pair for its first owner.
+// serve starts the readers.
 func (p *pair) serve(t *transport, wg *sync.WaitGroup) {
-	p.owner.Store(t)
-	p.readers.Store(2)
-	wg.Go(func() { p.read(p.rtp, (*transport).receive) })
-	wg.Go(func() { p.read(p.rtcp, (*transport).receiveRTCP) })
+	wg.Go(func() { p.read(p.rtp, t.receive) })
+	wg.Go(func() { p.read(p.rtcp, t.receiveRTCP) })
 }
 
-// read hands every datagram to the owner until the rest is over. It allocates
-// once, at its start.
-func (p *pair) read(conn *net.UDPConn, receive func(*transport, []byte, netip.AddrPort)) {
-	defer p.leave()
-	buf := make([]byte, maxDatagram+headroom)
+// read hands over every datagram until the socket is closed.
+func (p *pair) read(conn *net.UDPConn, receive func([]byte, netip.AddrPort)) {
+	buf := p.pool.buffers.Get().(*buffer)
+	defer p.pool.buffers.Put(buf)
 	for {
 		n, from, err := conn.ReadFromUDPAddrPort(buf[:maxDatagram])
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+			if errors.Is(err, net.ErrClosed) {
 				return
 			}
 			time.Sleep(time.Millisecond) // out of kernel memory, or an ICMP error: packets are lost, the port is not
 			continue
 		}
-		if t := p.owner.Load(); t != nil && n < maxDatagram {
-			receive(t, buf[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
+		if n < maxDatagram {
+			receive(buf[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
 		}
 	}
 }
 
-// leave is called by each reader; the last one closes the sockets.
-func (p *pair) leave() {
-	if p.readers.Add(-1) > 0 {
-		return
-	}
-	p.rtp.Close()
-	p.rtcp.Close()
-	p.pool.rise(p)
-	close(p.closed)
-}
-
-// release ends the ownership: the sockets stay bound and drained for the
-// pool's rest.
+// release closes the sockets and lets the port rest.
 func (p *pair) release() {
-	p.owner.Store(nil)
-	p.pool.lay(p)
-}
-
-// wake ends the rest now.
-func (p *pair) wake() { p.until(time.Unix(1, 0)) }
-
-func (p *pair) until(t time.Time) {
-	_ = p.rtp.SetReadDeadline(t) // fails on closed sockets only
-	_ = p.rtcp.SetReadDeadline(t)
+	p.close()
+	p.pool.lay(p.port)
 }
 
 // abandon frees a pair that was never served.
 func (p *pair) abandon() {
+	p.close()
+	p.pool.giveBack(p.port)
+}
+
+func (p *pair) close() {
 	p.rtp.Close()
 	p.rtcp.Close()
-	p.pool.giveBack(p.port)
 }
