@@ -76,7 +76,7 @@ func (r *records) run(ctx context.Context) {
 		case <-tick.C:
 		case <-r.wake:
 			// Records of calls that end together go in one transaction.
-			time.Sleep(writeEvery / 20)
+			time.Sleep(writeEvery / 10)
 		}
 		r.flush()
 	}

@@ -195,6 +195,7 @@ func (tx *ClientTx) receiveOther(r *Response) (tell func(*Response)) {
 		return nil
 	}
 	tell = tx.onResponse
+	tx.onResponse = nil // its user may be a call that is over, and copies are not told
 	tx.answered(completed)
 	tx.timer.Reset(tx.linger(tx.e.cfg.Timers.T4)) // timer K
 	return tell

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -69,6 +70,7 @@ func (s *Store) AppendCallRecords(ctx context.Context, records []telephony.CallR
 			if _, err := stmt.ExecContext(ctx, callRecordValues(r)...); err != nil {
 				return err
 			}
+			runtime.Gosched() // on one processor, calls do not wait for a batch
 		}
 		return nil
 	})

@@ -44,7 +44,7 @@ func lines(raw []byte, f func(name, value []byte)) (body []byte) {
 }
 
 func is(name []byte, long string, compact ...byte) bool {
-	return len(name) == 1 && len(compact) > 0 && name[0]|0x20 == compact[0] || len(name) > 1 && bytes.EqualFold(name, []byte(long))
+	return len(name) == 1 && len(compact) > 0 && name[0]|0x20 == compact[0] || len(name) == len(long) && bytes.EqualFold(name, []byte(long))
 }
 
 // identify finds the Call-ID and the method of a message.
@@ -170,18 +170,18 @@ func valueLength(b []byte) int {
 // (RFC 8599 section 6).
 func redactURIs(value []byte) {
 	for rest := value; ; {
-		i := indexFold(rest, "sip")
+		i := bytes.IndexByte(rest, ':')
 		if i < 0 {
 			break
 		}
-		rest = rest[i+3:]
-		if len(rest) > 0 && rest[0]|0x20 == 's' {
-			rest = rest[1:]
+		scheme := rest[:i]
+		rest = rest[i+1:]
+		if n := len(scheme); n > 0 && scheme[n-1]|0x20 == 's' {
+			scheme = scheme[:n-1]
 		}
-		if len(rest) == 0 || rest[0] != ':' {
+		if n := len(scheme); n < 3 || !bytes.EqualFold(scheme[n-3:], []byte("sip")) {
 			continue
 		}
-		rest = rest[1:]
 		end := bytes.IndexAny(rest, "<> \t,\"")
 		if end < 0 {
 			end = len(rest)
@@ -193,6 +193,9 @@ func redactURIs(value []byte) {
 		if colon := bytes.IndexByte(rest[:at], ':'); colon >= 0 {
 			hide(rest[colon+1 : at])
 		}
+	}
+	if indexFold(value, "pn-") < 0 {
+		return
 	}
 	for _, name := range [...]string{"pn-prid", "pn-param"} {
 		for rest := value; ; {
