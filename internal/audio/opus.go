@@ -14,7 +14,8 @@ const (
 	opusComplexity       = 0
 	opusNarrowBitrate    = 20000 // what comes of 8000 samples a second has less to tell
 	opusNarrowComplexity = 2
-	opusLoss             = 10 // percent that FEC is made for
+	opusStereoBitrate    = 48000 // two voices that have nothing in common
+	opusLoss             = 10    // percent that FEC is made for
 	opusPacket           = 1275
 	concealAtOnce        = 60 // ms
 )
@@ -99,9 +100,21 @@ func (d *opusDecoder) fromNext(pcm []int16, next []byte) (int, error) {
 }
 
 type opusEncoder struct {
-	codec  *gopus.Encoder
-	packet [opusPacket]byte
-	frame  int // samples the codec is set to
+	codec    *gopus.Encoder
+	packet   [opusPacket]byte
+	channels int
+	frame    int // samples of a channel the codec is set to
+}
+
+// NewStereoOpus makes an encoder of two voices for files. Its frames have left
+// and right samples in turns.
+func NewStereoOpus(rate int) (Encoder, error) {
+	e, err := gopus.NewEncoder(gopus.EncoderConfig{SampleRate: rate, Channels: 2, Application: gopus.ApplicationAudio})
+	if err != nil {
+		return nil, fmt.Errorf("preparing to encode Opus: %w", err)
+	}
+	err = errors.Join(e.SetBitrate(opusStereoBitrate), e.SetComplexity(opusComplexity))
+	return &opusEncoder{codec: e, channels: 2, frame: rate / 50}, err
 }
 
 func newOpusEncoder(rate int) (Encoder, error) {
@@ -118,15 +131,15 @@ func newOpusEncoder(rate int) (Encoder, error) {
 		e.SetBitrate(bitrate), e.SetComplexity(complexity),
 		e.SetSignal(gopus.SignalVoice), e.SetPacketLoss(opusLoss),
 	)
-	return &opusEncoder{codec: e, frame: rate / 50}, err
+	return &opusEncoder{codec: e, channels: 1, frame: rate / 50}, err
 }
 
 func (e *opusEncoder) Encode(payload []byte, pcm []int16) ([]byte, error) {
-	if len(pcm) != e.frame {
-		if err := e.codec.SetFrameSize(len(pcm)); err != nil {
-			return payload, fmt.Errorf("encoding a frame of %d samples as Opus: %w", len(pcm), err)
+	if n := len(pcm) / e.channels; n != e.frame {
+		if err := e.codec.SetFrameSize(n); err != nil {
+			return payload, fmt.Errorf("encoding a frame of %d samples as Opus: %w", n, err)
 		}
-		e.frame = len(pcm)
+		e.frame = n
 	}
 	n, err := e.codec.EncodeInt16(pcm, e.packet[:])
 	if err != nil {

@@ -14,8 +14,9 @@ const frameTime = 20 * time.Millisecond
 // ear turns the packets of one stream into samples: packets come as the network
 // gives them, samples are taken frame by frame. It has no goroutine of its own.
 type ear struct {
-	rate   int
-	origin time.Time
+	rate              int
+	origin            time.Time
+	shortest, longest time.Duration // of the jitter buffer
 
 	mu      sync.Mutex
 	voices  map[codec]*voice // of the codecs we can decode: a peer may change between them
@@ -45,10 +46,13 @@ const (
 	speech
 )
 
-func newEar(rate int) *ear {
+// newEar hears with as little delay as the network allows.
+func newEar(rate int) *ear { return newEarWith(rate, jitter.MinDelay, jitter.MaxDelay) }
+
+func newEarWith(rate int, shortest, longest time.Duration) *ear {
 	n := sound.Samples(sound.MaxPacket, rate)
 	return &ear{
-		rate: rate, origin: time.Now(), voices: map[codec]*voice{},
+		rate: rate, origin: time.Now(), shortest: shortest, longest: longest, voices: map[codec]*voice{},
 		comfort: sound.NewComfort(), buf: make([]int16, n), left: make([]int16, 0, n+sound.Samples(frameTime, rate)),
 	}
 }
@@ -93,7 +97,7 @@ func (e *ear) voice(c codec) *voice {
 	if err != nil {
 		return nil
 	}
-	v := &voice{jitter.New(int(c.clock), jitter.MinDelay, jitter.MaxDelay), d}
+	v := &voice{jitter.New(int(c.clock), e.shortest, e.longest), d}
 	e.voices[c] = v
 	return v
 }

@@ -1,9 +1,27 @@
 package media
 
+import "time"
+
 // hear takes what of a packet is for us: the digits of who dials.
 func (s *stream) hear(p []byte, h header, c codec, known bool) {
 	if known && c.name == digits {
 		s.hearDigit(h, payloadOf(p, h))
+	}
+}
+
+// tap gives a packet of the peer to the recordings of this stream and of who
+// hears it.
+func (s *stream) tap(p []byte, h header, c codec, known bool, now time.Time) {
+	if !known {
+		return
+	}
+	if r := s.recording.Load(); r != nil {
+		r.put(own, s, h, payloadOf(p, h), c, now)
+	}
+	if partner := s.partner.Load(); partner != nil {
+		if r := partner.recording.Load(); r != nil {
+			r.put(others, s, h, payloadOf(p, h), c, now)
+		}
 	}
 }
 
@@ -15,4 +33,7 @@ func (s *stream) silence() {
 	s.mu.Unlock()
 	s.replaceConverter(nil)
 	s.replacePlayer(nil)
+	if r := s.recording.Load(); r != nil {
+		r.Stop()
+	}
 }

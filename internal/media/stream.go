@@ -28,6 +28,7 @@ type stream struct {
 
 	converter atomic.Pointer[converter] // of what the peer cannot decode
 	player    atomic.Pointer[player]    // what it hears in place of others
+	recording atomic.Pointer[Recording] // of what it says and hears
 
 	mu            sync.Mutex
 	theirs, ours  []payload              // signalled by the peer, and to it

@@ -76,6 +76,7 @@ func (t *transport) receive(p []byte, from netip.AddrPort) {
 	}
 	c, known := s.measure(h, now)
 	s.hear(p, h, c, known)
+	s.tap(p, h, c, known, now)
 	if partner := s.partner.Load(); partner != nil {
 		partner.relay(s, p, h, c, known, now)
 	}

@@ -344,3 +344,26 @@ func FuzzBuffer(f *testing.F) {
 		}
 	})
 }
+
+// A burst of loss is as long as it is: what comes after it is played in time,
+// whether the burst was short, or as long as the buffer, or longer.
+func TestBurstOfLossCostsNoMoreThanItself(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []int{3, 10, 25, 45, 60, 150} {
+		packets := slices.Delete(tone(6), 100, 100+lost)
+		p := listen(jitter.New(8000, jitter.MinDelay, jitter.MaxDelay), packets, 6*time.Second)
+		frames := 0
+		for _, k := range p.inFrames[100+lost:] {
+			if k == jitter.Packet {
+				frames++
+			}
+		}
+		if want := len(p.inFrames) - 100 - lost; frames < want-10 || p.worst > 200*time.Millisecond {
+			t.Errorf("after %d lost packets %d of %d frames are played; delay up to %v", lost, frames, want, p.worst)
+		}
+		pcm := p.pcm[160*(110+lost):]
+		if s := share(pcm); s < 0.95 {
+			t.Errorf("after %d lost packets the share is %.3f", lost, s)
+		}
+	}
+}

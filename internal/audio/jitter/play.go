@@ -96,31 +96,43 @@ func (b *Buffer) pause(s *slot, now time.Duration) Frame {
 // missing gives a packet up that later ones have overtaken, unless there is
 // time left for it.
 func (b *Buffer) missing(now time.Duration) Frame {
-	follower := &b.ring[(b.next+1)%slots]
-	known := follower.used && follower.seq == b.next+1
+	follower, gap := b.follower()
 	if !b.dtx && b.Delay(now)+b.duration(int64(b.frame)) <= b.Target() {
 		return Frame{Kind: Lost} // it may come yet
 	}
-	if known && int32(follower.timestamp-b.at) <= 0 || b.Delay(now) > b.Target()+b.duration(int64(b.frame)) {
-		// Its time was given to concealment already, or there is too much delay.
-		b.next++
-		b.Missing++
-		if !known {
+	if int32(follower.timestamp-b.at) <= 0 {
+		// The time of all that is missing was given to concealment already.
+		b.next += gap
+		b.Missing += uint64(gap)
+		return b.Next(now)
+	}
+	b.next++
+	b.Missing++
+	if b.Delay(now) > b.Target()+b.duration(int64(b.frame)) { // there is too much delay
+		if gap > 1 {
 			b.at += b.frame
 		}
 		return b.Next(now)
 	}
-	b.next++
 	b.at += b.frame
-	b.Missing++
 	b.empty = 0
 	if b.dtx {
 		return Frame{Kind: Pause}
 	}
-	if known && !follower.silent {
+	if gap == 1 && !follower.silent {
 		return Frame{Kind: Lost, Payload: follower.payload}
 	}
 	return Frame{Kind: Lost}
+}
+
+// follower is the first packet after the missing one, and how far it is ahead.
+func (b *Buffer) follower() (s *slot, gap uint16) {
+	for gap = 1; ; gap++ {
+		s = &b.ring[(b.next+gap)%slots]
+		if s.used && s.seq == b.next+gap || int16(b.highest-b.next-gap) <= 0 {
+			return s, gap
+		}
+	}
 }
 
 // nothing is there at all: the next packet is late, or the peer is silent.
