@@ -14,6 +14,7 @@ import (
 
 	sound "ringfence/internal/audio"
 	"ringfence/internal/audio/dtmf"
+	"ringfence/internal/media/srtp"
 )
 
 // talker is a phone that says a tone in a codec and decodes what it hears.
@@ -36,6 +37,10 @@ type talker struct {
 
 	mu      sync.Mutex
 	packets []arrived
+
+	key srtp.Key // of a talker that protects its media, see shield
+	out *srtp.Outbound
+	in  *srtp.Inbound
 }
 
 type arrived struct {
@@ -70,7 +75,13 @@ func (p *talker) listen() {
 		}
 		if h, ok := readHeader(buf[:n]); ok {
 			p.mu.Lock()
-			p.packets = append(p.packets, arrived{h, buf[1]&0x80 != 0, slices.Clone(payloadOf(buf[:n], h)), time.Now()})
+			b := buf[:n]
+			if p.in != nil {
+				b, err = p.in.RTP(b)
+			}
+			if err == nil {
+				p.packets = append(p.packets, arrived{h, b[1]&0x80 != 0, slices.Clone(payloadOf(b, h)), time.Now()})
+			}
 			p.mu.Unlock()
 		}
 	}
@@ -91,6 +102,9 @@ func (p *talker) sdp() []byte {
 	if p.events != 0 {
 		s += fmt.Sprintf("a=rtpmap:%d telephone-event/%d\r\n", p.events, p.clock)
 	}
+	if p.out != nil {
+		s = strings.Replace(s, "RTP/AVP", "RTP/SAVP", 1) + fmt.Sprintf("a=crypto:%s\r\n", srtp.Crypto{Tag: 1, Key: p.key})
+	}
 	return []byte(s + fmt.Sprintf("a=ptime:%d\r\n", p.ptime))
 }
 
@@ -101,7 +115,36 @@ func (p *talker) write(pt uint8, stamp uint32, payload []byte) {
 	binary.BigEndian.PutUint32(b[4:], stamp)
 	binary.BigEndian.PutUint32(b[8:], p.ssrc)
 	p.seq++
-	_, _ = p.conn.WriteToUDPAddrPort(append(b, payload...), p.to)
+	b = append(b, payload...)
+	if p.out != nil {
+		var err error
+		b, err = p.out.RTP(make([]byte, 0, 1600), b)
+		must(p.t, err)
+	}
+	_, _ = p.conn.WriteToUDPAddrPort(b, p.to)
+}
+
+// shield has a talker offer AES-256-GCM and nothing else.
+func (p *talker) shield() *talker {
+	p.key = srtp.NewKey(srtp.AES256GCM)
+	var err error
+	p.out, err = srtp.NewOutbound(p.key)
+	must(p.t, err)
+	return p
+}
+
+// learn takes our key from an answer to a talker's offer.
+func (p *talker) learn(answer []byte) {
+	if p.out == nil {
+		return
+	}
+	d, err := parseDescription(answer)
+	must(p.t, err)
+	in, err := srtp.NewInbound(d.stream(audio).cryptos[0].Key)
+	must(p.t, err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.in = in
 }
 
 // say sends a packet of a tone.
@@ -188,8 +231,9 @@ func call(t *testing.T, first uint16, a, b *talker) bridge {
 		t.Fatalf("b is not offered %s:\n%s", b.codec.Name, offer)
 	}
 	must(t, br.b.SetRemote(b.sdp()))
-	_, err = br.a.Answer(br.b)
+	answer, err := br.a.Answer(br.b)
 	must(t, err)
+	a.learn(answer)
 	c.Bridge(br.a, br.b)
 	a.to, b.to = br.a.RTP(), br.b.RTP()
 	return br

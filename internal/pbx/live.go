@@ -14,6 +14,7 @@ import (
 	"ringfence/firewall"
 	"ringfence/internal/api"
 	"ringfence/internal/b2bua"
+	"ringfence/internal/media"
 	"ringfence/internal/ports"
 	"ringfence/internal/store"
 	"ringfence/internal/telephony"
@@ -234,3 +235,11 @@ func (p *PBX) banned() []firewall.Ban {
 	}
 	return all
 }
+
+// RecordCall records a live call to a file, the caller on the left.
+func (p *PBX) RecordCall(ctx context.Context, id telephony.CallID, of b2bua.Side, o media.RecordOptions) (*media.Recording, error) {
+	return p.telephone.calls.Record(ctx, telephony.System, id, of, o)
+}
+
+// LiveCalls are the calls of all tenants.
+func (p *PBX) LiveCalls() []telephony.LiveCall { return p.telephone.calls.Calls(telephony.System) }
