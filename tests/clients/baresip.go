@@ -33,6 +33,7 @@ type Baresip struct {
 
 	mu      sync.Mutex
 	ciphers string
+	digits  string
 }
 
 // BaresipConfig says how to run one.
@@ -157,6 +158,11 @@ func (b *Baresip) read() {
 			b.ciphers = e.Param
 			b.mu.Unlock()
 		}
+		if e.Type == "CALL_DTMF_START" {
+			b.mu.Lock()
+			b.digits += e.Param
+			b.mu.Unlock()
+		}
 		to := b.events
 		if e.Response {
 			to = b.replies
@@ -251,6 +257,15 @@ func (b *Baresip) Ciphers() string {
 	defer b.mu.Unlock()
 	told := b.ciphers
 	b.ciphers = ""
+	return told
+}
+
+// Digits are those that came since it was asked last.
+func (b *Baresip) Digits() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	told := b.digits
+	b.digits = ""
 	return told
 }
 

@@ -57,6 +57,12 @@ func StartLinphone(ctx context.Context, c LinphoneConfig) (*Linphone, error) {
 	if err != nil {
 		return nil, err
 	}
+	said, err := os.Create(filepath.Join(c.Dir, "said"))
+	if err != nil {
+		return nil, err
+	}
+	defer said.Close()
+	cmd.Stdout = said
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting linphonec: %w", err)
 	}
@@ -136,6 +142,12 @@ func (l *Linphone) Recording() string { return filepath.Join(l.Dir, "heard.wav")
 // Log is its log, with every SIP message.
 func (l *Linphone) Log() string {
 	text, _ := os.ReadFile(filepath.Join(l.Dir, "log"))
+	return string(text)
+}
+
+// Said is what it wrote to its console.
+func (l *Linphone) Said() string {
+	text, _ := os.ReadFile(filepath.Join(l.Dir, "said"))
 	return string(text)
 }
 

@@ -60,6 +60,20 @@ func Within(method string, seq int) Step {
 	return send(method+" "+Callee+" SIP/2.0", []string{"[last_Via:]", "Max-Forwards: 70", "[last_From:]", to, "[last_Call-ID:]", fmt.Sprintf("CSeq: %d %s", seq, method)}, false, method != "ACK")
 }
 
+// Carrying is a request within the call, of its own number, with a body.
+func Carrying(method string, seq int, contentType, text string) Step {
+	step := Request(method, "[next_url]", false, fmt.Sprintf("CSeq: %d %s", seq, method), "[routes]", "Content-Type: "+contentType)
+	return Step(strings.Replace(string(step), "Content-Length: 0\n\n", "Content-Length: [len]\n\n"+text, 1))
+}
+
+// WithEvents describes telephone-events beside the speech.
+func WithEvents(steps []Step) (all []Step) {
+	for _, s := range steps {
+		all = append(all, Step(strings.Replace(string(s), "RTP/AVP 0\n", "RTP/AVP 0 101\na=rtpmap:101 telephone-event/8000\na=fmtp:101 0-15\n", 1)))
+	}
+	return all
+}
+
 // Response answers the request received last.
 func Response(status string, sdp bool, lines ...string) Step {
 	return send("SIP/2.0 "+status, append([]string{

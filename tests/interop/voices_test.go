@@ -114,6 +114,8 @@ type linphoneVoice struct {
 	domain string
 	calls  int
 	begin  int // of the last call in the log
+	// saidBefore is what the console held before it.
+	saidBefore int
 }
 
 func (v *linphoneVoice) call(ctx context.Context, number string, talk time.Duration) error {
@@ -154,7 +156,7 @@ func (v *linphoneVoice) file() string {
 // record gives the next call a file of its own.
 func (v *linphoneVoice) record() error {
 	v.calls++
-	v.begin = len(v.p.Log())
+	v.begin, v.saidBefore = len(v.p.Log()), len(v.p.Said())
 	return v.p.Do("record " + v.file())
 }
 

@@ -190,6 +190,11 @@ window.phone = {
       eventHandlers: { requestSucceeded: on('referred'), requestFailed: on('referFailed'), accepted: on('transferred'), failed: on('transferFailed') },
     });
   },
+  /** Digits as telephone-events (RFC 4733), a while apart. */
+  dial({ call, digits }) {
+    const [sender] = calls[call - 1].connection.getSenders().filter((s) => s.dtmf);
+    sender.dtmf.insertDTMF(digits, 100, 150);
+  },
   hear({ call }) { return hear(call); },
   taped({ call }) { return taped(call); },
   stats({ call }) { return stats(call); },
