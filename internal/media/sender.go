@@ -47,6 +47,8 @@ type line struct {
 	octets  uint32
 	jumped  bool // the last packet was far off
 	expects uint16
+	event   uint32 // timestamp of the last digit
+	dialled bool   // there was one
 }
 
 // renew makes the peer see new sources: with another key of ours it could not
@@ -89,10 +91,23 @@ func (s *sender) write(p []byte, feed *stream, h header, c codec, now time.Time)
 		l.last, l.stamp, l.at = seq, stamp, now
 	}
 	s.count(l, c, len(p)-h.length)
+	if c.name == digits {
+		l.mark(p, stamp)
+	}
 	binary.BigEndian.PutUint16(p[2:], seq)
 	binary.BigEndian.PutUint32(p[4:], stamp)
 	binary.BigEndian.PutUint32(p[8:], l.ssrc)
 	return true
+}
+
+// mark leaves the marker to the first packet of a digit (RFC 4733 section
+// 2.5.1.1). Chromium sets it in all three that tell of the end, and there are
+// phones that take each for another digit.
+func (l *line) mark(p []byte, stamp uint32) {
+	if l.dialled && stamp == l.event {
+		p[1] &^= 0x80
+	}
+	l.event, l.dialled = stamp, true
 }
 
 // count notes a packet for our reports.
