@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -36,13 +38,14 @@ type Engine struct {
 	pools  map[ports.Side]*pool
 	old    []*pool // replaced by SetPools, until their last pair has rested
 	calls  map[*Call]struct{}
+	rooms  map[*Room]struct{}
 
 	bridges sync.Mutex // guards Leg.partner of all legs
 }
 
 // New starts an engine. The caller must Close it.
 func New(c Config) *Engine {
-	e := &Engine{log: c.Logger, rest: c.Rest, clock: quality.NewClock(time.Now()), clerk: newClerk(), calls: make(map[*Call]struct{})}
+	e := &Engine{log: c.Logger, rest: c.Rest, clock: quality.NewClock(time.Now()), clerk: newClerk(), calls: make(map[*Call]struct{}), rooms: make(map[*Room]struct{})}
 	if e.rest <= 0 {
 		e.rest = defaultRest
 	}
@@ -89,7 +92,11 @@ func (e *Engine) Close() {
 	for c := range e.calls {
 		calls = append(calls, c)
 	}
+	rooms := slices.Collect(maps.Keys(e.rooms))
 	e.mu.Unlock()
+	for _, r := range rooms {
+		r.Close()
+	}
 	for _, c := range calls {
 		c.Close()
 	}

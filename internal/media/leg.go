@@ -302,8 +302,11 @@ func (l *Leg) Close() {
 	l.call.log.Log(context.Background(), level, "media leg closed", "port", l.RTP().Port(), "codec", q.Codec, "packets", q.Packets, "lost", q.LostRTP, "mos", q.MOS, "to_mos", q.ToMOS, "strangers", q.Dropped)
 }
 
-// part ends the bridge of this leg. The caller holds Engine.bridges.
+// part ends the bridge of this leg, or its seat in a conference. The caller holds Engine.bridges.
 func (l *Leg) part() {
+	if s := l.streams[audio].Load().seat.Load(); s != nil {
+		s.stand()
+	}
 	if l.partner == nil {
 		return
 	}

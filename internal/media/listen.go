@@ -9,14 +9,17 @@ func (s *stream) hear(p []byte, h header, c codec, known bool) {
 	}
 }
 
-// tap gives a packet of the peer to the recordings of this stream and of who
-// hears it.
+// tap gives a packet of the peer to its conference, and to the recordings of
+// this stream and of who hears it.
 func (s *stream) tap(p []byte, h header, c codec, known bool, now time.Time) {
 	if !known {
 		return
 	}
 	if r := s.recording.Load(); r != nil {
 		r.put(own, s, h, payloadOf(p, h), c, now)
+	}
+	if seat := s.seat.Load(); seat != nil {
+		seat.ear.put(h, payloadOf(p, h), c, now)
 	}
 	if partner := s.partner.Load(); partner != nil {
 		if r := partner.recording.Load(); r != nil {

@@ -28,6 +28,7 @@ type stream struct {
 
 	converter atomic.Pointer[converter] // of what the peer cannot decode
 	player    atomic.Pointer[player]    // what it hears in place of others
+	seat      atomic.Pointer[Seat]      // in a conference
 	recording atomic.Pointer[Recording] // of what it says and hears
 
 	mu            sync.Mutex
