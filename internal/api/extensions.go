@@ -92,7 +92,7 @@ func (s *Server) registrationCounts(tenant telephony.TenantID) map[string]int {
 }
 
 func extensionOf(e telephony.Extension, registrations int) Extension {
-	return Extension{Number: e.Number, DisplayName: e.DisplayName, NoAnswerSeconds: int(e.NoAnswer / time.Second), Registrations: registrations, MediaSecurity: string(e.Media), Handling: handlingOf(e.Handling)}
+	return Extension{Number: e.Number, DisplayName: e.DisplayName, NoAnswerSeconds: int(e.NoAnswer / time.Second), Registrations: registrations, MediaSecurity: string(e.Media), DTMF: string(e.DTMF), Handling: handlingOf(e.Handling)}
 }
 
 func handlingOf(h telephony.CallHandling) CallHandling {
@@ -133,7 +133,7 @@ func (s *Server) credentials(ctx context.Context, e telephony.Extension, passwor
 
 func (s *Server) createExtension(ctx context.Context, in *body[ExtensionCreate]) (*body[SIPCredentials], error) {
 	password := login.GeneratePassword(sipPasswordLength)
-	e := telephony.Extension{Number: in.Body.Number, DisplayName: in.Body.DisplayName, NoAnswer: time.Duration(in.Body.NoAnswerSeconds) * time.Second, Media: telephony.MediaSecurity(in.Body.MediaSecurity), Handling: handling(in.Body.Handling, telephony.CallHandling{})}
+	e := telephony.Extension{Number: in.Body.Number, DisplayName: in.Body.DisplayName, NoAnswer: time.Duration(in.Body.NoAnswerSeconds) * time.Second, Media: telephony.MediaSecurity(in.Body.MediaSecurity), DTMF: telephony.DTMF(in.Body.DTMF), Handling: handling(in.Body.Handling, telephony.CallHandling{})}
 	err := s.change(ctx, func(tx *store.Tx) error {
 		_, err := tx.CreateExtension(e, password)
 		return err
@@ -162,6 +162,7 @@ func (s *Server) putExtension(ctx context.Context, in *extensionPut) (*body[Exte
 			Number: in.Number, DisplayName: in.Body.DisplayName,
 			NoAnswer: time.Duration(in.Body.NoAnswerSeconds) * time.Second,
 			Media:    telephony.MediaSecurity(in.Body.MediaSecurity),
+			DTMF:     telephony.DTMF(in.Body.DTMF),
 			Handling: handling(in.Body.Handling, old.Handling),
 		})
 	})

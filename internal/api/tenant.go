@@ -12,7 +12,7 @@ import (
 // callRuleFields are where the API has what the domain calls by one name.
 func callRuleFields() map[string]string {
 	m := make(map[string]string)
-	for _, f := range []string{"media_security", "session_timers", "session_expires_seconds", "session_min_seconds", "dead_media_seconds", "tones"} {
+	for _, f := range []string{"media_security", "session_timers", "session_expires_seconds", "session_min_seconds", "dead_media_seconds", "tones", "music_on_hold"} {
 		m[f] = "body.calls." + f
 	}
 	return m
@@ -38,7 +38,7 @@ func (s *Server) getTenant(ctx context.Context, _ *noInput) (*body[Tenant], erro
 
 func callRulesOf(r telephony.CallRules) CallRules {
 	return CallRules{
-		MediaSecurity: string(r.Media), SessionTimers: string(r.Session), Tones: r.Tones,
+		MediaSecurity: string(r.Media), SessionTimers: string(r.Session), Tones: r.Tones, MusicOnHold: string(r.Music),
 		SessionExpiresSeconds: int(r.SessionExpires / time.Second), SessionMinSeconds: int(r.MinSE / time.Second),
 		DeadMediaSeconds: int(r.DeadMedia / time.Second),
 	}
@@ -46,7 +46,7 @@ func callRulesOf(r telephony.CallRules) CallRules {
 
 func (r CallRules) rules() telephony.CallRules {
 	return telephony.CallRules{
-		Media: telephony.MediaSecurity(r.MediaSecurity), Session: telephony.SessionTimers(r.SessionTimers), Tones: r.Tones,
+		Media: telephony.MediaSecurity(r.MediaSecurity), Session: telephony.SessionTimers(r.SessionTimers), Tones: r.Tones, Music: telephony.Music(r.MusicOnHold),
 		SessionExpires: time.Duration(r.SessionExpiresSeconds) * time.Second, MinSE: time.Duration(r.SessionMinSeconds) * time.Second,
 		DeadMedia: time.Duration(r.DeadMediaSeconds) * time.Second,
 	}

@@ -15,7 +15,7 @@ func TestTenantSettings(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
 	boss := b.setUp()
-	rules := CallRules{MediaSecurity: "offer", SessionTimers: "accept", SessionExpiresSeconds: 1800, SessionMinSeconds: 90, DeadMediaSeconds: 600, Tones: "ITU"}
+	rules := CallRules{MediaSecurity: "offer", SessionTimers: "accept", SessionExpiresSeconds: 1800, SessionMinSeconds: 90, DeadMediaSeconds: 600, Tones: "ITU", MusicOnHold: "pbx"}
 	var have Tenant
 	boss.must(http.StatusOK, "GET", "/tenant", nil, &have)
 	want := Tenant{Name: "Acme", Domain: "pbx.example", ExtensionFirst: "101", ExtensionLast: "199", Digest: "md5", MaxContacts: 10, QualifySeconds: 30, QualifyFailures: 3, Calls: rules}
@@ -53,7 +53,7 @@ func TestCallRules(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
 	boss := b.setUp()
-	want := CallRules{MediaSecurity: "require-256", SessionTimers: "require", SessionExpiresSeconds: 600, SessionMinSeconds: 120, DeadMediaSeconds: 0, Tones: "DE"}
+	want := CallRules{MediaSecurity: "require-256", SessionTimers: "require", SessionExpiresSeconds: 600, SessionMinSeconds: 120, DeadMediaSeconds: 0, Tones: "DE", MusicOnHold: "phone"}
 	in := TenantUpdate{Name: "Acme", Digest: "md5", MaxContacts: 3, QualifyFailures: 5, Calls: &want}
 	var have Tenant
 	boss.must(http.StatusOK, "PUT", "/tenant", in, &have)
@@ -72,6 +72,7 @@ func TestCallRules(t *testing.T) {
 		"body.calls.session_min_seconds":     func(r *CallRules) { r.SessionMinSeconds = 89 },
 		"body.calls.dead_media_seconds":      func(r *CallRules) { r.DeadMediaSeconds = 29 },
 		"body.calls.tones":                   func(r *CallRules) { r.Tones = "xx" },
+		"body.calls.music_on_hold":           func(r *CallRules) { r.MusicOnHold = "off" },
 	} {
 		bad := want
 		change(&bad)
@@ -84,12 +85,12 @@ func TestCallRules(t *testing.T) {
 	var e Extension
 	boss.must(http.StatusCreated, "POST", "/extensions", ExtensionCreate{Number: "150"}, nil)
 	boss.must(http.StatusOK, "GET", "/extensions/150", nil, &e)
-	if e.MediaSecurity != "require-256" {
+	if e.MediaSecurity != "require-256" || e.DTMF != "auto" {
 		t.Errorf("of a new extension: %+v", e)
 	}
-	boss.must(http.StatusOK, "PUT", "/extensions/150", ExtensionUpdate{NoAnswerSeconds: 30, MediaSecurity: "off"}, &e)
+	boss.must(http.StatusOK, "PUT", "/extensions/150", ExtensionUpdate{NoAnswerSeconds: 30, MediaSecurity: "off", DTMF: "inband"}, &e)
 	boss.must(http.StatusOK, "PUT", "/extensions/150", ExtensionUpdate{NoAnswerSeconds: 31}, &e)
-	if e.MediaSecurity != "off" || e.NoAnswerSeconds != 31 {
+	if e.MediaSecurity != "off" || e.DTMF != "inband" || e.NoAnswerSeconds != 31 {
 		t.Errorf("left out: %+v", e)
 	}
 	a := boss.do("PUT", "/extensions/150", ExtensionUpdate{NoAnswerSeconds: 31, MediaSecurity: "require-128"}, nil)

@@ -135,6 +135,7 @@ type Extension struct {
 	NoAnswerSeconds int    `json:"no_answer_seconds" doc:"How long the phones ring."`
 	Registrations   int    `json:"registrations" doc:"How many phones are registered now."`
 	MediaSecurity   string `json:"media_security" enum:"offer,off,require,require-256" doc:"How speech and video to and from its phones must be encrypted."`
+	DTMF            string `json:"dtmf" enum:"auto,rfc4733,inband,info" doc:"The form in which its phones send and take the digits that are dialled during a call."`
 	// Handling is what becomes of calls to it.
 	Handling CallHandling `json:"call_handling"`
 }
@@ -163,6 +164,7 @@ type ExtensionCreate struct {
 	DisplayName     string `json:"display_name,omitempty" maxLength:"100"`
 	NoAnswerSeconds int    `json:"no_answer_seconds,omitempty" minimum:"5" maximum:"180" doc:"How long the phones ring; 30 when left out."`
 	MediaSecurity   string `json:"media_security,omitempty" enum:"offer,off,require,require-256" doc:"The organisation's when left out."`
+	DTMF            string `json:"dtmf,omitempty" enum:"auto,rfc4733,inband,info" doc:"auto when left out."`
 	// Handling is what becomes of calls to it.
 	Handling *CallHandling `json:"call_handling,omitempty"`
 }
@@ -172,6 +174,7 @@ type ExtensionUpdate struct {
 	DisplayName     string `json:"display_name" maxLength:"100"`
 	NoAnswerSeconds int    `json:"no_answer_seconds" minimum:"5" maximum:"180"`
 	MediaSecurity   string `json:"media_security,omitempty" enum:"offer,off,require,require-256" doc:"offer: the best that the phone knows; off: none; require: refuse calls without; require-256: refuse calls without a 256-bit key. Kept as it is when left out."`
+	DTMF            string `json:"dtmf,omitempty" enum:"auto,rfc4733,inband,info" doc:"auto: telephone-events if the phone has agreed to them, else tones in the audio, and SIP INFO whenever it sends some; rfc4733: telephone-events only; inband: tones in the audio only; info: SIP INFO only. Kept as it is when left out."`
 	// Handling is what becomes of calls to it; kept as it is when left out.
 	Handling *CallHandling `json:"call_handling,omitempty"`
 }
@@ -205,6 +208,7 @@ type CallRules struct {
 	SessionMinSeconds     int    `json:"session_min_seconds" minimum:"90" maximum:"3600" doc:"The shortest session a phone may ask for (Min-SE)."`
 	DeadMediaSeconds      int    `json:"dead_media_seconds" minimum:"0" maximum:"86400" doc:"For how long neither side may send media before their call ends: 30 or more; 0 waits for ever."`
 	Tones                 string `json:"tones" enum:"AT,CA,CH,DE,ES,FR,GB,IT,NL,US,ITU" doc:"Country that our tones are made after; ITU: the international recommendation."`
+	MusicOnHold           string `json:"music_on_hold" enum:"pbx,phone" doc:"What people hear who are on hold: our music, whatever the other phone sends; or what that phone sends."`
 }
 
 // TenantUpdate replaces what may be changed of the organisation.

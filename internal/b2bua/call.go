@@ -11,6 +11,7 @@ import (
 
 	"ringfence/internal/dialog"
 	"ringfence/internal/events"
+	"ringfence/internal/media"
 	"ringfence/internal/media/quality"
 	"ringfence/internal/sip"
 	"ringfence/internal/telephony"
@@ -24,6 +25,7 @@ type party struct {
 	security telephony.MediaSecurity
 	held     bool // its last offer put the other side on hold
 	stale    bool // it does not know yet whom it hears: see reoffer
+	tune     media.Tune
 	// passing are its requests on their way to the other side, in order.
 	passing []passing
 }
@@ -72,6 +74,7 @@ type call struct {
 	arriving   *transfer    // how the caller came here, until somebody answers
 	referredBy []sip.Header // who sent the caller here
 	refers     int          // REFERs that were accepted
+	lament     *lament      // it is over, and a transferred caller hears so
 }
 
 func newCall(s *Service, tenant telephony.Tenant, caller telephony.Extension, hidden bool, tx *sip.ServerTx) *call {
@@ -160,6 +163,10 @@ func (c *call) end(reason telephony.EndReason, reply sip.Reply) {
 	if c.finished {
 		return
 	}
+	if c.lamentable(reason) {
+		c.mourn(reason, reply)
+		return
+	}
 	if n := c.leaving; n != nil {
 		c.leaving = nil
 		n.abandon()
@@ -203,6 +210,9 @@ func (c *call) finish(reason telephony.EndReason, code int) {
 	if c.noAnswer != nil {
 		c.noAnswer.Stop()
 	}
+	if c.lament != nil {
+		c.lament.timer.Stop()
+	}
 	c.stopRelay()
 	c.caller.dropPassing()
 	if c.callee != nil {
@@ -234,7 +244,7 @@ func (c *call) audit() {
 		return
 	}
 	a, b := c.caller.media.SilentSince(), c.callee.media.SilentSince()
-	if a.IsZero() && b.IsZero() || c.tenant.Calls.DeadMedia == 0 {
+	if a.IsZero() && b.IsZero() || c.tenant.Calls.DeadMedia == 0 || c.caller.held || c.callee.held {
 		c.ask()
 		return
 	}

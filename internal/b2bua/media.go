@@ -33,6 +33,8 @@ type MediaLeg interface {
 	Spared() bool
 	Offer(from MediaLeg) ([]byte, error)
 	Answer(from MediaLeg) ([]byte, error)
+	Holds() bool
+	Hum(t media.Tune, country string) error
 	Quality() telephony.LegQuality
 	Look() quality.Side
 	SilentSince() time.Time

@@ -130,9 +130,9 @@ func TestPitfall01(t *testing.T) {
 	version := 1
 	for _, c := range []struct{ offer, answer, told, back string }{
 		{"a=sendonly", "a=recvonly", "sendonly", "recvonly"},
-		{"a=sendonly", "", "sendonly", "recvonly"}, // the other phone forgets it
-		{"a=inactive", "a=inactive", "inactive", "inactive"},
-		{"a=inactive", "a=sendrecv", "inactive", "inactive"},
+		{"a=sendonly", "", "sendonly", "recvonly"},           // the other phone forgets it
+		{"a=inactive", "a=inactive", "sendonly", "inactive"}, // music on hold
+		{"a=inactive", "a=sendrecv", "sendonly", "inactive"},
 		{"a=sendrecv", "a=sendrecv", "sendrecv", "sendrecv"},
 		{"", "", "sendrecv", "sendrecv"},
 	} {
@@ -330,7 +330,7 @@ func TestPitfall09(t *testing.T) {
 		lines string
 		more  int
 		code  int
-	}{{"a=sendonly", 1, 200}, {"a=sendonly", 0, 200}, {"a=sendrecv", 1, 200}, {"a=inactive", 1, 488}, {"a=sendonly", 1, 200}} {
+	}{{"a=sendonly", 1, 200}, {"a=sendonly", 0, 200}, {"a=sendrecv", 1, 200}, {"a=recvonly", 1, 488}, {"a=sendonly", 1, 200}} {
 		da.request(sip.INVITE, describe(i+2, 40000, c.lines))
 		a.want("100")
 		re := b.want("INVITE")

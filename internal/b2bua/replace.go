@@ -135,13 +135,14 @@ func (c *call) takeOver(old *call, leg *dialog.Leg, theirs bool) {
 	c.media, c.caller.media = lend(old.media), m
 	c.record.Callee, c.record.Answered = old.who(other), time.Now()
 	c.record.Previous, c.record.TransferredBy = old.id, old.who(own).Number
-	c.callee = &fork{party: party{leg: other.leg, media: other.media, security: other.security}, who: c.record.Callee}
+	c.callee = &fork{party: party{leg: other.leg, media: other.media, security: other.security, tune: other.tune}, who: c.record.Callee}
 	c.caller.leg.Present(c.asserted(c.record.Callee, hidden)...)
 	c.in.Accept(answer)
 	own.leg.Bye(sip.Header{Name: "Reason", Value: elsewhere})
 	old.handOver(c, own)
 	c.media.Bridge(m, c.callee.media)
 	c.become(telephony.CallConnected)
+	c.noteHold()
 	c.meet(&c.caller, &c.callee.party)
 }
 
@@ -161,4 +162,5 @@ func (c *call) answer200(f *fork, sdp []byte) {
 	c.caller.leg.Present(c.asserted(c.record.Callee, false)...)
 	c.in.Accept(sdp)
 	c.become(telephony.CallConnected)
+	c.noteHold()
 }

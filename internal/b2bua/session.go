@@ -1,7 +1,6 @@
 package b2bua
 
 import (
-	"bytes"
 	"errors"
 	"strconv"
 	"strings"
@@ -132,6 +131,7 @@ func (c *call) lateAnswer(out *dialog.Outbound, from, to *party, sdp []byte) {
 		return
 	}
 	out.Ack(answer)
+	c.noteHold()
 }
 
 // NoAck: a side never acknowledged our 2xx (RFC 3261 section 13.3.1.4) or our
@@ -249,7 +249,7 @@ func (c *call) reinviteAccepted(r *relay, x *sip.Response) {
 		c.stopRelay()
 		return
 	}
-	c.noteHold(r, sdp)
+	c.noteHold()
 	r.in.Accept(reply)
 	if !r.late {
 		c.stopRelay()
@@ -311,33 +311,19 @@ func (c *call) stopRelay() {
 	}
 }
 
-// noteHold shows a call as held while one side's session does not take media.
-func (c *call) noteHold(r *relay, answer []byte) {
-	if c.callee == nil {
+// noteHold shows a call as held while one side's session does not take media, and
+// lets the other side hear music.
+func (c *call) noteHold() {
+	if c.finished || c.callee == nil {
 		return
 	}
-	if r.late {
-		r.to.held = holds(answer)
-	} else {
-		r.from.held = holds(r.in.Request().SDP())
-	}
+	c.caller.held, c.callee.held = c.caller.media.Holds(), c.callee.media.Holds()
+	c.hums()
 	if c.caller.held || c.callee.held {
 		c.become(telephony.CallHeld)
 	} else {
 		c.become(telephony.CallConnected)
 	}
-}
-
-// holds reports whether an offer puts the other side on hold (RFC 3264 section
-// 8.4, and the older way of RFC 2543).
-func holds(sdp []byte) bool {
-	for line := range bytes.Lines(sdp) {
-		switch string(bytes.TrimRight(line, "\r\n")) {
-		case "a=sendonly", "a=inactive", "c=IN IP4 0.0.0.0", "c=IN IP6 ::":
-			return true
-		}
-	}
-	return false
 }
 
 // Request passes INFO and MESSAGE on, carries REFER out and refuses what we do

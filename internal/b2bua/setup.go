@@ -171,7 +171,7 @@ func (c *call) newLeg(f sip.Flow, browser bool, security telephony.MediaSecurity
 	peer := f.Remote.Addr()
 	p := media.LegParams{
 		Side: f.Side, Local: f.Local.Addr(), Advertised: f.Local.Addr(), PeerSignalling: peer,
-		Security: security, Browser: browser,
+		Security: security, Browser: browser, Music: c.tenant.Calls.Music != telephony.MusicOfPhone,
 	}
 	if a := c.s.c.Addresses; a != nil {
 		p.Local, p.Advertised = a.Local(peer), a.Advertised(peer)
@@ -286,6 +286,7 @@ func (c *call) progress(f *fork, r *sip.Response) {
 	if r.Code == 180 {
 		c.become(telephony.CallRinging)
 	}
+	defer c.hums()
 	if c.arriving != nil {
 		if sdp := r.SDP(); sdp != nil {
 			f.hear(r.To.Tag(), sdp)
@@ -417,6 +418,7 @@ func (c *call) refused(f *fork, r *sip.Response) {
 	f.media.Close()
 	if c.early == f {
 		c.early = nil
+		defer c.hums()
 	}
 	if f.dropped {
 		return
@@ -463,7 +465,7 @@ func (c *call) lastHope() {
 	time.AfterFunc(deafTime, func() {
 		c.box.Post(func() {
 			rings := func(f *fork) bool { return f.refusal == 0 && f.rang }
-			if !c.finished && c.callee == nil && len(c.hops) == round && !slices.ContainsFunc(c.forks, rings) {
+			if !c.finished && c.callee == nil && c.lament == nil && len(c.hops) == round && !slices.ContainsFunc(c.forks, rings) {
 				c.settle()
 			}
 		})

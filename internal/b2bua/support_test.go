@@ -463,6 +463,7 @@ type fakeMedia struct {
 
 	mu     sync.Mutex
 	params []media.LegParams // of all legs
+	tunes  []string          // what legs were played
 }
 
 type fakeCall struct {
@@ -524,7 +525,16 @@ func (l *fakeLeg) SetRemote(sdp []byte) error {
 func (l *fakeLeg) Insist() bool { return false }
 func (l *fakeLeg) Spare()       {}
 func (l *fakeLeg) Spared() bool { return false }
-func (l *fakeLeg) Rollback()    { l.remote = l.before }
+func (l *fakeLeg) Holds() bool {
+	return strings.Contains(l.remote, "a=sendonly") || strings.Contains(l.remote, "a=inactive")
+}
+func (l *fakeLeg) Hum(t media.Tune, _ string) error {
+	l.c.m.mu.Lock()
+	defer l.c.m.mu.Unlock()
+	l.c.m.tunes = append(l.c.m.tunes, fmt.Sprint(l.n, " ", t))
+	return nil
+}
+func (l *fakeLeg) Rollback() { l.remote = l.before }
 func (l *fakeLeg) Offer(from MediaLeg) ([]byte, error) {
 	if from == nil {
 		return []byte("v=0 pbx"), nil

@@ -63,7 +63,7 @@ func (c *call) follow(p, by *party) *call {
 	n := &call{
 		s: c.s, id: newCallID(now), tenant: c.tenant, hidden: c.hides(p),
 		done: make(chan struct{}), state: telephony.CallTrying, audited: now,
-		caller: party{leg: p.leg, media: p.media, security: p.security}, media: lend(c.media),
+		caller: party{leg: p.leg, media: p.media, security: p.security, tune: p.tune}, media: lend(c.media),
 	}
 	n.record = telephony.CallRecord{
 		ID: n.id, Tenant: c.tenant.ID, Node: c.s.c.Node, Direction: c.record.Direction, Started: now,
@@ -108,6 +108,10 @@ func (c *call) transfer(l *dialog.Leg, number string, sub *subscription) {
 func (c *call) arrive(f *fork) {
 	t := c.arriving
 	c.arriving, c.callee = nil, f
+	if c.lament != nil { // in the last moment
+		c.lament.timer.Stop()
+		c.lament = nil
+	}
 	if c.noAnswer != nil {
 		c.noAnswer.Stop()
 	}
@@ -121,6 +125,7 @@ func (c *call) arrive(f *fork) {
 		t.from.handOver(c, t.by)
 	}
 	c.become(telephony.CallConnected)
+	c.noteHold()
 	c.meet(&c.callee.party, &c.caller)
 }
 
@@ -169,6 +174,8 @@ func (c *call) strand(code int) {
 	t.sub.tell(code, nil)
 	if !t.gone {
 		t.from.leaving = nil
+		t.other.tune = c.caller.tune
+		t.from.hums()
 		return
 	}
 	c.caller.leg.Bye(because(code))
@@ -179,6 +186,10 @@ func (c *call) abandon() {
 	t := c.arriving
 	c.arriving = nil
 	t.sub.tell(487, nil)
+	if c.lament != nil {
+		c.finish(c.lament.reason, c.lament.code)
+		return
+	}
 	c.cancelForks(nil, because(487))
 	c.finish(telephony.EndCancelled, 487)
 }
@@ -192,6 +203,7 @@ func (c *call) parted(l *dialog.Leg) bool {
 	if l == t.by.leg {
 		t.gone = true
 		c.handOver(n, t.by)
+		n.hums()
 		return true
 	}
 	c.leaving = nil

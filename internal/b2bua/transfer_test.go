@@ -215,7 +215,7 @@ func TestBlindTransferFails(t *testing.T) {
 }
 
 // TestBlindTransferFailsAfterTransferorLeft: nobody is there to have the call
-// back, so the transferee is told why and released.
+// back, so the transferee hears why for a while, is told and released.
 func TestBlindTransferFailsAfterTransferorLeft(t *testing.T) {
 	inTime(t, func(t *testing.T) {
 		s, p := team(t, 3)
@@ -228,6 +228,10 @@ func TestBlindTransferFailsAfterTransferorLeft(t *testing.T) {
 		s.ended2(telephony.EndTransferred, 200)
 		c.reply(invite, 486, "c1", "")
 		c.want("ACK")
+		b.quiet(lamentTime - time.Second)
+		if tunes := fmt.Sprint(s.media.tunes); tunes != "[1 busy]" {
+			t.Errorf("played %s", tunes)
+		}
 		if m := b.bye(); header(m, "Reason") != "SIP;cause=486" {
 			t.Error(m)
 		}

@@ -148,6 +148,7 @@ func (c *call) reoffer(p, other *party) {
 			p.media.Rollback()
 		}
 		c.stopRelay()
+		c.noteHold()
 	}, func(x *sip.Response) {
 		p.media.Rollback()
 		if c.relay == r {

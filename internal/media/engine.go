@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"ringfence/internal/audio/tone"
 	"ringfence/internal/media/dtls"
 	"ringfence/internal/media/quality"
 	"ringfence/internal/ports"
@@ -32,6 +33,7 @@ type Engine struct {
 	readers sync.WaitGroup
 	// certificate is ours in every DTLS association; nil if none could be made.
 	certificate *dtls.Certificate
+	music       func() []int16 // at SoundRate
 
 	mu     sync.RWMutex
 	closed bool
@@ -46,6 +48,7 @@ type Engine struct {
 // New starts an engine. The caller must Close it.
 func New(c Config) *Engine {
 	e := &Engine{log: c.Logger, rest: c.Rest, clock: quality.NewClock(time.Now()), clerk: newClerk(), calls: make(map[*Call]struct{}), rooms: make(map[*Room]struct{})}
+	e.music = sync.OnceValue(func() []int16 { return tone.Music(SoundRate) })
 	if e.rest <= 0 {
 		e.rest = defaultRest
 	}

@@ -102,6 +102,9 @@ type LegParams struct {
 	// Browser says that the peer is one: what we offer it is DTLS-SRTP with
 	// ICE (RFC 8827).
 	Browser bool
+	// Music says that the peer hears us while it is held: it is offered to listen
+	// also by a party that neither sends nor receives.
+	Music bool
 }
 
 // kind is what a stream carries. The engine relays the first stream of each kind

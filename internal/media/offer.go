@@ -28,6 +28,9 @@ func (l *Leg) Offer(from *Leg) ([]byte, error) {
 			if m := remote.stream(k); m != nil {
 				line := *m
 				line.direction = wishes[k]
+				if k == audio && l.params.Music && line.direction == (direction{}) {
+					line.direction.send = true // we do
+				}
 				if l.beyondEdge(from) {
 					line.hide()
 				}

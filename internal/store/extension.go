@@ -11,14 +11,14 @@ import (
 )
 
 const extensionColumns = `tenant_id, id, number, display_name, ha1, ha1_sha256, no_answer, provision_path,
-	forward_always, forward_busy, forward_no_answer, forward_unregistered, do_not_disturb, max_calls, ring_also, media_security`
+	forward_always, forward_busy, forward_no_answer, forward_unregistered, do_not_disturb, max_calls, ring_also, media_security, dtmf`
 
 func scanExtension(scan func(...any) error) (e telephony.Extension, err error) {
 	var noAnswer int64
 	var ringAlso string
 	h := &e.Handling
 	err = scan(&e.Tenant, &e.ID, &e.Number, &e.DisplayName, &e.HA1, &e.HA1SHA256, &noAnswer, &e.ProvisionPath,
-		&h.ForwardAlways, &h.ForwardBusy, &h.ForwardNoAnswer, &h.ForwardUnregistered, &h.DoNotDisturb, &h.MaxCalls, &ringAlso, &e.Media)
+		&h.ForwardAlways, &h.ForwardBusy, &h.ForwardNoAnswer, &h.ForwardUnregistered, &h.DoNotDisturb, &h.MaxCalls, &ringAlso, &e.Media, &e.DTMF)
 	e.NoAnswer = time.Duration(noAnswer) * time.Millisecond
 	h.RingAlso = split(ringAlso)
 	return e, err
@@ -50,13 +50,14 @@ type extensionValue struct {
 	MaxCalls            int    `json:"max_calls,omitempty"`
 	RingAlso            string `json:"ring_also,omitempty"`
 	Media               string `json:"media_security,omitempty"`
+	DTMF                string `json:"dtmf,omitempty"`
 }
 
 func valueOfExtension(e telephony.Extension) extensionValue {
 	h := e.Handling
 	return extensionValue{
 		e.DisplayName, e.NoAnswer.Milliseconds(), h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer, h.ForwardUnregistered,
-		h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media),
+		h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media), string(e.DTMF),
 	}
 }
 
@@ -102,7 +103,7 @@ func (tx *Tx) Extension(number string) (telephony.Extension, error) {
 
 // CreateExtension adds an extension with its SIP password, of which it keeps
 // the HA1 and an encrypted copy, and allots ID and ProvisionPath. A zero
-// NoAnswer becomes the default, an empty Media the tenant's.
+// NoAnswer becomes the default, an empty Media the tenant's, an empty DTMF auto.
 func (tx *Tx) CreateExtension(e telephony.Extension, sipPassword string) (telephony.Extension, error) {
 	if err := tx.tenantOnly(); err != nil {
 		return e, err
@@ -119,6 +120,9 @@ func (tx *Tx) CreateExtension(e telephony.Extension, sipPassword string) (teleph
 	}
 	if e.Media == "" {
 		e.Media = t.Calls.Media
+	}
+	if e.DTMF == "" {
+		e.DTMF = telephony.DTMFAuto
 	}
 	if err := e.Validate(t); err != nil {
 		return e, err
@@ -139,9 +143,9 @@ func (tx *Tx) CreateExtension(e telephony.Extension, sipPassword string) (teleph
 	e.HA1, e.HA1SHA256 = ha1(e.Number, t.Domain, sipPassword)
 	e.ProvisionPath = newProvisionPath()
 	h := e.Handling
-	_, err = tx.exec(`INSERT INTO extension (`+extensionColumns+`, sip_password) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err = tx.exec(`INSERT INTO extension (`+extensionColumns+`, sip_password) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		e.Tenant, e.ID, e.Number, e.DisplayName, e.HA1, e.HA1SHA256, e.NoAnswer.Milliseconds(), e.ProvisionPath,
-		h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer, h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media),
+		h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer, h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media), string(e.DTMF),
 		tx.s.keys.seal(e.Tenant, e.Number, sipPassword))
 	if err != nil {
 		return e, fmt.Errorf("creating extension %s: %w", e.Number, err)
@@ -160,8 +164,9 @@ func (tx *Tx) nextID() (id int64, err error) {
 	return id, nil
 }
 
-// PutExtension changes display name, ringing time, call handling and media
-// security of the extension with e.Number; an empty Media stays as it is. Password, HA1 and ProvisionPath have methods of their own and are
+// PutExtension changes display name, ringing time, call handling, media security
+// and the form of digits of the extension with e.Number; an empty Media or DTMF
+// stays as it is. Password, HA1 and ProvisionPath have methods of their own and are
 // not looked at.
 func (tx *Tx) PutExtension(e telephony.Extension) error {
 	if err := tx.tenantOnly(); err != nil {
@@ -181,6 +186,9 @@ func (tx *Tx) PutExtension(e telephony.Extension) error {
 	if e.Media == "" {
 		e.Media = old.Media
 	}
+	if e.DTMF == "" {
+		e.DTMF = old.DTMF
+	}
 	if err := e.Validate(t); err != nil {
 		return err
 	}
@@ -189,9 +197,9 @@ func (tx *Tx) PutExtension(e telephony.Extension) error {
 	}
 	h := e.Handling
 	_, err = tx.exec(`UPDATE extension SET display_name = ?, no_answer = ?, forward_always = ?, forward_busy = ?, forward_no_answer = ?,
-		forward_unregistered = ?, do_not_disturb = ?, max_calls = ?, ring_also = ?, media_security = ? WHERE tenant_id = ? AND id = ?`,
+		forward_unregistered = ?, do_not_disturb = ?, max_calls = ?, ring_also = ?, media_security = ?, dtmf = ? WHERE tenant_id = ? AND id = ?`,
 		e.DisplayName, e.NoAnswer.Milliseconds(), h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer,
-		h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media), old.Tenant, old.ID)
+		h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media), string(e.DTMF), old.Tenant, old.ID)
 	if err != nil {
 		return fmt.Errorf("storing extension %s: %w", e.Number, err)
 	}

@@ -61,7 +61,7 @@ func TestCallRulesAreKept(t *testing.T) {
 	}
 	want := telephony.CallRules{
 		Media: telephony.SecurityRequire, Session: telephony.SessionRequire, SessionExpires: 20 * time.Minute, MinSE: 2 * time.Minute,
-		DeadMedia: 0, Tones: "DE",
+		DeadMedia: 0, Tones: "DE", Music: telephony.MusicOfPhone,
 	}
 	mustUpdate(t, s.ForTenant(id), func(tx *Tx) error {
 		v, err := tx.Tenant()
@@ -79,7 +79,7 @@ func TestCallRulesAreKept(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		e.Media = telephony.SecurityOff
+		e.Media, e.DTMF = telephony.SecurityOff, telephony.DTMFInfo
 		return tx.PutExtension(e)
 	})
 	s.Close()
@@ -90,6 +90,11 @@ func TestCallRulesAreKept(t *testing.T) {
 	for number, want := range map[string]telephony.MediaSecurity{"101": telephony.SecurityOffer, "102": telephony.SecurityOff, "103": telephony.SecurityRequire} {
 		if e, _ := s.Snapshot().Extension(id, number); e.Media != want {
 			t.Errorf("%s: %q, want %q", number, e.Media, want)
+		}
+	}
+	for number, want := range map[string]telephony.DTMF{"101": telephony.DTMFAuto, "102": telephony.DTMFInfo} {
+		if e, _ := s.Snapshot().Extension(id, number); e.DTMF != want {
+			t.Errorf("%s: digits are %q, want %q", number, e.DTMF, want)
 		}
 	}
 	_, err := s.ForTenant(id).Update(t.Context(), admin(), func(tx *Tx) error {

@@ -11,14 +11,14 @@ import (
 
 const tenantColumns = `id, name, domain, extension_first, extension_last,
 	digest, tls_only, max_contacts, qualify_interval, qualify_failures,
-	media_security, session_timers, session_expires, session_min, dead_media, tones`
+	media_security, session_timers, session_expires, session_min, dead_media, tones, music_on_hold`
 
 func scanTenant(scan func(...any) error) (t telephony.Tenant, err error) {
 	var qualify, expires, least, dead int64
 	c := &t.Calls
 	err = scan(&t.ID, &t.Name, &t.Domain, &t.ExtensionFirst, &t.ExtensionLast,
 		&t.Digest, &t.TLSOnly, &t.MaxContacts, &qualify, &t.QualifyFailures,
-		&c.Media, &c.Session, &expires, &least, &dead, &c.Tones)
+		&c.Media, &c.Session, &expires, &least, &dead, &c.Tones, &c.Music)
 	t.QualifyInterval = time.Duration(qualify) * time.Millisecond
 	c.SessionExpires, c.MinSE = time.Duration(expires)*time.Millisecond, time.Duration(least)*time.Millisecond
 	c.DeadMedia = time.Duration(dead) * time.Millisecond
@@ -29,7 +29,7 @@ func tenantValues(t telephony.Tenant) []any {
 	c := t.Calls
 	return []any{t.ID, t.Name, t.Domain, t.ExtensionFirst, t.ExtensionLast,
 		string(t.Digest), t.TLSOnly, t.MaxContacts, t.QualifyInterval.Milliseconds(), t.QualifyFailures,
-		string(c.Media), string(c.Session), c.SessionExpires.Milliseconds(), c.MinSE.Milliseconds(), c.DeadMedia.Milliseconds(), c.Tones}
+		string(c.Media), string(c.Session), c.SessionExpires.Milliseconds(), c.MinSE.Milliseconds(), c.DeadMedia.Milliseconds(), c.Tones, string(c.Music)}
 }
 
 func readTenants(ctx context.Context, q queryer) ([]telephony.Tenant, error) {
@@ -57,13 +57,14 @@ type tenantValue struct {
 	LeastMs        int64  `json:"session_min"`
 	DeadMediaMs    int64  `json:"dead_media"`
 	Tones          string `json:"tones"`
+	Music          string `json:"music_on_hold"`
 }
 
 func valueOfTenant(t telephony.Tenant) tenantValue {
 	c := t.Calls
 	return tenantValue{t.Name, t.Domain, t.ExtensionFirst, t.ExtensionLast,
 		string(t.Digest), t.TLSOnly, t.MaxContacts, t.QualifyInterval.Milliseconds(), t.QualifyFailures,
-		string(c.Media), string(c.Session), c.SessionExpires.Milliseconds(), c.MinSE.Milliseconds(), c.DeadMedia.Milliseconds(), c.Tones}
+		string(c.Media), string(c.Session), c.SessionExpires.Milliseconds(), c.MinSE.Milliseconds(), c.DeadMedia.Milliseconds(), c.Tones, string(c.Music)}
 }
 
 // Tenant is the scope's own tenant as this transaction sees it.
@@ -92,7 +93,7 @@ func (tx *Tx) CreateTenant(t telephony.Tenant) (telephony.TenantID, error) {
 	if err := tx.row(`UPDATE meta SET next_tenant = next_tenant + 1 RETURNING next_tenant - 1`).Scan(&t.ID); err != nil {
 		return 0, fmt.Errorf("allotting a tenant id: %w", err)
 	}
-	_, err := tx.exec(`INSERT INTO tenant (`+tenantColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, tenantValues(t)...)
+	_, err := tx.exec(`INSERT INTO tenant (`+tenantColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, tenantValues(t)...)
 	if err != nil {
 		return 0, fmt.Errorf("creating tenant: %w", err)
 	}
@@ -142,7 +143,7 @@ func (tx *Tx) PutTenant(t telephony.Tenant) error {
 	}
 	_, err = tx.exec(`UPDATE tenant SET name = ?2, domain = ?3, extension_first = ?4, extension_last = ?5,
 		digest = ?6, tls_only = ?7, max_contacts = ?8, qualify_interval = ?9, qualify_failures = ?10,
-		media_security = ?11, session_timers = ?12, session_expires = ?13, session_min = ?14, dead_media = ?15, tones = ?16 WHERE id = ?1`, tenantValues(t)...)
+		media_security = ?11, session_timers = ?12, session_expires = ?13, session_min = ?14, dead_media = ?15, tones = ?16, music_on_hold = ?17 WHERE id = ?1`, tenantValues(t)...)
 	if err != nil {
 		return fmt.Errorf("storing tenant %d: %w", t.ID, err)
 	}

@@ -15,6 +15,31 @@ const (
 	SessionRequire SessionTimers = "require" // no call without
 )
 
+// Music says what people hear who are on hold.
+type Music string
+
+// What people hear who are on hold.
+const (
+	MusicOfPBX   Music = "pbx"   // our music, whatever the other phone sends
+	MusicOfPhone Music = "phone" // what the other phone sends
+)
+
+// DTMF is the form of the digits that are dialled during a call.
+type DTMF string
+
+// The forms of digits.
+const (
+	// DTMFAuto is telephone-events with who agreed to them, else tones in the
+	// audio; and SIP INFO from who sends some.
+	DTMFAuto DTMF = "auto"
+	// DTMFEvents is telephone-events (RFC 4733) and nothing else.
+	DTMFEvents DTMF = "rfc4733"
+	// DTMFInband is tones in the audio and nothing else.
+	DTMFInband DTMF = "inband"
+	// DTMFInfo is SIP INFO with application/dtmf-relay and nothing else.
+	DTMFInfo DTMF = "info"
+)
+
 // CallRules is how the calls of a tenant are set up and watched.
 type CallRules struct {
 	// Media is how the media of its new extensions must be protected.
@@ -32,13 +57,15 @@ type CallRules struct {
 	DeadMedia time.Duration
 	// Tones is the country whose tones callers hear, one of ToneCountries.
 	Tones string
+	// Music is what people hear who are on hold.
+	Music Music
 }
 
 // DefaultCallRules are those of a new tenant.
 func DefaultCallRules() CallRules {
 	return CallRules{
 		Media: SecurityOffer, Session: SessionAccept, SessionExpires: 30 * time.Minute, MinSE: 90 * time.Second,
-		DeadMedia: 10 * time.Minute, Tones: InternationalTones,
+		DeadMedia: 10 * time.Minute, Tones: InternationalTones, Music: MusicOfPBX,
 	}
 }
 
@@ -63,6 +90,9 @@ func (r CallRules) Complete() CallRules {
 	if r.Tones == "" {
 		r.Tones = d.Tones
 	}
+	if r.Music == "" {
+		r.Music = d.Music
+	}
 	return r
 }
 
@@ -82,6 +112,8 @@ func (r CallRules) Validate() error {
 		return refuse("dead_media_seconds", "must be 0 (never) or between 30 and 86400")
 	case !slices.Contains(ToneCountries(), r.Tones):
 		return refuse("tones", "is no country whose tones are known")
+	case r.Music != MusicOfPBX && r.Music != MusicOfPhone:
+		return refuse("music_on_hold", "is none of pbx, phone")
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ func TestCallRulesAreChecked(t *testing.T) {
 		"dead at once":    {func(r *CallRules) { r.DeadMedia = 29 * time.Second }, "dead_media_seconds"},
 		"dead for days":   {func(r *CallRules) { r.DeadMedia = 25 * time.Hour }, "dead_media_seconds"},
 		"tones":           {func(r *CallRules) { r.Tones = "de" }, "tones"},
+		"music":           {func(r *CallRules) { r.Music = "off" }, "music_on_hold"},
 	} {
 		r := DefaultCallRules()
 		x.change(&r)

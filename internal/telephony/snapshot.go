@@ -49,6 +49,9 @@ func NewSnapshot(rev uint64, settings Settings, tenants []Tenant, extensions []E
 		if e.Media == "" {
 			e.Media = SecurityOffer
 		}
+		if e.DTMF == "" {
+			e.DTMF = DTMFAuto
+		}
 		s.extensions[e.Tenant] = append(s.extensions[e.Tenant], e)
 	}
 	for tenant, list := range s.extensions {

@@ -53,6 +53,9 @@ type Extension struct {
 	// Media is how media to and from its phones must be protected; empty is
 	// SecurityOffer.
 	Media MediaSecurity
+	// DTMF is the form in which its phones send and take digits during a call;
+	// empty is DTMFAuto.
+	DTMF DTMF
 }
 
 // AOR is the address of record of the extension.

@@ -169,6 +169,11 @@ func (e Extension) Validate(t Tenant) error {
 	if _, err := ParseMediaSecurity(string(e.Media)); err != nil {
 		return refuse("media_security", "is none of offer, off, require, require-256")
 	}
+	switch e.DTMF {
+	case "", DTMFAuto, DTMFEvents, DTMFInband, DTMFInfo:
+	default:
+		return refuse("dtmf", "is none of auto, rfc4733, inband, info")
+	}
 	return e.Handling.check(e.Number)
 }
 

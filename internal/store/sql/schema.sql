@@ -88,6 +88,7 @@ CREATE TABLE tenant (
   session_min      INTEGER NOT NULL DEFAULT 90000,
   dead_media       INTEGER NOT NULL DEFAULT 600000,
   tones            TEXT    NOT NULL DEFAULT 'ITU',      -- country
+  music_on_hold    TEXT    NOT NULL DEFAULT 'pbx',
   CHECK ((id = 0) = (domain = ''))
 ) STRICT;
 
@@ -109,6 +110,7 @@ CREATE TABLE extension (
   max_calls            INTEGER NOT NULL DEFAULT 0,
   ring_also            TEXT    NOT NULL DEFAULT '',  -- numbers, joined with commas
   media_security       TEXT    NOT NULL DEFAULT 'offer',
+  dtmf                 TEXT    NOT NULL DEFAULT 'auto',
   PRIMARY KEY (tenant_id, id),
   UNIQUE (tenant_id, number),
   CHECK (tenant_id <> 0)

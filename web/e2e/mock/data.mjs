@@ -31,7 +31,7 @@ export function noHandling() {
 /** @returns {S['Extension'][]} */
 export function extensions() {
   return people.map(([number, display_name], i) => ({
-    number: number ?? '', display_name: display_name ?? '', no_answer_seconds: i === 3 ? 60 : 30, registrations: i > 8 ? 0 : i === 0 ? 2 : 1, media_security: i === 4 ? 'require' : 'offer', call_handling: noHandling(),
+    number: number ?? '', display_name: display_name ?? '', no_answer_seconds: i === 3 ? 60 : 30, registrations: i > 8 ? 0 : i === 0 ? 2 : 1, media_security: i === 4 ? 'require' : 'offer', dtmf: 'auto', call_handling: noHandling(),
   }));
 }
 
@@ -159,7 +159,7 @@ export function transports() {
 
 /** @returns {S['CallRules']} */
 export function callRules() {
-  return { media_security: 'offer', session_timers: 'accept', session_expires_seconds: 1800, session_min_seconds: 90, dead_media_seconds: 600, tones: 'ITU' };
+  return { media_security: 'offer', session_timers: 'accept', session_expires_seconds: 1800, session_min_seconds: 90, dead_media_seconds: 600, tones: 'ITU', music_on_hold: 'pbx' };
 }
 
 /** @returns {S['Addresses']} */

@@ -671,6 +671,11 @@ export interface components {
              */
             media_security: "offer" | "off" | "require" | "require-256";
             /**
+             * @description What people hear who are on hold: our music, whatever the other phone sends; or what that phone sends.
+             * @enum {string}
+             */
+            music_on_hold: "pbx" | "phone";
+            /**
              * Format: int64
              * @description How long a session lasts that nobody refreshes; not below session_min_seconds.
              */
@@ -769,6 +774,11 @@ export interface components {
             call_handling: components["schemas"]["CallHandling"];
             display_name: string;
             /**
+             * @description The form in which its phones send and take the digits that are dialled during a call.
+             * @enum {string}
+             */
+            dtmf: "auto" | "rfc4733" | "inband" | "info";
+            /**
              * @description How speech and video to and from its phones must be encrypted.
              * @enum {string}
              */
@@ -789,6 +799,11 @@ export interface components {
             call_handling?: components["schemas"]["CallHandling"];
             display_name?: string;
             /**
+             * @description auto when left out.
+             * @enum {string}
+             */
+            dtmf?: "auto" | "rfc4733" | "inband" | "info";
+            /**
              * @description The organisation's when left out.
              * @enum {string}
              */
@@ -808,6 +823,11 @@ export interface components {
         ExtensionUpdate: {
             call_handling?: components["schemas"]["CallHandling"];
             display_name: string;
+            /**
+             * @description auto: telephone-events if the phone has agreed to them, else tones in the audio, and SIP INFO whenever it sends some; rfc4733: telephone-events only; inband: tones in the audio only; info: SIP INFO only. Kept as it is when left out.
+             * @enum {string}
+             */
+            dtmf?: "auto" | "rfc4733" | "inband" | "info";
             /**
              * @description offer: the best that the phone knows; off: none; require: refuse calls without; require-256: refuse calls without a 256-bit key. Kept as it is when left out.
              * @enum {string}

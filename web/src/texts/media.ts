@@ -17,6 +17,23 @@ export const media = {
   } satisfies Record<Extension['media_security'], string>,
 } as const;
 
+export const dtmf = {
+  label: 'Digits during a call (DTMF)',
+  forms: ['auto', 'rfc4733', 'inband', 'info'] as readonly Extension['dtmf'][],
+  names: {
+    auto: 'As the phone does it',
+    rfc4733: 'Telephone-events (RFC 4733)',
+    inband: 'Tones in the audio',
+    info: 'SIP INFO',
+  } satisfies Record<Extension['dtmf'], string>,
+  hints: {
+    auto: 'Telephone-events if the phone agrees to them, else tones in the audio; SIP INFO from phones that send it.',
+    rfc4733: 'Nothing else is taken for a digit.',
+    inband: 'For analogue adapters and gateways. Needs G.711 or G.722.',
+    info: 'For phones that know no other way.',
+  } satisfies Record<Extension['dtmf'], string>,
+} as const;
+
 export const callRules = {
   panel: 'Calls',
   mediaNew: 'Encryption of calls, for new extensions',
@@ -36,5 +53,11 @@ export const callRules = {
   deadHint: 'When neither side sends media for so long. 30 to 86400 seconds; 0 leaves such calls alone.',
   tones: 'Tones of',
   tonesHint: 'Ringing, busy and other tones of this box sound as people there know them.',
+  music: 'On hold people hear',
+  musicHint: 'Many phones send nothing, or the room, while they hold somebody.',
+  musicSources: {
+    pbx: 'The music of this box',
+    phone: 'What the other phone sends',
+  },
   saved: 'Saved. It applies to new calls.',
 } as const;

@@ -1,4 +1,4 @@
-import { Button, Drawer, Group, NumberInput, Stack, Text, TextInput } from '@mantine/core';
+import { Button, Drawer, Group, NumberInput, Select, Stack, Text, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { notifications } from '@mantine/notifications';
 import { IconHistory, IconKey, IconTrash } from '@tabler/icons-react';
@@ -13,7 +13,7 @@ import { Confirm } from '../../shared/ui/Confirm';
 import { Notice, ProblemNotice } from '../../shared/ui/Notice';
 import { common } from '../../texts/common';
 import { extensions as texts } from '../../texts/extensions';
-import { media } from '../../texts/media';
+import { dtmf, media } from '../../texts/media';
 import { Reachability } from '../pages/Extensions';
 import css from '../pages/pages.module.css';
 import { MediaSecurity } from '../MediaSecurity';
@@ -109,6 +109,8 @@ function Account({ number }: { number: string }) {
   );
 }
 
+const digits = dtmf.forms.map((value) => ({ value, label: dtmf.names[value] }));
+
 function Settings({ extension }: { extension: Extension }) {
   const queries = useQueryClient();
   const form = useForm({
@@ -116,6 +118,7 @@ function Settings({ extension }: { extension: Extension }) {
       display_name: extension.display_name,
       no_answer_seconds: extension.no_answer_seconds as number | string,
       media_security: extension.media_security,
+      dtmf: extension.dtmf,
     },
   });
   const save = useMutation({
@@ -123,7 +126,7 @@ function Settings({ extension }: { extension: Extension }) {
       take(
         client.PUT('/api/v1/extensions/{number}', {
           params: { path: { number: extension.number } },
-          body: { display_name: v.display_name.trim(), no_answer_seconds: Number(v.no_answer_seconds), media_security: v.media_security },
+          body: { display_name: v.display_name.trim(), no_answer_seconds: Number(v.no_answer_seconds), media_security: v.media_security, dtmf: v.dtmf },
         }),
       ),
     onSuccess: async (_saved, values) => {
@@ -131,7 +134,7 @@ function Settings({ extension }: { extension: Extension }) {
       await queries.invalidateQueries({ queryKey: extensionsQuery.queryKey });
       notifications.show({ message: texts.saved });
     },
-    onError: (thrown) => placeProblem(form, asProblem(thrown), ['display_name', 'no_answer_seconds', 'media_security'], { no_answer: 'no_answer_seconds' }),
+    onError: (thrown) => placeProblem(form, asProblem(thrown), ['display_name', 'no_answer_seconds', 'media_security', 'dtmf'], { no_answer: 'no_answer_seconds' }),
   });
   const problem = save.error && asProblem(save.error);
   return (
@@ -143,6 +146,7 @@ function Settings({ extension }: { extension: Extension }) {
           <TextInput label={texts.name} description={texts.nameHint} maxLength={100} {...form.getInputProps('display_name')} />
           <NumberInput label={texts.rings} description={texts.ringsHint} min={5} max={180} suffix=" s" allowDecimal={false} {...form.getInputProps('no_answer_seconds')} />
           <MediaSecurity label={media.label} {...form.getInputProps('media_security')} />
+          <Select label={dtmf.label} description={dtmf.hints[form.values.dtmf]} data={digits} allowDeselect={false} {...form.getInputProps('dtmf')} />
           <div>
             <Button type="submit" loading={save.isPending} disabled={!form.isDirty()}>
               {common.save}

@@ -13,8 +13,9 @@ import { callRules as texts } from '../../texts/media';
 import { countries } from '../../texts/tones';
 import { MediaSecurity } from '../MediaSecurity';
 
-const fields = ['media_security', 'session_timers', 'session_expires_seconds', 'session_min_seconds', 'dead_media_seconds', 'tones'];
+const fields = ['media_security', 'session_timers', 'session_expires_seconds', 'session_min_seconds', 'dead_media_seconds', 'tones', 'music_on_hold'];
 const timers = (['accept', 'require', 'refuse'] as const).map((value) => ({ value, label: texts.timerModes[value] }));
+const music = (['pbx', 'phone'] as const).map((value) => ({ value, label: texts.musicSources[value] }));
 const tones = Object.entries(countries)
   .map(([value, label]) => ({ value, label }))
   .sort((a, b) => a.label.localeCompare(b.label));
@@ -68,6 +69,7 @@ export function CallSettings({ tenant }: { tenant: Tenant }) {
           <NumberInput label={texts.least} description={texts.leastHint} min={0} max={3600} suffix=" s" clampBehavior="none" thousandSeparator="" allowDecimal={false} disabled={!timed} {...form.getInputProps('session_min_seconds')} />
           <NumberInput label={texts.dead} description={texts.deadHint} min={0} max={86400} suffix=" s" clampBehavior="none" thousandSeparator="" allowDecimal={false} {...form.getInputProps('dead_media_seconds')} />
           <Select label={texts.tones} description={texts.tonesHint} data={tones} allowDeselect={false} searchable {...form.getInputProps('tones')} />
+          <Select label={texts.music} description={texts.musicHint} data={music} allowDeselect={false} {...form.getInputProps('music_on_hold')} />
           <div>
             <Button type="submit" loading={save.isPending} disabled={!form.isDirty()}>
               {common.save}

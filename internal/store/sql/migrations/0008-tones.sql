@@ -1,0 +1,2 @@
+ALTER TABLE tenant ADD COLUMN music_on_hold TEXT NOT NULL DEFAULT 'pbx';
+ALTER TABLE extension ADD COLUMN dtmf TEXT NOT NULL DEFAULT 'auto';
