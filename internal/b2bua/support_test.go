@@ -466,6 +466,13 @@ type fakeMedia struct {
 	tunes  []string          // what legs were played
 }
 
+// played is what legs were played, in order.
+func (m *fakeMedia) played() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return fmt.Sprint(m.tunes)
+}
+
 type fakeCall struct {
 	m      *fakeMedia
 	mu     sync.Mutex

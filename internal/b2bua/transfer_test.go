@@ -229,7 +229,7 @@ func TestBlindTransferFailsAfterTransferorLeft(t *testing.T) {
 		c.reply(invite, 486, "c1", "")
 		c.want("ACK")
 		b.quiet(lamentTime - time.Second)
-		if tunes := fmt.Sprint(s.media.tunes); tunes != "[1 busy]" {
+		if tunes := s.media.played(); tunes != "[1 busy]" {
 			t.Errorf("played %s", tunes)
 		}
 		if m := b.bye(); header(m, "Reason") != "SIP;cause=486" {
