@@ -1,6 +1,8 @@
 package b2bua
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -166,6 +168,35 @@ func TestEarlyMedia(t *testing.T) {
 		da.request(sip.BYE, "")
 		a.want("200")
 		b.want("BYE")
+		s.ended(telephony.EndCallerHungUp, 200)
+	})
+}
+
+// TestLongRinging: dozens of provisional responses, of one dialog and of many, do
+// not end a call.
+func TestLongRinging(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		s, a, b := pair(t, nil)
+		da := a.dial("102", "v=0 offer-a")
+		invite := b.want("INVITE")
+		for i := range 50 {
+			b.reply(invite, 180+3*(i%2), fmt.Sprint("b", min(i, 40)%8), "")
+			time.Sleep(100 * time.Millisecond)
+		}
+		b.reply(invite, 200, "b0", "v=0 answer-b")
+		b.want("ACK")
+		m := a.next()
+		for !strings.HasPrefix(m, "SIP/2.0 200") {
+			if !strings.HasPrefix(m, "SIP/2.0 18") {
+				t.Fatal(m)
+			}
+			m = a.next()
+		}
+		da.learn(m)
+		da.request(sip.ACK, "")
+		da.request(sip.BYE, "")
+		a.want("200")
+		b.bye()
 		s.ended(telephony.EndCallerHungUp, 200)
 	})
 }

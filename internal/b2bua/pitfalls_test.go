@@ -18,7 +18,7 @@ package b2bua
 //	13 malformed CANCEL                 TestPitfall13
 //	14 glare                            TestPitfall14Glare, TestPitfall14SecondInviteWhileOneIsPending, TestRefreshFails, TestAnotherPhoneThanTheOneHeard
 //	15 session timer, 422               TestPitfall15IntervalTooSmall
-//	16 who refreshes                    TestPitfall16CallerRefreshesOrIsGone, TestWeRefresh, TestCalleeThatShouldRefresh
+//	16 who refreshes                    TestPitfall16CallerRefreshesOrIsGone, TestPitfall16EachDialogHasItsRefresher, TestWeRefresh, TestCalleeThatShouldRefresh
 //	17 several early dialogs            TestPitfall17
 //	18 180 with SDP                     TestPitfall18
 //	19 early media missed by a browser  TestPitfall19; the browser itself in issue 4
@@ -143,9 +143,9 @@ func TestPitfall01(t *testing.T) {
 		}
 	}
 	null := strings.Replace(describe(99, 40000), "c=IN IP4 192.0.2.50", "c=IN IP4 0.0.0.0", 1)
-	got, _ := reoffer(t, da, b, null, describe(99, 40100))
-	if strings.Contains(body(got), "0.0.0.0") || direction(t, got) == "sendrecv" {
-		t.Errorf("hold in the old way is passed on as\n%s", body(got))
+	got, back := reoffer(t, da, b, null, describe(99, 40100))
+	if strings.Contains(body(got), "0.0.0.0") || direction(t, got) != "sendonly" || direction(t, back) != "recvonly" {
+		t.Errorf("hold in the old way is passed on as\n%s and answered with\n%s", body(got), body(back))
 	}
 }
 
@@ -158,6 +158,10 @@ func TestPitfall02(t *testing.T) {
 		if direction(t, got) != "sendonly" || direction(t, back) != "recvonly" {
 			t.Errorf("with the end %q: %s, %s", end, direction(t, got), direction(t, back))
 		}
+		dials := strings.Replace(describe(9+len(end), 40000), "0 8", "0 8 97", 1) + "a=rtpmap:97 telephone-event/8000" + end
+		if got, _ := reoffer(t, da, b, dials, describe(9+len(end), 40100)); !offered(t, got, 97) {
+			t.Errorf("with the end %q the attribute is lost:\n%s", end, body(got))
+		}
 	}
 }
 
@@ -165,20 +169,22 @@ func TestPitfall03(t *testing.T) {
 	t.Parallel()
 	_, a, b := realPair(t)
 	da, _, _, _ := realCall(t, a, b)
-	da.request(sip.INVITE, "")
-	a.want("100")
-	re := b.want("INVITE")
-	if body(re) != "" {
-		t.Error(re)
-	}
-	b.reply(re, 200, "", describe(2, 40102))
-	ok := a.want("200")
-	if direction(t, ok) != "sendrecv" || strings.Contains(body(ok), "192.0.2.50") {
-		t.Error(ok)
-	}
-	da.request(sip.ACK, describe(2, 40000, "a=sendonly"))
-	if ack := b.want("ACK"); direction(t, ack) != "sendonly" {
-		t.Error(ack)
+	for i, headers := range [][]string{nil, {"Content-Type: application/sdp"}} {
+		da.request(sip.INVITE, "", headers...)
+		a.want("100")
+		re := b.want("INVITE")
+		if body(re) != "" {
+			t.Error(re)
+		}
+		b.reply(re, 200, "", describe(2+i, 40102))
+		ok := a.want("200")
+		if direction(t, ok) != "sendrecv" || strings.Contains(body(ok), "192.0.2.50") {
+			t.Error(ok)
+		}
+		da.request(sip.ACK, describe(2+i, 40000, "a=sendonly"))
+		if ack := b.want("ACK"); direction(t, ack) != "sendonly" || strings.Contains(body(ack), "192.0.2.50") {
+			t.Error(ack)
+		}
 	}
 }
 

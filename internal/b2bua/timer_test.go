@@ -92,6 +92,51 @@ func TestPitfall16CallerRefreshesOrIsGone(t *testing.T) {
 	})
 }
 
+// TestPitfall16EachDialogHasItsRefresher: the caller in its own, we in that of the
+// callee, at other times; neither side hears of the other's, and an offer that
+// passes through both leaves the roles as they are.
+func TestPitfall16EachDialogHasItsRefresher(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		s, a, b := pair(t, nil)
+		callee := []string{"Require: timer", "Session-Expires: 400;refresher=uac", takesUpdate}
+		da, _, _, _ := timed(a, b, []string{"Supported: timer", "Session-Expires: 300", takesUpdate}, callee)
+		refreshes := func() {
+			t.Helper()
+			time.Sleep(150 * time.Second)
+			da.request(sip.UPDATE, "", "Supported: timer", "Session-Expires: 300;refresher=uac")
+			if ok := a.want("200"); header(ok, "Session-Expires") != "300;refresher=uac" {
+				t.Error(ok)
+			}
+			b.quiet(49 * time.Second)
+			u := b.nextWithin(2 * time.Second)
+			if !strings.HasPrefix(u, "UPDATE") || header(u, "Session-Expires") != "400;refresher=uac" {
+				t.Error(u)
+			}
+			b.reply(u, 200, "", "", callee...)
+			a.quiet(time.Second)
+		}
+		refreshes()
+		refreshes()
+		da.request(sip.INVITE, "v=0 hold", "Supported: timer", "Session-Expires: 300;refresher=uac")
+		a.want("100")
+		re := b.want("INVITE")
+		if header(re, "Session-Expires") != "400;refresher=uac" {
+			t.Error(re)
+		}
+		b.reply(re, 200, "", "v=0 held", callee...)
+		b.want("ACK")
+		if ok := a.want("200"); header(ok, "Session-Expires") != "300;refresher=uac" {
+			t.Error(ok)
+		}
+		da.request(sip.ACK, "")
+		refreshes()
+		da.request(sip.BYE, "")
+		a.want("200")
+		b.bye()
+		s.ended(telephony.EndCallerHungUp, 200)
+	})
+}
+
 // TestWeRefresh at half time: by UPDATE where it is taken, else by a re-INVITE
 // with the session as it is.
 func TestWeRefresh(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ringfence/internal/ports"
 )
 
@@ -114,6 +116,29 @@ func TestLargeMessages(t *testing.T) {
 	fmt.Fprint(c, strings.Replace(options("192.0.2.1;branch=z9hG4bK1"), "tag=1", "tag="+long, 1))
 	if got := c.read(); !strings.Contains(got, long) {
 		t.Errorf("answer of %d bytes", len(got))
+	}
+}
+
+// TestPitfall27Fragments: a path that takes no large packets gets fragments, rather
+// than nothing until its MTU is known.
+func TestPitfall27Fragments(t *testing.T) {
+	t.Parallel()
+	for _, addr := range []string{"127.0.0.1", "::1"} {
+		e, _ := listen(t, Config{}, netip.MustParseAddr(addr))
+		for _, l := range e.listeners {
+			level, name, want := unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT
+			if addr == "::1" {
+				level, name, want = unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DONT
+			}
+			err := l.transport.(*udpTransport).raw.Control(func(fd uintptr) {
+				if got, err := unix.GetsockoptInt(int(fd), level, name); err != nil || got != want {
+					t.Errorf("%s: path MTU discovery is %d, %v", addr, got, err)
+				}
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 
