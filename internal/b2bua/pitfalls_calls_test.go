@@ -3,6 +3,7 @@ package b2bua
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -299,4 +300,29 @@ func TestPitfall27(t *testing.T) {
 	da.request(sip.BYE, "")
 	a.want("200")
 	b.reply(b.want("BYE"), 200, "", "")
+}
+
+// TestPitfall28WeSayWhatWeCan: a phone offers transfer only where the far end says
+// that it takes REFER, its NOTIFY and Replaces: in what makes the dialog, both ways,
+// and in the answer to OPTIONS.
+func TestPitfall28WeSayWhatWeCan(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		_, a, b := pair(t, nil)
+		da := a.dial("102", "v=0 offer-a")
+		invite := b.want("INVITE")
+		b.reply(invite, 200, "b1", "v=0 answer-b")
+		b.want("ACK")
+		ok := a.want("200")
+		da.learn(ok)
+		da.request(sip.ACK, "")
+		da.request(sip.OPTIONS, "")
+		within := a.want("200")
+		a.call("102").request(sip.OPTIONS, "")
+		for _, m := range []string{invite, ok, within, a.want("200")} {
+			allow, supported := strings.Split(header(m, "Allow"), ", "), strings.Split(header(m, "Supported"), ", ")
+			if !slices.Contains(allow, sip.REFER) || !slices.Contains(allow, sip.NOTIFY) || !slices.Contains(supported, "replaces") {
+				t.Error(m)
+			}
+		}
+	})
 }

@@ -7,7 +7,7 @@ package b2bua
 //	 2 attribute on an unended line     TestPitfall02
 //	 3 re-INVITE without an offer       TestPitfall03, TestReinviteWithoutOffer
 //	 4 INVITE without an offer          TestPitfall04
-//	 5 new address in a re-INVITE       TestPitfall05
+//	 5 new address in a re-INVITE       TestPitfall05, media.TestPitfall05NewPortAndCodec
 //	 6 re-INVITE of the called side     TestPitfall06
 //	 7 no echo of the peer's SDP        TestPitfall07
 //	 8 advertised address stays         TestPitfall08
@@ -29,8 +29,8 @@ package b2bua
 //	24 private address in SDP           media.TestPeerBehindNAT, media.TestLatch, media.TestRelatchOnlyAfterSignalling
 //	25 injected RTP                     media.TestSweepDuringFiftyCalls, media.TestProbationWantsOneStream
 //	26 the connection it came on        TestPitfall26
-//	27 large messages over UDP          TestPitfall27
-//	28 transfer                         TestBlindTransferTransferorLeavesEarly, TestBlindTransferIsHeard, TestAttendedTransfer, TestAttendedTransferIsHeard
+//	27 large messages over UDP          TestPitfall27, sip.TestPitfall27Fragments
+//	28 transfer                         TestPitfall28WeSayWhatWeCan, TestBlindTransferTransferorLeavesEarly, TestBlindTransferIsHeard, TestAttendedTransfer, TestAttendedTransferIsHeard
 //	29 addresses of ICE                 media.TestPitfall29OneAdvertisedAddress, sip.TestWebSocketFrames, interop.TestBrowsersHearEachOther
 //	30 silence                          TestPitfall30, media.TestPitfall30SilenceIsNotLoss, jitter.TestPausesAreNotLoss, jitter.TestEventsAreNotLoss
 
