@@ -1,6 +1,9 @@
 package sip
 
 import (
+	"bytes"
+	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -143,5 +146,24 @@ func TestResponseGivesBackWhatCame(t *testing.T) {
 			}
 		}
 		b.Close()
+	})
+}
+
+// TestMalformedMessagesDoNotFillTheLog: a scanner costs a line in ten seconds at
+// most, and none of what it sent is in it.
+func TestMalformedMessagesDoNotFillTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, Config{}, false)
+		var out bytes.Buffer
+		b.log = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo}))
+		for i := range 1000 {
+			b.get(fmt.Sprintf("SECRET %d\r\n\r\n", i))
+			b.get(strings.Replace(msg(OPTIONS, fmt.Sprint("z9hG4bK", i), "1"), "To: ", "SECRET: ", 1))
+			b.get(fmt.Sprintf("SIP/2.0 200 SECRET\r\nVia: %d\r\n\r\n", i))
+		}
+		synctest.Wait()
+		if n := strings.Count(out.String(), "\n"); n > 2 || strings.Contains(out.String(), "SECRET") {
+			t.Errorf("%d lines:\n%.500s", n, out.String())
+		}
 	})
 }
