@@ -412,3 +412,15 @@ func TestPeersAreSparedWhatMustBeConverted(t *testing.T) {
 		})
 	}
 }
+
+func TestBrowsersAreNotSpared(t *testing.T) {
+	t.Parallel()
+	_, a, b := webLegs(t, 21660, nil)
+	a.Spare()
+	must(t, b.SetRemote(says(1, "127.0.0.1", "")))
+	offer, err := a.Offer(b)
+	must(t, err)
+	if a.Spared() || !strings.Contains(string(offer), " opus/48000/2\r\n") {
+		t.Errorf("offered\n%s", offer)
+	}
+}

@@ -67,11 +67,12 @@ func (l *Leg) Offer(from *Leg) ([]byte, error) {
 // Spare makes the first offer to this leg's peer leave out the codecs that would
 // cost us much to convert: peers that have a favourite choose it whatever the order
 // of an offer is, and what we need not convert sounds better, too. Spared then
-// reports whether there were any. A peer that refuses may be asked without.
+// reports whether there were any. A peer that refuses may be asked without. Browsers
+// go by the order of an offer (RFC 8829 section 5.3.1) and are offered all.
 func (l *Leg) Spare() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sparing = true
+	l.sparing = !l.params.Browser
 }
 
 // Spared reports whether the last offer left codecs out; see Spare.
