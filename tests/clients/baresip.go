@@ -124,7 +124,7 @@ func (c BaresipConfig) write() error {
 		"snd_path " + c.Dir,
 		fmt.Sprintf("ctrl_tcp_listen 127.0.0.1:%d", c.Ctrl),
 	}
-	for _, m := range []string{"ctrl_tcp", "g711", "ausine", "aubridge", "aufile", "sndfile", "srtp", "dtls_srtp", "ice", "uuid"} {
+	for _, m := range []string{"ctrl_tcp", "g711", "g722", "ausine", "aubridge", "aufile", "sndfile", "srtp", "dtls_srtp", "ice", "uuid"} {
 		config = append(config, "module "+m+".so")
 	}
 	if strings.Contains(c.Account, "medianat=ice") {

@@ -29,3 +29,22 @@ func TestOpusBrowserAndPCMAPhone(t *testing.T) {
 	}
 	matches(t, "baresip", phone.p.Log(), `(?m)^m=audio \d+ RTP/AVP 8 101\r?$`)
 }
+
+// A phone that knows none of the caller's codecs refuses what it is offered first,
+// and is connected all the same: then the PBX converts.
+func TestPhonesWithoutACommonCodec(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	wide := &baresipVoice{p: b.baresip(t, "101", 0, 440, "", func(c *clients.BaresipConfig) { c.Codecs = "G722/16000" })}
+	law := &baresipVoice{p: b.baresip(t, "102", 1, 660, "", func(c *clients.BaresipConfig) { c.Codecs = "PCMU" })}
+	members := []member{
+		{name: "baresip with G.722", number: "101", tone: 440, voice: wide},
+		{name: "baresip with PCMU", number: "102", tone: 660, voice: law},
+	}
+	for _, m := range []meeting{{members[0], members[1]}, {members[1], members[0]}} {
+		if err := m.take(t.Context(), members); err != nil {
+			t.Errorf("%s: %.4000v", m, err)
+		}
+	}
+	matches(t, "baresip", wide.p.Log(), `(?m)^SIP/2.0 488 `)
+}
