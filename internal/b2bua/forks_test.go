@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ringfence/internal/sip"
@@ -122,6 +123,33 @@ func TestForkBehindAProxy(t *testing.T) {
 			t.Error(bye)
 		}
 		s.ended(telephony.EndCallerHungUp, 200)
+	})
+}
+
+// TestForksCountByThemselves: what one fork sent early is no reason to take the
+// requests of the one that answered for old (RFC 3261 section 12.1.2).
+func TestForksCountByThemselves(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		s, a, b := pair(t, nil)
+		da := a.dial("102", "v=0 offer-a")
+		invite := b.want("INVITE")
+		b.reply(invite, 180, "x", "")
+		a.want("180")
+		b.reply(invite, 180, "y", "")
+		y := b.dialogueOf(invite, "y")
+		y.seq = 50
+		y.request(sip.OPTIONS, "")
+		b.want("200")
+		b.reply(invite, 200, "x", "v=0 answer-x")
+		b.want("ACK")
+		da.learn(a.want("200"))
+		da.request(sip.ACK, "")
+		synctest.Wait()
+		x := b.dialogueOf(invite, "x")
+		x.request(sip.BYE, "")
+		b.want("200")
+		a.reply(a.want("BYE"), 200, "", "")
+		s.ended(telephony.EndCalleeHungUp, 200)
 	})
 }
 
