@@ -10,11 +10,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"ringfence/firewall/cloudrules"
 	"ringfence/internal/opsock"
 	"ringfence/internal/ports"
 	"ringfence/internal/version"
@@ -24,6 +27,10 @@ const usage = `Usage: ringfence [-socket FILE] COMMAND
 
   status                       how the PBX is doing
   ports [-format table|md|json] the ports: as they stand now, or (md) as documented
+  ports -format CLOUD-HOW      as inbound rules: aws, azure or google, -terraform or -cli;
+    [-inside NETWORKS]           who may reach what is not for the world (inside networks)
+    [-management NETWORKS]       who may reach what is for administrators only (nobody)
+    [-documented]                of a fresh system, without asking a running one
   setup-token [-new]           the one-time token of the set-up wizard
   reset-admin [NAME]           a new password for an administrator, to be changed at log-in
   version                      which build this is
@@ -131,11 +138,20 @@ func (c command) ports(args []string) error {
 	flags := flag.NewFlagSet("ports", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	format := flags.String("format", "table", "")
+	inside := flags.String("inside", "", "")
+	management := flags.String("management", "", "")
+	documented := flags.Bool("documented", false, "")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if err := none(flags.Args()); err != nil {
 		return err
+	}
+	if slices.Contains(cloudrules.Formats(), cloudrules.Format(*format)) {
+		return c.portRules(*format, *inside, *management, *documented)
+	}
+	if *inside != "" || *management != "" || *documented {
+		return fmt.Errorf("-inside, -management and -documented go with rules of a cloud, not with -format %s", *format)
 	}
 	if *format == "md" {
 		// The documented table needs no running PBX.
@@ -154,7 +170,29 @@ func (c command) ports(args []string) error {
 	case "table":
 		return portTable(c.out, list)
 	}
-	return fmt.Errorf("unknown format %q: table, md or json", *format)
+	return fmt.Errorf("unknown format %q; try: ringfence help", *format)
+}
+
+// portRules writes the rules of a cloud's packet filter.
+func (c command) portRules(format, inside, management string, documented bool) error {
+	if documented {
+		from, err := cloudrules.ParseSources(inside, management)
+		if err != nil {
+			return err
+		}
+		rows, err := ports.Effective(nil, ports.InService)
+		if err != nil {
+			return err
+		}
+		return cloudrules.Write(c.out, cloudrules.Format(format), cloudrules.Rules(rows, from))
+	}
+	q := url.Values{"format": {format}, "inside": {inside}, "management": {management}}
+	var rules opsock.PortRules
+	if err := opsock.Call(c.ctx, c.socket, http.MethodGet, opsock.PathPortRules+"?"+q.Encode(), nil, &rules); err != nil {
+		return err
+	}
+	_, err := io.WriteString(c.out, rules.Text)
+	return err
 }
 
 func portTable(out io.Writer, list []opsock.Port) error {

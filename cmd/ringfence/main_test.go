@@ -26,6 +26,8 @@ func fakePBX(t *testing.T) string {
 			out = opsock.Status{Version: "1.2.3", Calls: 7, UptimeSeconds: 61, Applied: []opsock.Applied{{Subsystem: "sip", Rev: 4, Error: "port in use"}}}
 		case "GET " + opsock.PathPorts:
 			out = []opsock.Port{{ID: "sip-udp", Proto: "udp", Ports: "5060", State: "open", Packets: 9}}
+		case "GET " + opsock.PathPortRules:
+			out = opsock.PortRules{Text: r.URL.RawQuery + "\n"}
 		case "GET " + opsock.PathSetupToken:
 			out = opsock.Token{Token: "old"}
 		case "POST " + opsock.PathSetupToken:
@@ -63,6 +65,10 @@ func TestCommands(t *testing.T) {
 		{"ports -format json", []string{`"ports": "5060"`}, ""},
 		{"ports --format md", []string{ports.Markdown()}, ""},
 		{"ports -format xml", nil, "unknown format"},
+		{"ports -format aws-cli -inside 10.0.0.0/8", []string{"format=aws-cli&inside=10.0.0.0%2F8&management=\n"}, ""},
+		{"ports -format google-terraform -documented", []string{"google_compute_firewall", `"5060"`}, ""},
+		{"ports -format aws-cli -documented -management office", nil, `management: "office"`},
+		{"ports -documented", nil, "-documented go with rules of a cloud"},
 		{"setup-token", []string{"old\n"}, ""},
 		{"setup-token -new", []string{"new\n"}, ""},
 		{"reset-admin Boss", []string{"boss", "pw"}, ""},

@@ -21,6 +21,7 @@ func (s *Server) OperatorHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+opsock.PathStatus, s.operator(s.operatorStatus))
 	mux.HandleFunc("GET "+opsock.PathPorts, s.operator(s.operatorPorts))
+	mux.HandleFunc("GET "+opsock.PathPortRules, s.operator(s.operatorPortRules))
 	mux.HandleFunc("GET "+opsock.PathSetupToken, s.operator(s.operatorToken))
 	mux.HandleFunc("POST "+opsock.PathSetupToken, s.operator(s.operatorNewToken))
 	mux.HandleFunc("POST "+opsock.PathResetAdmin, s.operator(s.operatorResetAdmin))

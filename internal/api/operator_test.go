@@ -56,6 +56,13 @@ func TestOperatorSocket(t *testing.T) {
 	if err := call("GET", opsock.PathPorts, nil, &list); err != nil || len(list) < 10 {
 		t.Errorf("%v %+v", err, list)
 	}
+	var rules opsock.PortRules
+	if err := call("GET", opsock.PathPortRules+"?format=aws-cli", nil, &rules); err != nil || !strings.Contains(rules.Text, "FromPort=5060,") {
+		t.Errorf("%v %+v", err, rules)
+	}
+	if err := call("GET", opsock.PathPortRules+"?format=aws-cli&management=office", nil, nil); err == nil || !strings.Contains(err.Error(), "management") {
+		t.Errorf("%v", err)
+	}
 
 	if err := call("POST", opsock.PathResetAdmin, opsock.ResetAdmin{Name: "nobody"}, nil); err == nil || !strings.Contains(err.Error(), "boss") {
 		t.Errorf("%v", err)

@@ -26,6 +26,7 @@ const FileName = "pbxd.sock"
 const (
 	PathStatus     = "/status"
 	PathPorts      = "/ports"
+	PathPortRules  = "/ports/rules" // with format, inside and management
 	PathSetupToken = "/setup-token"
 	PathResetAdmin = "/reset-admin"
 )
@@ -63,6 +64,11 @@ type Port struct {
 	Error   string `json:"error"`
 	Packets uint64 `json:"packets"`
 	Bytes   uint64 `json:"bytes"`
+}
+
+// PortRules are the open ports as rules of a cloud's packet filter.
+type PortRules struct {
+	Text string `json:"text"`
 }
 
 // Token is the one-time token of the set-up wizard. It is empty when

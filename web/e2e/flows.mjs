@@ -190,6 +190,26 @@ export async function flows(browser) {
     must(mock.transports[0]?.digest === 'both', 'it was not saved');
   });
 
+  await flow(browser, 'the open ports as rules of a cloud', async (w) => {
+    const { page } = w;
+    w.expected.push(/422/);
+    await w.goto('/ports');
+    await page.getByRole('combobox', { name: 'For' }).click();
+    await page.getByRole('option', { name: 'Google Cloud firewall, command line' }).click();
+    await page.getByLabel('Networks of administrators').fill('office');
+    await page.getByRole('button', { name: 'Show rules' }).click();
+    await page.getByText('neither a network like').waitFor();
+    await page.getByLabel('Networks of administrators').fill('203.0.113.7');
+    await page.getByRole('button', { name: 'Show rules' }).click();
+    await page.getByRole('textbox', { name: 'Rules for a cloud' }).waitFor();
+    const text = await page.getByRole('textbox', { name: 'Rules for a cloud' }).inputValue();
+    must(text.includes('google-cli') && text.includes('203.0.113.7'), `it shows ${text}`);
+    await page.getByRole('button', { name: /Copy/ }).scrollIntoViewIfNeeded();
+    await w.settle();
+    await w.shot('flow-port-rules');
+    await w.check();
+  });
+
   await flow(browser, 'a call that begins and ends shows without a reload', async (w, { mock }) => {
     const { page } = w;
     await page.locator('[data-live=live]').waitFor();

@@ -251,6 +251,7 @@ class Mock {
       case 'audit':
         return this.page(res, this.audit, query);
       case 'ports':
+        if (id === 'rules') return this.portRules(res, query);
         return json(res, 200, { items: data.ports().map((p) => (this.fenced ? p : { ...p, packets: 0, bytes: 0 })) });
       case 'transports':
         if (method === 'PUT') {
@@ -279,6 +280,15 @@ class Mock {
       this.addresses = { ...this.addresses, ...body };
     }
     return json(res, 200, this.addresses);
+  }
+
+  /** @param {Response} res @param {URLSearchParams} query */
+  portRules(res, query) {
+    const format = query.get('format') ?? '';
+    const from = query.get('management') ?? '';
+    if (/[g-z]/.test(from)) return problem(res, 422, 'validation failed', { 'body.management': `"${from}" is neither a network like 192.0.2.0/24 nor an address` });
+    const line = 'gcloud compute firewall-rules create ringfence-wan-ipv4 --network="$NETWORK" --direction=INGRESS --source-ranges=0.0.0.0/0 --allow=tcp:8887,udp:45000-64999,udp:5060';
+    return json(res, 200, { format, text: `# Inbound rules of Ringfence, written by: ringfence ports -format ${format}\n${line}\n# ${from}\n` });
   }
 
   /** @param {Response} res @param {string} method @param {any} body */

@@ -265,6 +265,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/ports/rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The open ports as inbound rules of AWS, Azure or Google Cloud */
+        get: operations["get-port-rules"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/registrations": {
         parameters: {
             query?: never;
@@ -979,6 +996,11 @@ export interface components {
         };
         PortList: {
             items: components["schemas"]["Port"][];
+        };
+        PortRules: {
+            format: string;
+            /** @description A file for Terraform, or a script for a shell. */
+            text: string;
         };
         Provisioning: {
             /** @description The address as QR code: a PNG image as data URL. */
@@ -2633,6 +2655,68 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-port-rules": {
+        parameters: {
+            query?: {
+                format?: "aws-terraform" | "aws-cli" | "azure-terraform" | "azure-cli" | "google-terraform" | "google-cli";
+                /** @description Networks of phones, separated by commas, for what is not for the world; empty is the inside networks of the settings. */
+                inside?: string;
+                /** @description Networks of administrators, separated by commas, for what is for them only; empty lets nobody in. */
+                management?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PortRules"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };

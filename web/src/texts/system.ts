@@ -36,6 +36,27 @@ export const ports = {
   noneText: 'This should not happen. Look at the log of pbxd.',
 } as const;
 
+export const portRules = {
+  panel: 'Rules for a cloud',
+  text: 'In a cloud another packet filter stands before this one. These rules open there what is open here, and nothing else.',
+  format: 'For',
+  formats: {
+    'aws-terraform': 'AWS security group, Terraform',
+    'aws-cli': 'AWS security group, command line',
+    'azure-terraform': 'Azure network security group, Terraform',
+    'azure-cli': 'Azure network security group, command line',
+    'google-terraform': 'Google Cloud firewall, Terraform',
+    'google-cli': 'Google Cloud firewall, command line',
+  },
+  inside: 'Networks of phones',
+  insideHint: 'For services that are not for the world; separated by commas. Empty: the inside networks of the settings.',
+  management: 'Networks of administrators',
+  managementHint: 'For services that are for administrators only. Empty: nobody.',
+  show: 'Show rules',
+  rules: 'rules',
+  copy: 'Copy',
+} as const;
+
 export const audit = {
   title: 'Audit log',
   lead: 'Who changed what, newest first. Entries are chained: one that was edited or deleted later would be found.',

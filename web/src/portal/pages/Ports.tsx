@@ -13,6 +13,7 @@ import { Page, Panel } from '../../shared/ui/Page';
 import { State, type Tone } from '../../shared/ui/State';
 import { dashboard } from '../../texts/dashboard';
 import { ports as texts } from '../../texts/system';
+import { PortRules } from './PortRules';
 
 const tones: Record<Port['state'], Tone> = { open: 'ok', closed: 'idle', failed: 'bad', unavailable: 'idle' };
 
@@ -110,6 +111,7 @@ export function Ports() {
           }
         />
       </Panel>
+      <PortRules />
     </Page>
   );
 }
