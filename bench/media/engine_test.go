@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -19,6 +21,9 @@ import (
 // engineVariable makes this program the engine that is measured, at the
 // address it names, instead of the tests.
 const engineVariable = "RINGFENCE_BENCH_ENGINE"
+
+// spoolVariable names the folder of its recordings.
+const spoolVariable = "RINGFENCE_BENCH_SPOOL"
 
 func TestMain(m *testing.M) {
 	if addr := os.Getenv(engineVariable); addr != "" {
@@ -90,6 +95,9 @@ func (e *engine) do(d, answer dict) error {
 		sdp, err := c.a.Answer(c.b)
 		answer["sdp"] = string(sdp)
 		c.call.Bridge(c.a, c.b)
+		return err
+	case command == "start recording" && c != nil:
+		_, err := c.a.Record(media.RecordOptions{Path: filepath.Join(os.Getenv(spoolVariable), url.PathEscape(id)+".wav")})
 		return err
 	case command == "delete" && c != nil:
 		c.call.Close()

@@ -36,6 +36,7 @@ type end struct {
 	number int // of the call
 	to     *net.UDPAddr
 	crypt  *cipher // nil on plain RTP
+	voice  *voice
 	seq    uint16
 	sentAt [window]atomic.Int64 // by sequence number, in ns; 0 is not counted
 }
@@ -45,15 +46,15 @@ type Load struct {
 	conns [2]*net.UDPConn
 	stop  chan struct{}
 	wg    sync.WaitGroup
-	tone  [160]byte
 
 	mu    sync.RWMutex
 	calls []*[2]end
 
+	converts atomic.Bool // the relay converts: its packets are not those that were sent
 	counting atomic.Bool
 	sent     [2]atomic.Int64
 	got      [2]atomic.Int64 // by the side that received
-	wrong    atomic.Int64    // did not decrypt to what was sent
+	wrong    atomic.Int64    // did not decrypt to what was sent, or is of another codec
 	strange  atomic.Int64    // of no call
 	delays   [2][buckets]atomic.Int32
 }
@@ -61,9 +62,6 @@ type Load struct {
 // newLoad sends from two sockets of the given addresses.
 func newLoad(open func(netip.AddrPort) (*net.UDPConn, error), a, b netip.Addr) (*Load, error) {
 	l := &Load{stop: make(chan struct{})}
-	for i := range l.tone {
-		l.tone[i] = byte(i)
-	}
 	for i, addr := range []netip.Addr{a, b} {
 		conn, err := open(netip.AddrPortFrom(addr, 0))
 		if err != nil {
@@ -113,13 +111,13 @@ func (l *Load) addr(side int) netip.AddrPort {
 }
 
 // add starts a call whose sides send to the addresses that the relay named.
-func (l *Load) add(to [2]netip.AddrPort, crypt [2]*cipher) {
+func (l *Load) add(to [2]netip.AddrPort, crypt [2]*cipher, voices [2]*voice) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := &[2]end{}
 	for side := range c {
 		e := &c[side]
-		e.side, e.number, e.to, e.crypt = side, len(l.calls), net.UDPAddrFromAddrPort(to[side]), crypt[side]
+		e.side, e.number, e.to, e.crypt, e.voice = side, len(l.calls), net.UDPAddrFromAddrPort(to[side]), crypt[side], voices[side]
 	}
 	l.calls = append(l.calls, c)
 }
@@ -167,13 +165,13 @@ type outgoing struct {
 	messages []ipv4.Message
 	ends     []*end
 	n        int
-	plain    [172]byte
+	plain    [1500]byte
 }
 
 func newOutgoing(conn *net.UDPConn) *outgoing {
 	o := &outgoing{conn: ipv4.NewPacketConn(conn), messages: make([]ipv4.Message, batch), ends: make([]*end, batch)}
 	for i := range o.messages {
-		o.messages[i].Buffers = [][]byte{make([]byte, 0, 300)}
+		o.messages[i].Buffers = [][]byte{make([]byte, 0, 1600)}
 	}
 	return o
 }
@@ -182,11 +180,11 @@ func (o *outgoing) put(l *Load, e *end) {
 	m := &o.messages[o.n]
 	p := o.plain[:12]
 	e.seq++
-	p[0], p[1] = 0x80, 0
+	p[0], p[1] = 0x80, e.voice.pt
 	binary.BigEndian.PutUint16(p[2:], e.seq)
-	binary.BigEndian.PutUint32(p[4:], uint32(e.seq)*160)
+	binary.BigEndian.PutUint32(p[4:], uint32(e.seq)*e.voice.step)
 	binary.BigEndian.PutUint32(p[8:], ssrc(e.number, e.side))
-	p = append(p, l.tone[:]...)
+	p = append(p, e.voice.payload(e.seq)...)
 	if e.crypt != nil {
 		m.Buffers[0] = e.crypt.encrypt(m.Buffers[0][:0], p)
 	} else {
@@ -252,8 +250,17 @@ func stamp(oob []byte) int64 {
 
 // packet is one packet that a side got.
 func (l *Load) packet(side int, calls []*[2]end, p []byte, at int64) {
-	if len(p) < 172 || p[0] != 0x80 {
+	if len(p) < 12 || p[0] != 0x80 || p[1] >= 192 && p[1] <= 223 {
 		return // RTCP of the relay
+	}
+	if l.converts.Load() { // packets are the relay's own: they are counted
+		if pt := calls[0][side].voice.pt; p[1]&0x7f != pt {
+			l.wrong.Add(1)
+		}
+		if l.counting.Load() {
+			l.got[side].Add(1)
+		}
+		return
 	}
 	n := int(binary.BigEndian.Uint32(p[8:]) - ssrc(0, 0))
 	if n < 0 || n/2 >= len(calls) || n%2 == side {
@@ -262,7 +269,7 @@ func (l *Load) packet(side int, calls []*[2]end, p []byte, at int64) {
 	}
 	from, own := &calls[n/2][n%2], &calls[n/2][side]
 	seq := binary.BigEndian.Uint16(p[2:])
-	if seq%sampled == 0 && !own.same(p, l.tone[:]) {
+	if seq%sampled == 0 && !own.same(p, from.voice.payload(seq)) {
 		l.wrong.Add(1)
 	}
 	sent := from.sentAt[seq%window].Swap(0)

@@ -25,17 +25,11 @@ const (
 	seconds = 5 // of each step
 )
 
-// mode is what the sides speak.
-type mode struct {
-	name      string
-	encrypted [2]bool
-}
-
 func modes() []mode {
 	return []mode{
-		{"RTP - RTP", [2]bool{false, false}},
-		{"SRTP - RTP", [2]bool{true, false}},
-		{"SRTP - SRTP", [2]bool{true, true}},
+		{name: "RTP - RTP"},
+		{name: "SRTP - RTP", encrypted: [2]bool{true, false}},
+		{name: "SRTP - SRTP", encrypted: [2]bool{true, true}},
 	}
 }
 
@@ -84,6 +78,7 @@ type bench struct {
 	control control
 	load    *Load
 	ours    bool
+	spool   string // of recordings
 }
 
 // Addresses inside the namespaces.
@@ -106,7 +101,9 @@ func newBench(t *testing.T, ours bool) *bench {
 	steer(t, box, "mb0", host.ServerCore)
 	steer(t, phones, "mb1", 1)
 	at := netip.AddrPortFrom(netip.MustParseAddr(server), 2223)
-	cmd := start(t, box, at)
+	spool := t.TempDir()
+	cmd := start(t, box, at, spool)
+	cmd.Dir = spool // a program that crashes leaves its memory there
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +123,7 @@ func newBench(t *testing.T, ours bool) *bench {
 			t.Logf("%s", text[max(0, len(text)-4000):])
 		}
 	})
-	b := &bench{T: t, Server: host.Server{PID: cmd.Process.Pid}, ours: ours}
+	b := &bench{T: t, Server: host.Server{PID: cmd.Process.Pid}, ours: ours, spool: spool}
 	if b.control.conn, err = phones.DialContext(t.Context(), "udp", at.String()); err != nil {
 		t.Fatal(err)
 	}
@@ -152,32 +149,33 @@ func steer(t *testing.T, ns *netlab.Namespace, link string, core int) {
 }
 
 // ringfence is our engine: this program again.
-func ringfence(t *testing.T, ns *netlab.Namespace, control netip.AddrPort) *exec.Cmd {
+func ringfence(t *testing.T, ns *netlab.Namespace, control netip.AddrPort, spool string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := ns.Command(context.Background(), self)
-	cmd.Env = append(os.Environ(), engineVariable+"="+control.String())
+	cmd.Env = append(os.Environ(), engineVariable+"="+control.String(), spoolVariable+"="+spool)
 	return cmd
 }
 
 // rtpengine is the peer in user space.
-func rtpengine(t *testing.T, ns *netlab.Namespace, control netip.AddrPort) *exec.Cmd {
+func rtpengine(t *testing.T, ns *netlab.Namespace, control netip.AddrPort, spool string) *exec.Cmd {
 	t.Helper()
 	if _, err := exec.LookPath("rtpengine"); err != nil {
 		t.Skip("rtpengine is not installed (make deps)")
 	}
 	return ns.Command(context.Background(), "rtpengine", "--config-file=none", "--table=-1", "--foreground", "--log-stderr", "--log-level=3", "--num-threads=1",
-		"--interface="+server, "--listen-ng="+control.String(), "--port-min=30000", "--port-max=60000", "--pidfile="+filepath.Join(t.TempDir(), "pid"))
+		"--interface="+server, "--listen-ng="+control.String(), "--port-min=30000", "--port-max=60000", "--pidfile="+filepath.Join(t.TempDir(), "pid"),
+		"--recording-method=pcap", "--recording-dir="+spool)
 }
 
 // grow has so many calls in all.
 func (b *bench) grow(m mode, calls int) {
 	b.Helper()
 	for b.load.size() < calls {
-		if err := b.load.setUp(&b.control, b.Name()+strconv.Itoa(b.load.size()), m.encrypted); err != nil {
+		if err := b.load.setUp(&b.control, b.Name()+strconv.Itoa(b.load.size()), m); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -190,7 +188,7 @@ func (b *bench) measure(m mode) (f figure) {
 	b.grow(m, steady)
 	time.Sleep(2 * time.Second)
 	f.memory = float64(b.Memory(b.T)-before) / (steady - 10)
-	b.cost(&f)
+	b.cost(&f, 10*time.Second)
 	b.Logf("steady: %s; %s a second of a call, %s with the kernel, %.3f allocations a packet", f.steady, f.cpu, f.core, f.allocations)
 	for n := steady; n <= top; n += step {
 		b.grow(m, n)
@@ -210,12 +208,11 @@ func (b *bench) measure(m mode) (f figure) {
 }
 
 // cost is what the calls that are up cost.
-func (b *bench) cost(f *figure) {
+func (b *bench) cost(f *figure, length time.Duration) {
 	b.Helper()
-	const length = 10 * time.Second
 	used, busy, mallocs := b.Used(b.T), coreBusy(b.T), b.mallocs()
 	f.steady = b.load.measure(length, nil)
-	per := time.Duration(steady) * length / time.Second
+	per := time.Duration(b.load.size()) * length / time.Second
 	f.cpu = (b.Used(b.T) - used) / per
 	f.core = (coreBusy(b.T) - busy) / per
 	f.allocations = float64(b.mallocs()-mallocs) / float64(max(f.steady.Sent, 1))

@@ -65,19 +65,19 @@ func (c *cipher) decrypt(p []byte) ([]byte, error) {
 }
 
 // describe is a side's description.
-func describe(at netip.AddrPort, c *cipher) string {
+func describe(at netip.AddrPort, c *cipher, v *voice) string {
 	proto, crypto := "RTP/AVP", ""
 	if c != nil {
 		proto, crypto = "RTP/SAVP", c.line
 	}
-	return fmt.Sprintf("v=0\r\no=- 1 1 IN IP4 %[1]s\r\ns=-\r\nc=IN IP4 %[1]s\r\nt=0 0\r\nm=audio %[2]d %[3]s 0\r\na=rtpmap:0 PCMU/8000\r\n%[4]sa=sendrecv\r\n",
-		at.Addr(), at.Port(), proto, crypto)
+	return fmt.Sprintf("v=0\r\no=- 1 1 IN IP4 %[1]s\r\ns=-\r\nc=IN IP4 %[1]s\r\nt=0 0\r\nm=audio %[2]d %[3]s %[5]d\r\na=rtpmap:%[5]d %[6]s\r\n%[4]sa=sendrecv\r\n",
+		at.Addr(), at.Port(), proto, crypto, v.pt, v.mapping)
 }
 
 // setUp has the relay join the two sides in a new call.
-func (l *Load) setUp(c *control, id string, encrypted [2]bool) error {
+func (l *Load) setUp(c *control, id string, m mode) error {
 	var crypt [2]*cipher
-	for side, wanted := range encrypted {
+	for side, wanted := range m.encrypted {
 		if !wanted {
 			continue
 		}
@@ -87,12 +87,16 @@ func (l *Load) setUp(c *control, id string, encrypted [2]bool) error {
 		}
 	}
 	profile := "RTP/AVP"
-	if encrypted[1] {
+	if m.encrypted[1] {
 		profile = "RTP/SAVP"
 	}
 	// The address of the peer's signalling is for our engine, the rest for both.
-	offer := dict{"call-id": id, "from-tag": "a", "sdp": describe(l.addr(0), crypt[0]), "peer": l.addr(0).Addr().String(),
+	offer := dict{"call-id": id, "from-tag": "a", "sdp": describe(l.addr(0), crypt[0], m.voice(0)), "peer": l.addr(0).Addr().String(),
 		"transport-protocol": profile, "ICE": "remove", "DTLS": "off", "replace": []string{"origin", "session-connection"}}
+	if m.converts() {
+		l.converts.Store(true)
+		offer["flags"] = []string{"codec-mask-" + m.voice(0).name, "codec-transcode-" + m.voice(1).name}
+	}
 	told, err := c.do("offer", offer)
 	if err != nil {
 		return err
@@ -102,7 +106,7 @@ func (l *Load) setUp(c *control, id string, encrypted [2]bool) error {
 			return err
 		}
 	}
-	answer, err := c.do("answer", dict{"call-id": id, "from-tag": "a", "to-tag": "b", "sdp": describe(l.addr(1), crypt[1]),
+	answer, err := c.do("answer", dict{"call-id": id, "from-tag": "a", "to-tag": "b", "sdp": describe(l.addr(1), crypt[1], m.voice(1)),
 		"ICE": "remove", "DTLS": "off", "replace": []string{"origin", "session-connection"}})
 	if err != nil {
 		return err
@@ -120,6 +124,9 @@ func (l *Load) setUp(c *control, id string, encrypted [2]bool) error {
 		}
 		to[side] = d.Addr
 	}
-	l.add(to, crypt)
-	return nil
+	l.add(to, crypt, [2]*voice{m.voice(0), m.voice(1)})
+	if m.recorded {
+		_, err = c.do("start recording", dict{"call-id": id, "from-tag": "a"})
+	}
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -173,4 +174,31 @@ func decodeOpus(t *testing.T, rate int, encode func(packet func([]byte))) (left,
 		left, right = append(left, l...), append(right, r...)
 	})
 	return left, right
+}
+
+// BenchmarkSecond is what a second of two voices costs to write.
+func BenchmarkSecond(b *testing.B) {
+	for name, c := range map[string]struct {
+		format Format
+		rate   int
+	}{"WAV/8000": {WAV, 8000}, "WAV/16000": {WAV, 16000}, "Opus/8000": {Opus, 8000}, "Opus/16000": {Opus, 16000}} {
+		b.Run(name, func(b *testing.B) {
+			f, err := Create(filepath.Join(b.TempDir(), "x"), c.format, c.rate)
+			if err != nil {
+				b.Fatal(err)
+			}
+			pcm := voices(440, 880, c.rate, c.rate)
+			b.ReportAllocs()
+			for b.Loop() {
+				for part := range slices.Chunk(pcm, len(pcm)/5) { // five times a second
+					if err := f.Write(part); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			if err := f.Close(); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
 }
