@@ -22,8 +22,8 @@ package b2bua
 //	17 several early dialogs            TestPitfall17
 //	18 180 with SDP                     TestPitfall18
 //	19 early media missed by a browser  TestPitfall19; the browser itself in issue 4
-//	20 DTMF clocks                      media.TestPitfall20DigitsBetweenClocks; the browser itself in issue 4
-//	21 SRTP roll-over and re-keying     TestPitfall21, media.TestRolloverThroughHold, srtp.TestRolloverAtANewKey, srtp.TestRestartAtTheSameKey
+//	20 DTMF clocks                      media.TestPitfall20DigitsBetweenClocks, media.TestPitfall20PayloadTypesOfEachSide; the browser itself in issue 4
+//	21 SRTP roll-over and re-keying     TestPitfall21, media.TestPitfall21MovedPhoneBeginsAnew, media.TestRolloverThroughHold, srtp.TestRolloverAtANewKey, srtp.TestRestartAtTheSameKey
 //	22 SRTP after 65,535 packets        TestPitfall22, srtp.TestRolloverIsCounted
 //	23 crypto lines                     TestPitfall23, srtp.TestCryptoOfTheField, srtp.TestChoosePrefersAES256WhateverTheOrder
 //	24 private address in SDP           media.TestPeerBehindNAT, media.TestLatch, media.TestRelatchOnlyAfterSignalling
