@@ -3,6 +3,7 @@ package media
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"math"
 	"net"
 	"net/netip"
@@ -388,3 +389,48 @@ func TestTakingAPacketAllocatesNothing(t *testing.T) {
 }
 
 func (p *talker) addr() netip.AddrPort { return p.conn.LocalAddr().(*net.UDPAddr).AddrPort() }
+
+// counted is a file of which only the length is of interest.
+type counted struct{ samples int }
+
+func (c *counted) Write(pcm []int16) error { c.samples += len(pcm); return nil }
+func (c *counted) Close() error            { return nil }
+
+// FuzzRecording takes what strangers send in any order and at any time: the
+// recording is as long as its time.
+func FuzzRecording(f *testing.F) {
+	f.Add([]byte{0, 0, 1, 160, 20, 5, 0, 1, 0, 1, 160, 20, 5, 1, 2, 2, 3, 1, 100, 3, 7, 7, 7, 4, 0, 1, 1, 1, 2, 60, 60})
+	codecs := []codec{{"PCMU", 8000, 1}, {"PCMA", 8000, 1}, {"G722", 8000, 1}, {"OPUS", 48000, 2}, {digits, 8000, 1}, {"CN", 8000, 1}, {"G729", 8000, 1}}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		in = in[:min(len(in), 2000)] // not hours of it
+		file, who := &counted{}, [2]*stream{{}, {}}
+		began := time.Now()
+		r := &Recording{leg: &Leg{call: &Call{log: slog.New(slog.DiscardHandler)}}, rate: 16000, began: began, at: began.Add(settle), file: file}
+		for i := range r.ears {
+			r.ears[i], r.frames[i] = r.newEar(), make([]int16, sound.Samples(frameTime, r.rate))
+		}
+		now := began
+		h := [2]header{{ssrc: 1}, {ssrc: 2}}
+		for len(in) >= 6 {
+			voice := int(in[0] & 1)
+			p := &h[voice]
+			p.sequence += uint16(int8(in[2]))
+			p.timestamp += uint32(int32(int8(in[3])) * 16)
+			if in[0]&64 != 0 {
+				p.ssrc++
+			}
+			now = now.Add(time.Duration(in[4]) * ms)
+			n := min(int(in[5]), len(in)-6)
+			r.put(voice, who[in[0]>>7], *p, in[6:6+n], codecs[int(in[1])%len(codecs)], now)
+			if in[0]&2 != 0 {
+				must(t, r.turn(now))
+			}
+			in = in[6+n:]
+		}
+		must(t, r.turn(now.Add(settle)))
+		want := 2 * (int(now.Sub(began)/frameTime) + 1) * sound.Samples(frameTime, r.rate)
+		if file.samples != want {
+			t.Errorf("%d samples in %v, want %d", file.samples, now.Sub(began), want)
+		}
+	})
+}

@@ -100,6 +100,9 @@ func TestConferenceEverybodyHearsAllOthers(t *testing.T) {
 		if !steady {
 			continue
 		}
+		if n := len(g.heardPackets()) * g.ptime / 20; n < 145 || n > 160 {
+			t.Errorf("the one at %g Hz hears %d frames in 3 s", g.tone, n)
+		}
 		for _, o := range guests {
 			s := siptest.Share(heard, 8000, o.tone)
 			if o == g && s > 0.02 {
