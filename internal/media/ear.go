@@ -89,6 +89,19 @@ func (e *ear) voice(c codec) *voice {
 	if v, ok := e.voices[c]; ok {
 		return v
 	}
+	d := e.decoder(c)
+	if d == nil {
+		return nil
+	}
+	v := &voice{jitter.New(int(c.clock), e.shortest, e.longest), d}
+	e.voices[c] = v
+	return v
+}
+
+func (e *ear) decoder(c codec) sound.Decoder {
+	if c.name == mixture {
+		return newRawDecoder(int(c.clock), e.rate)
+	}
 	known, ok := transcodable(c)
 	if !ok {
 		return nil
@@ -97,9 +110,7 @@ func (e *ear) voice(c codec) *voice {
 	if err != nil {
 		return nil
 	}
-	v := &voice{jitter.New(int(c.clock), e.shortest, e.longest), d}
-	e.voices[c] = v
-	return v
+	return d
 }
 
 // take fills a frame with what is to be heard now.

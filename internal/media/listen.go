@@ -15,11 +15,12 @@ func (s *stream) tap(p []byte, h header, c codec, known bool, now time.Time) {
 	if !known {
 		return
 	}
-	if r := s.recording.Load(); r != nil {
-		r.put(own, s, h, payloadOf(p, h), c, now)
-	}
-	if seat := s.seat.Load(); seat != nil {
+	seat := s.seat.Load()
+	if seat != nil {
 		seat.ear.put(h, payloadOf(p, h), c, now)
+	}
+	if r := s.recording.Load(); r != nil && (seat == nil || !seat.Muted()) {
+		r.put(own, s, h, payloadOf(p, h), c, now)
 	}
 	if partner := s.partner.Load(); partner != nil {
 		if r := partner.recording.Load(); r != nil {

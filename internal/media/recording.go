@@ -59,7 +59,8 @@ const (
 )
 
 // Recording writes to a file what a leg's peer says and what the party says
-// that it is bridged with at the time, each on its side. It follows the leg: it
+// that it is bridged with at the time, or the others in its conference, each on
+// its side. It follows the leg: it
 // goes on through holds, changes of codecs and keys, and when a transfer changes
 // the other party; then that side goes on with the new one. It ends when the leg
 // is closed. Who says nothing, or is away, is silent; what we play to a party
@@ -294,7 +295,7 @@ func (r *Recording) fetch() {
 
 // hear lets a packet be decoded when its time comes.
 func (r *Recording) hear(p *packet) {
-	if _, known := transcodable(p.codec); p.codec.speech() && !known {
+	if _, known := transcodable(p.codec); p.codec.speech() && !known && p.codec.name != mixture {
 		r.mu.Lock()
 		r.outcome.Unknown++
 		r.mu.Unlock()

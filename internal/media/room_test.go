@@ -2,6 +2,7 @@ package media
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
 	"testing"
 	"time"
@@ -176,6 +177,37 @@ func TestConferenceTellsWhoSpeaks(t *testing.T) {
 	}
 	if _, err := r.Join(guests[3].leg); !errors.Is(err, ErrClosed) {
 		t.Errorf("a closed leg joins: %v", err)
+	}
+}
+
+// The recording of one in a conference has him on one side and what he hears on
+// the other; nothing of him while he is muted.
+func TestConferenceIsRecordedAsOneHearsIt(t *testing.T) {
+	t.Parallel()
+	for i, rate := range []int{8000, 16000} {
+		t.Run(fmt.Sprint(rate), func(t *testing.T) {
+			t.Parallel()
+			_, _, guests := conference(t, uint16(23820+30*i))
+			r := recordTo(t, guests[0].leg, RecordOptions{Rate: rate})
+			steady := clockwork(3*time.Second, func(i int) {
+				guests[0].seat.Mute(i >= 100)
+				for _, g := range guests {
+					g.speak(i, g.tone)
+				}
+			})
+			file := finish(t, r)
+			if !steady {
+				return
+			}
+			file.share(t, "left", file.left, 400*ms, 1900*ms, 440, 0.9)
+			file.silent(t, "left, muted", file.left, 2300*ms, 2900*ms)
+			for _, g := range guests {
+				s := siptest.Share(file.part(file.right, 500*ms, 1900*ms), file.rate, g.tone)
+				if g == guests[0] && s > 0.02 || g != guests[0] && (s < 0.15 || s > 0.5) {
+					t.Errorf("the right has %.3f of %g Hz", s, g.tone)
+				}
+			}
+		})
 	}
 }
 

@@ -24,7 +24,9 @@ type Seat struct {
 	activity sound.Activity // what follows belongs to the room's goroutine
 	mouth    *mouth
 	in, out  []int16
-	mixed    bool // in is what the others hear
+	mixed    bool   // in is what the others hear
+	told     header // of what the seat's recording got last
+	raw      []byte
 }
 
 // Leave gives the seat up. It may be called again.
@@ -42,7 +44,7 @@ func (s *Seat) stand() {
 	}
 }
 
-// Mute keeps a participant from being heard, or lets it be heard again. It
+// Mute keeps a participant from being heard and recorded, or lets it be again. It
 // hears the others, and its level goes on, so that it can be told.
 func (s *Seat) Mute(on bool) { s.muted.Store(on) }
 
@@ -72,6 +74,9 @@ func (s *Seat) listen(now time.Time) bool {
 
 // say sends the participant what it is to hear.
 func (s *Seat) say(now time.Time) {
+	if r := s.stream.recording.Load(); r != nil {
+		s.record(r, now)
+	}
 	if s.mouth == nil || !s.mouth.suits(s.stream.accepts.Load()) {
 		if s.mouth = newMouth(s.stream, s.room.rate); s.mouth == nil {
 			return // the peer has not said yet what it understands
