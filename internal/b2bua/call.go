@@ -160,6 +160,15 @@ func (c *call) panicked(reason any) {
 // end ends the call from our side, whatever its state: the caller gets reply if
 // it has no final response yet, else BYE.
 func (c *call) end(reason telephony.EndReason, reply sip.Reply) {
+	h := because(reply.Code)
+	if c.callee != nil {
+		h.Value = normalClearing
+	}
+	c.endWith(h, reason, reply)
+}
+
+// endWith is end with a Reason of its own (RFC 3326).
+func (c *call) endWith(h sip.Header, reason telephony.EndReason, reply sip.Reply) {
 	if c.finished {
 		return
 	}
@@ -172,10 +181,8 @@ func (c *call) end(reason telephony.EndReason, reply sip.Reply) {
 		n.abandon()
 	}
 	code := reply.Code
-	h := because(code)
 	if c.callee != nil {
 		code = 200
-		h.Value = normalClearing
 	}
 	c.cancelForks(nil, h)
 	if c.callee != nil {

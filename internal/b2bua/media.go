@@ -38,6 +38,7 @@ type MediaLeg interface {
 	Quality() telephony.LegQuality
 	Look() quality.Side
 	SilentSince() time.Time
+	Unkeyed(ready time.Time) error
 	Close()
 }
 

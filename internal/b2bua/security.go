@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ringfence/internal/media"
+	"ringfence/internal/media/dtls"
 	"ringfence/internal/sip"
 	"ringfence/internal/telephony"
 )
@@ -97,4 +98,26 @@ func refusedBy(reason telephony.EndReason, p *party) sip.Header {
 		h.Value += `;text="` + demand(p.security) + `"`
 	}
 	return h
+}
+
+// unkeyed ends an answered call whose media can not be protected: the certificate
+// a phone shows is not the one it described (RFC 5763 section 5 has the session
+// torn down), or there are no keys in time. RFC 5763 and RFC 8122 name no code:
+// what was described does not hold is 488, what does not come is 408.
+func (c *call) unkeyed(p *party, err error) {
+	code, text := 488, "the DTLS handshake failed"
+	switch {
+	case errors.Is(err, dtls.ErrFingerprint):
+		text = "the certificate is not the one described"
+	case errors.Is(err, dtls.ErrTimeout):
+		code, text = 408, "no DTLS handshake in time"
+	}
+	number := c.record.Caller.Number
+	if p != &c.caller {
+		number = c.record.Callee.Number
+	}
+	c.s.c.Logger.Warn("media could not be encrypted", slog.String("call", string(c.id)), slog.String("extension", number), slog.Any("error", err))
+	h := because(code)
+	h.Value += `;text="` + text + `"`
+	c.endWith(h, telephony.EndMediaSecurity, sip.Reply{Code: code})
 }

@@ -459,7 +459,8 @@ type fakeMedia struct {
 
 	expectsNothing atomic.Bool // as on hold
 
-	look atomic.Pointer[[2]quality.Side] // of the caller's leg and the callee's
+	look    atomic.Pointer[[2]quality.Side] // of the caller's leg and the callee's
+	unkeyed atomic.Pointer[[2]error]        // why these have no keys
 
 	mu     sync.Mutex
 	params []media.LegParams // of all legs
@@ -557,6 +558,12 @@ func (l *fakeLeg) Look() quality.Side {
 		return look[l.n%2]
 	}
 	return quality.Side{}
+}
+func (l *fakeLeg) Unkeyed(time.Time) error {
+	if u := l.c.m.unkeyed.Load(); u != nil {
+		return u[l.n%2]
+	}
+	return nil
 }
 func (l *fakeLeg) SilentSince() time.Time {
 	if l.c.m.expectsNothing.Load() {

@@ -50,6 +50,12 @@ func (c *call) look() {
 	if c.finished || c.callee == nil || c.caller.media == nil || c.callee.media == nil {
 		return
 	}
+	for _, p := range []*party{&c.caller, &c.callee.party} {
+		if err := p.media.Unkeyed(c.record.Answered); err != nil {
+			c.unkeyed(p, err)
+			return
+		}
+	}
 	c.measure()
 	defer c.show()
 	verdict := c.judge.Look(c.caller.media.Look(), c.callee.media.Look())

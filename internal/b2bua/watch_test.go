@@ -1,11 +1,14 @@
 package b2bua
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"ringfence/internal/events"
+	"ringfence/internal/media/dtls"
 	"ringfence/internal/media/quality"
 	"ringfence/internal/sip"
 	"ringfence/internal/telephony"
@@ -77,4 +80,36 @@ func TestBadQualityIsAlarmed(t *testing.T) {
 			t.Errorf("alarms %+v, want one of bad quality", n)
 		}
 	})
+}
+
+// TestCallWithoutKeysIsEnded: a phone whose DTLS handshake failed hears why, and
+// the other one too, instead of silence.
+func TestCallWithoutKeysIsEnded(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		unkeyed [2]error
+		reason  string
+	}{
+		{"callee's certificate", [2]error{nil, fmt.Errorf("shaking: %w", dtls.ErrFingerprint)}, `SIP;cause=488;text="the certificate is not the one described"`},
+		{"caller says nothing", [2]error{dtls.ErrTimeout, nil}, `SIP;cause=408;text="no DTLS handshake in time"`},
+		{"alert", [2]error{dtls.ErrAlert, nil}, `SIP;cause=488;text="the DTLS handshake failed"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inTime(t, func(t *testing.T) {
+				s, a, b := pair(t, nil)
+				talking(a, b)
+				time.Sleep(time.Minute)
+				s.media.unkeyed.Store(&c.unkeyed)
+				time.Sleep(quality.Interval + time.Second)
+				for _, p := range []*phone{a, b} {
+					bye := p.want("BYE")
+					if !strings.Contains(bye, "\r\nReason: "+c.reason+"\r\n") {
+						t.Errorf("no Reason %q in\n%s", c.reason, bye)
+					}
+					p.reply(bye, 200, "", "")
+				}
+				s.ended(telephony.EndMediaSecurity, 200)
+			})
+		})
+	}
 }

@@ -2,10 +2,12 @@ package media
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"ringfence/internal/media/dtls"
 	"ringfence/internal/media/ice"
@@ -40,6 +42,9 @@ type keyer struct {
 	association *dtls.Association
 	number      int            // counts associations: a late result of an old one is none
 	failures    int            // of what was agreed on
+	made        bool           // its keys are there
+	failure     error          // of the last association that made none
+	since       time.Time      // when it was agreed on
 	from        netip.AddrPort // without ICE, the only source of the association
 	closed      bool
 }
@@ -145,6 +150,14 @@ func (t *transport) agree(h *handshake) {
 		t.sending.Unlock()
 	}
 	k.agreed, k.failures = h, 0
+	t.aim()
+	t.call()
+}
+
+// retry begins an association that is ours to begin again, if the last one failed.
+func (t *transport) retry() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.call()
 }
 
@@ -221,6 +234,7 @@ func (t *transport) established(n int, keys dtls.Keys, err error) {
 	if err != nil {
 		// A peer that tries again is heard again, if it is the client, a few times.
 		k.failures++
+		k.failure = err
 		k.association, k.from = nil, netip.AddrPort{}
 		k.log.Warn("media stay silent: no keys were made with the peer", "error", err)
 		return
@@ -238,6 +252,7 @@ func (t *transport) established(n int, keys dtls.Keys, err error) {
 		k.log.Warn("keys made with the peer cannot be used", "error", err)
 		return
 	}
+	k.made, k.failure = true, nil
 	k.log.Debug("keys made with the peer", "profile", keys.Profile.String())
 }
 
@@ -247,8 +262,34 @@ func (k *keyer) end() {
 		k.association.Close()
 	}
 	k.association, k.from = nil, netip.AddrPort{}
+	k.made, k.failure, k.since = false, nil, time.Now()
 	k.number++
 }
+
+// unkeyed is why there are no keys with a peer that agreed on DTLS; nil while they
+// are there or may still come. No peer is expected to be ready before a moment.
+func (t *transport) unkeyed(ready time.Time) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := &t.keyer
+	if ready.Before(k.since) {
+		ready = k.since
+	}
+	switch {
+	case k.agreed == nil || k.made || k.closed:
+		return nil
+	case k.failure != nil && k.association == nil: // or it tries again
+		return k.failure
+	case t.described && t.flows && time.Since(ready) > dtls.Timeout:
+		return fmt.Errorf("peer made no handshake: %w", dtls.ErrTimeout)
+	}
+	return nil
+}
+
+// Unkeyed is why the audio of this leg cannot be protected: a DTLS handshake with
+// its peer failed, or came to no end in its time, counted from ready. It is nil
+// otherwise.
+func (l *Leg) Unkeyed(ready time.Time) error { return l.streams[audio].Load().transport.unkeyed(ready) }
 
 // shut ends what runs beside the readers.
 func (t *transport) shut() {

@@ -154,6 +154,9 @@ func (l *Leg) take(d *description, sdp []byte) {
 	case answer:
 		l.exchange, l.before = stable, nil
 	case l.exchange == stable && l.remote != nil && bytes.Equal(sdp, l.raw):
+		for _, t := range l.transports() {
+			t.retry() // some phones begin with 200 what they described in 183
+		}
 		return
 	case l.exchange == stable:
 		l.exchange, l.before = answering, l.remote

@@ -212,7 +212,7 @@ func (t *transport) acceptReports(p []byte, from netip.AddrPort, at *latch) ([]b
 		return nil, false
 	}
 	before := *at
-	if at == &t.rtp && from != t.rtp.source || at == &t.rtcp && !at.admitRTCP(from, &t.rtp) {
+	if at == &t.rtp && from != t.rtp.source || at == &t.rtcp && (t.keyer.agreed != nil || !at.admitRTCP(from, &t.rtp)) {
 		t.refused.strangers++
 		return nil, false
 	}
@@ -332,7 +332,9 @@ func (t *transport) aim() {
 	if t.mux.Load() {
 		reports = t.rtp.target()
 	}
-	point(&t.outRTCP, reports, t.described)
+	// Without rtcp-mux, reports would take an association of their own (RFC 5764
+	// section 4.1): there are none then.
+	point(&t.outRTCP, reports, t.described && (t.keyer.agreed == nil || t.mux.Load()))
 }
 
 // setMux says whether reports go beside the media.

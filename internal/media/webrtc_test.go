@@ -464,3 +464,71 @@ func TestFailedHandshakesAreBounded(t *testing.T) {
 		t.Errorf("%d handshakes are begun, not %d", begun, maxFailures)
 	}
 }
+
+// Who agrees on DTLS and makes no handshake is told from who may still do so, and
+// from who is not ready to talk yet.
+func TestUnkeyedTellsWhoNeverShookHands(t *testing.T) {
+	t.Parallel()
+	_, a, b := webLegs(t, 25400, func(p *LegParams) { p.Browser = false })
+	p, s := newPage(t, "127.0.0.1"), newSpeaker(t)
+	p.noICE = true
+	must(t, a.SetRemote(p.describe(dtls.Active)))
+	_, err := b.Offer(a)
+	must(t, err)
+	must(t, b.SetRemote(s.describe("RTP/AVP")))
+	answer, err := a.Answer(b)
+	must(t, err)
+	now := time.Now()
+	if err := a.Unkeyed(now.Add(-time.Hour)); err != nil {
+		t.Errorf("at once: %v", err)
+	}
+	tr := a.streams[audio].Load().transport
+	tr.mu.Lock()
+	tr.keyer.since = now.Add(-2 * dtls.Timeout)
+	tr.mu.Unlock()
+	if err := a.Unkeyed(now); err != nil {
+		t.Errorf("answered just now: %v", err)
+	}
+	if err := a.Unkeyed(now.Add(-time.Hour)); !errors.Is(err, dtls.ErrTimeout) {
+		t.Errorf("after its time: %v", err)
+	}
+	if err := b.Unkeyed(now.Add(-time.Hour)); err != nil {
+		t.Errorf("without DTLS: %v", err)
+	}
+	p.connect(answer)
+	p.secured()
+	bothHear(t, p, s, a, b)
+	if err := a.Unkeyed(now.Add(-time.Hour)); err != nil {
+		t.Errorf("with keys: %v", err)
+	}
+}
+
+// Without rtcp-mux, reports of a DTLS peer would take an association of their own:
+// none are sent, and none are taken.
+func TestNoReportsOfDTLSWithoutMux(t *testing.T) {
+	t.Parallel()
+	_, a, b := webLegs(t, 25440, func(p *LegParams) { p.Browser = false })
+	p, s := newPage(t, "127.0.0.1"), newSpeaker(t)
+	p.noICE = true
+	offer := bytes.Replace(p.describe(dtls.Actpass), []byte("a=rtcp-mux\r\n"), nil, 1)
+	must(t, a.SetRemote(bytes.TrimSuffix(offer, []byte("a=rtcp-mux\r\n"))))
+	_, err := b.Offer(a)
+	must(t, err)
+	must(t, b.SetRemote(s.describe("RTP/AVP")))
+	answer, err := a.Answer(b)
+	must(t, err)
+	if bytes.Contains(answer, []byte("rtcp-mux")) {
+		t.Errorf("mux in the answer to an offer without:\n%s", answer)
+	}
+	p.connect(answer)
+	p.secured()
+	bothHear(t, p, s, a, b)
+	tr := a.streams[audio].Load().transport
+	if to := tr.outRTCP.Load(); to != nil {
+		t.Errorf("reports go to %s", to)
+	}
+	before := a.Quality().Dropped
+	_, err = p.conn.WriteToUDPAddrPort([]byte{0x80, 203, 0, 1, 0, 0, 0, 77}, netip.AddrPortFrom(loopback, a.RTP().Port()+1))
+	must(t, err)
+	eventually(t, "a report is refused", func() bool { q := a.Quality(); return q.Dropped+q.Malformed > before })
+}

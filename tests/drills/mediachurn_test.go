@@ -74,9 +74,16 @@ func (c *churn) feel(done chan struct{}) {
 	}
 }
 
+// maxTold bounds what is told of what went wrong.
+const maxTold = 50
+
 func (c *churn) verdict() {
 	c.t.Helper()
 	c.t.Logf("done: %v", c.counts)
+	if len(c.odd) > maxTold {
+		c.t.Errorf("%d things went wrong; the first of them:", len(c.odd))
+		c.odd = c.odd[:maxTold]
+	}
 	for _, what := range c.odd {
 		c.t.Error(what)
 	}
@@ -94,6 +101,7 @@ type party struct {
 	tone   float64
 	kind   string
 	codecs []string
+	since  time.Time // when it registered
 }
 
 // couple is two phones that call each other until the time is over.
@@ -142,17 +150,30 @@ func (k *couple) plug(n int, kind string, codecs []string) *party {
 	if p.phone, err = siptest.Start(conf); err != nil {
 		k.c.t.Fatal(err)
 	}
+	k.register(p)
+	return p
+}
+
+// register registers a phone again, in good time.
+func (k *couple) register(p *party) {
+	if time.Since(p.since) < 4*time.Minute {
+		return
+	}
 	ctx, cancel := context.WithTimeout(k.c.t.Context(), 30*time.Second)
 	defer cancel()
 	if err := p.phone.Register(ctx); err != nil {
 		k.c.strange("%s registering: %v", p.facts.Number, err)
+		return
 	}
-	return p
+	p.since = time.Now()
+	k.c.count("registered")
 }
 
 func (k *couple) run() {
 	time.Sleep(time.Duration(k.rnd.Int64N(int64(k.c.shortest))))
 	for time.Now().Before(k.c.end) {
+		k.register(k.out)
+		k.register(k.in)
 		if err := k.call(); err != nil {
 			k.c.strange("%s (%s, %v) calls %s (%s, %v): %v", k.out.facts.Number, k.out.kind, k.out.codecs, k.in.facts.Number, k.in.kind, k.in.codecs, err)
 			k.drain()
