@@ -14,6 +14,7 @@ type clerk struct {
 	wake chan struct{}
 	stop chan struct{}
 	done chan struct{}
+	buf  [reportSize]byte // of reports; of the goroutine
 
 	mu       sync.Mutex
 	errands  errands
@@ -135,7 +136,7 @@ func (c *clerk) work(now time.Time) time.Duration {
 		}
 		due := heap.Pop(&c.errands).(*errand)
 		c.mu.Unlock()
-		wait := due.leg.attend(due.report, now)
+		wait := due.leg.attend(due.report, c.buf[:0], now)
 		c.mu.Lock()
 		due.at = due.at.Add(wait)
 		if due.at.Before(now) {
@@ -150,7 +151,7 @@ func (c *clerk) work(now time.Time) time.Duration {
 
 // attend reports to the leg's peer, or looks at how well it is heard, and says
 // when to do so again.
-func (l *Leg) attend(report bool, now time.Time) (wait time.Duration) {
+func (l *Leg) attend(report bool, buf []byte, now time.Time) (wait time.Duration) {
 	if l.isClosed() {
 		return 0
 	}
@@ -158,7 +159,7 @@ func (l *Leg) attend(report bool, now time.Time) (wait time.Duration) {
 		l.streams[audio].Load().look(now)
 		return quality.Interval
 	}
-	l.report(now, false)
+	l.report(buf, now, false)
 	return quality.NextReport()
 }
 
@@ -168,11 +169,12 @@ func (l *Leg) isClosed() bool {
 	return l.closed
 }
 
-// report sends our reports on all streams; at the end with a BYE.
-func (l *Leg) report(now time.Time, bye bool) {
+// report sends our reports on all streams; at the end with a BYE. They are
+// written into buf.
+func (l *Leg) report(buf []byte, now time.Time, bye bool) {
 	for k := range kinds {
 		if s := l.streams[k].Load(); s != nil && k != fax {
-			s.report(now, bye)
+			s.report(buf, now, bye)
 		}
 	}
 }

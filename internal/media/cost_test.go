@@ -1,6 +1,7 @@
 package media
 
 import (
+	"container/heap"
 	"net"
 	"net/netip"
 	"os"
@@ -8,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"ringfence/internal/media/srtp"
 	"ringfence/internal/ports"
+	"ringfence/internal/telephony"
 )
 
 // The tests of this file measure the process: they do not run in parallel.
@@ -75,6 +78,39 @@ func TestRelayAllocatesNothing(t *testing.T) {
 	})
 	if allocs != 0 {
 		t.Errorf("%g allocations per packet", allocs)
+	}
+}
+
+// What happens beside the packets, reports and looks at the quality of each leg
+// every few seconds, allocates nothing either, also when it is protected.
+func TestReportsAndLooksAllocateNothing(t *testing.T) {
+	e := testEngine(t, 24220, 24239, nil)
+	a, b := newPeer(t, loopback, 0xa), newPeer(t, loopback, 0xb)
+	plain := newBridge(t, e, a, b)
+	a.send(plain.a.RTP(), 3)
+	b.send(plain.b.RTP(), 3)
+	eventually(t, "both are heard", func() bool { return a.heard(0xb) == 3 && b.heard(0xa) == 3 })
+	protected := policedLeg(t, e.NewCall("protected"), telephony.SecurityOffer)
+	must(t, protected.SetRemote(newSpeaker(t).describe("RTP/SAVP", srtp.AES256GCM)))
+	_, err := protected.Answer(nil)
+	must(t, err)
+	protected.streams[audio].Load().link(1)
+	clerk, now := &clerk{}, time.Now()
+	for _, l := range []*Leg{plain.a, plain.b, protected} {
+		for range 10 {
+			heap.Push(&clerk.errands, &errand{at: now, leg: l, report: true})
+			heap.Push(&clerk.errands, &errand{at: now, leg: l})
+		}
+	}
+	allocs := testing.AllocsPerRun(1000, func() {
+		now = now.Add(time.Second)
+		due := heap.Pop(&clerk.errands).(*errand)
+		due.leg.attend(due.report, clerk.buf[:0], now)
+		due.at = now
+		heap.Push(&clerk.errands, due)
+	})
+	if allocs > 0.01 {
+		t.Errorf("%g allocations of an errand", allocs)
 	}
 }
 

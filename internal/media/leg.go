@@ -281,7 +281,7 @@ func (l *Leg) Close() {
 	if closed {
 		return
 	}
-	l.report(time.Now(), true)
+	l.report(make([]byte, 0, reportSize), time.Now(), true)
 	e := l.call.engine
 	e.clerk.dismiss(l)
 	e.bridges.Lock()

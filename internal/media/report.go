@@ -10,6 +10,9 @@ import (
 	"ringfence/internal/media/quality"
 )
 
+// reportSize has room for the reports about all sources of a stream.
+const reportSize = 512
+
 // desk is what our reports to one peer share. They are our own: nothing a peer
 // says about itself (RFC 3550 section 6.5) reaches the other.
 type desk struct {
@@ -54,9 +57,9 @@ func (s *stream) outgoing() sender {
 
 // report sends our report about the stream: for each source of ours what we
 // sent, for each source of the peer how it arrives.
-func (s *stream) report(now time.Time, bye bool) {
+func (s *stream) report(buf []byte, now time.Time, bye bool) {
 	out := s.outgoing()
-	p, d := s.blocks(make([]byte, 0, 256), &out, now), s.desk
+	p, d := s.blocks(buf, &out, now), s.desk
 	if len(p) == 0 {
 		return
 	}

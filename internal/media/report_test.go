@@ -46,8 +46,8 @@ func TestReportsTellNoNames(t *testing.T) {
 	pli := rtcp(1, 206, 0, 0, 0, 0xa, 0, 0, 0, 0xb)
 	a.reportRaw(br.a.RTP(), bytes.Join([][]byte{quality.AppendRR(nil, 0xa), sdes, app, xr, words, pli, bye}, nil))
 	eventually(t, "b is asked", func() bool { return b.asked() == 1 })
-	br.a.report(time.Now(), false)
-	br.b.report(time.Now(), true)
+	br.a.report(nil, time.Now(), false)
+	br.b.report(nil, time.Now(), true)
 	eventually(t, "both get reports", func() bool { return len(a.compounds()) > 0 && len(b.compounds()) > 1 })
 	all := bytes.Join(append(a.compounds(), b.compounds()...), nil)
 	if bytes.Contains(all, []byte("10.99")) || bytes.Contains(all, []byte("127.0")) {
@@ -118,7 +118,7 @@ func TestRoundTripThroughASlowLine(t *testing.T) {
 	b.send(br.b.RTP(), 5)
 	a.send(br.a.RTP(), 5)
 	eventually(t, "media flow", func() bool { return a.heard(0xb) == 5 && b.heard(0xa) == 5 })
-	br.a.report(time.Now(), false)
+	br.a.report(nil, time.Now(), false)
 	eventually(t, "a gets a report", func() bool { return len(a.compounds()) > 0 })
 	var phone quality.Link
 	var wall quality.Wall

@@ -34,6 +34,9 @@ func (s *Series) Add(p Point) {
 		s.Add(p)
 		return
 	}
+	if s.points == nil {
+		s.points = make([]Point, 0, maxPoints)
+	}
 	s.points = append(s.points, p)
 	s.fill = 1
 }
