@@ -103,7 +103,8 @@ func TestLossBothWaysIsMeasured(t *testing.T) {
 		t.Errorf("the other leg: %+v", q)
 	}
 	br.a.streams[audio].Load().look(time.Now())
-	if q := br.a.Quality(); len(q.History) != 1 || q.History[0].From > 40 || q.History[0].From < 30 || q.WorstMOS > q.MOS {
+	q = br.a.Quality()
+	if n := len(q.History); n == 0 || q.History[n-1].From > 40 || q.History[n-1].From < 30 || q.WorstMOS > q.MOS { // the clerk looks too, on a slow machine
 		t.Errorf("history %+v, worst %.2f", q.History, q.WorstMOS)
 	}
 }
