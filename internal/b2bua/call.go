@@ -23,8 +23,9 @@ type party struct {
 	media MediaLeg
 	// security is how its media must be protected.
 	security telephony.MediaSecurity
-	held     bool // its last offer put the other side on hold
-	stale    bool // it does not know yet whom it hears: see reoffer
+	dtmf     telephony.DTMF // the form of its digits
+	held     bool           // its last offer put the other side on hold
+	stale    bool           // it does not know yet whom it hears: see reoffer
 	tune     media.Tune
 	// passing are its requests on their way to the other side, in order.
 	passing []passing
@@ -89,7 +90,7 @@ func newCall(s *Service, tenant telephony.Tenant, caller telephony.Extension, hi
 		Caller: telephony.Party{Number: caller.Number, Name: caller.DisplayName, Addr: tx.Flow().Remote},
 		Callee: telephony.Party{Number: clip(dialled)},
 	}
-	c.caller.security = caller.Media
+	c.caller.security, c.caller.dtmf = caller.Media, caller.DTMF
 	c.box.Panicked = c.panicked
 	c.show()
 	return c

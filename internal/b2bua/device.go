@@ -19,6 +19,7 @@ type device struct {
 	keys   bool    // and DTLS-SRTP
 	// security is how its media must be protected.
 	security telephony.MediaSecurity
+	dtmf     telephony.DTMF
 }
 
 // failed reports whether an answer says that the flow failed, and nothing of its
@@ -58,7 +59,7 @@ func (s *Service) phones(tenant telephony.Tenant, callee telephony.Extension, sk
 		}
 		u.Headers = nil // RFC 3261 section 19.1.5: not in a Request-URI
 		d := &device{
-			flow: flows[i], target: u.String(), security: callee.Media,
+			flow: flows[i], target: u.String(), security: callee.Media, dtmf: callee.DTMF,
 			who: telephony.Party{Number: callee.Number, Name: callee.DisplayName},
 		}
 		if b.Path != "" {

@@ -46,7 +46,7 @@ func (f *fork) hear(tag string, sdp []byte) {
 
 // ring sends the INVITE to one phone.
 func (c *call) ring(p device) error {
-	m, err := c.newLeg(p.flow, p.dtls || isBrowser(p.flow, p.target), p.security)
+	m, err := c.newLeg(p.flow, p.dtls || isBrowser(p.flow, p.target), p.security, p.dtmf)
 	if err != nil {
 		return err
 	}
@@ -80,6 +80,7 @@ func (c *call) ring(p device) error {
 	params := c.params(c.contactUser())
 	params.Routes = p.routes
 	f.leg = c.s.dialogs.Call(p.flow, identity(c.tenant.Domain, c.record.Caller, c.hidden), to, p.target, params)
+	c.takesDigits(m, f.leg)
 	f.leg.Present(c.asserted(c.record.Caller, c.hidden)...)
 	c.forks = append(c.forks, f)
 	f.out = f.leg.Invite(offer, c.hopsLeft(), append(c.history(), c.referredBy...), dialog.Answers{

@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -13,11 +14,13 @@ import (
 // turn.
 const maxPassing = 32
 
-// digitSender is a MediaLeg that can send a DTMF digit to its peer as telephone
-// events (RFC 4733). It reports false where the peer does not take them; then it
-// gets the INFO.
-type digitSender interface {
-	SendDigit(digit byte, length time.Duration) bool
+// keypad is a MediaLeg that knows the forms of digits. Dialled passes a digit on
+// that its phone sent in an INFO; it reports false where the other phone is to get
+// the INFO. OnSignal has the function called with digits that its own phone is to
+// get in an INFO.
+type keypad interface {
+	Dialled(digit byte, length time.Duration) bool
+	OnSignal(f func(digit byte, length time.Duration))
 }
 
 // info handles an INFO: DTMF of older phones, picture requests. Those are legacy
@@ -30,8 +33,8 @@ func (c *call) info(l *dialog.Leg, tx *sip.ServerTx) {
 		return
 	}
 	if digit, length, ok := parseDigit(r.ContentType(), r.Body); ok && !c.finished && c.callee != nil {
-		_, other := c.sides(l)
-		if s, can := other.media.(digitSender); can && s.SendDigit(digit, length) {
+		own, _ := c.sides(l)
+		if k, can := own.media.(keypad); can && k.Dialled(digit, length) {
 			tx.Reply(sip.Reply{Code: 200})
 			return
 		}
@@ -39,10 +42,48 @@ func (c *call) info(l *dialog.Leg, tx *sip.ServerTx) {
 	c.pass(l, tx)
 }
 
-// passing is a request that one side gets from the other.
+// takesDigits lets the phone of a leg have those digits in INFO that are to reach
+// it so. They come from the media, and go to whatever call the leg is in then.
+func (c *call) takesDigits(m MediaLeg, l *dialog.Leg) {
+	k, can := m.(keypad)
+	if !can {
+		return
+	}
+	k.OnSignal(func(digit byte, length time.Duration) {
+		c.box.Post(func() {
+			if now, ok := l.User().(*call); ok && !now.finished && now.callee != nil {
+				now.sendDigit(l, digit, length)
+			}
+		})
+	})
+}
+
+// sendDigit sends a digit to the phone of a leg in an INFO.
+func (c *call) sendDigit(l *dialog.Leg, digit byte, length time.Duration) {
+	to, from := c.sides(l)
+	if len(from.passing) >= maxPassing {
+		return // nobody dials so fast
+	}
+	from.passing = append(from.passing, passing{nil, sip.Outgoing{
+		Method: sip.INFO, ContentType: "application/dtmf-relay",
+		Body: fmt.Appendf(nil, "Signal=%c\r\nDuration=%d\r\n", digit, length.Milliseconds()),
+	}})
+	if len(from.passing) == 1 {
+		c.passNext(from, to.leg)
+	}
+}
+
+// passing is a request that one side gets from the other; tx is nil for one of our
+// own.
 type passing struct {
 	tx *sip.ServerTx
 	o  sip.Outgoing
+}
+
+func (p passing) reply(code int) {
+	if p.tx != nil {
+		p.tx.Reply(sip.Reply{Code: code})
+	}
 }
 
 // pass hands a request on to the other side. The next one waits for its answer:
@@ -75,7 +116,7 @@ func (c *call) passNext(own *party, to *dialog.Leg) {
 		if code == 401 || code == 407 || x.Local {
 			code = 500
 		}
-		p.tx.Reply(sip.Reply{Code: code})
+		p.reply(code)
 		if len(own.passing) == 0 || own.passing[0].tx != p.tx {
 			return // the two are not together any more
 		}
@@ -88,7 +129,7 @@ func (c *call) passNext(own *party, to *dialog.Leg) {
 // dropPassing refuses the requests of a side whose call is over.
 func (own *party) dropPassing() {
 	for _, p := range own.passing {
-		p.tx.Reply(sip.Reply{Code: 481})
+		p.reply(481)
 	}
 	own.passing = nil
 }

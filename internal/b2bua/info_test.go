@@ -114,14 +114,17 @@ func TestInfoPackageIsRefused(t *testing.T) {
 	})
 }
 
-// keypad is a leg of media that can send digits, or says that its peer cannot.
-type keypad struct {
+// keys is a leg of media that can pass digits on, or says that the other peer wants
+// them in INFO.
+type keys struct {
 	MediaLeg
 	able bool
 	sent *[]string
 }
 
-func (k keypad) SendDigit(digit byte, length time.Duration) bool {
+func (k keys) OnSignal(func(byte, time.Duration)) {}
+
+func (k keys) Dialled(digit byte, length time.Duration) bool {
 	if k.able {
 		*k.sent = append(*k.sent, fmt.Sprintf("%c %v", digit, length))
 	}
@@ -139,7 +142,7 @@ func TestInfoBecomesATone(t *testing.T) {
 			synctest.Wait()
 			var sent []string
 			c := s.svc.all()[0]
-			c.box.Post(func() { c.callee.media = keypad{c.callee.media, able, &sent} })
+			c.box.Post(func() { c.caller.media = keys{c.caller.media, able, &sent} })
 			da.infoDigit("application/dtmf-relay", "Signal= *\r\nDuration= 9999\r\n")
 			if !able {
 				b.reply(b.want("INFO"), 200, "", "")
@@ -158,6 +161,44 @@ func TestInfoBecomesATone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// signals is a leg of media whose phone is to get digits in INFO.
+type signals struct {
+	keys
+	f *func(byte, time.Duration)
+}
+
+func (s signals) OnSignal(f func(byte, time.Duration)) { *s.f = f }
+
+// TestDigitsOfTheMediaBecomeInfo, one after the other, each after the answer to the
+// last; none when the call is over.
+func TestDigitsOfTheMediaBecomeInfo(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		s, a, b := pair(t, nil)
+		da, _ := talking(a, b)
+		synctest.Wait()
+		var press func(byte, time.Duration)
+		c := s.svc.all()[0]
+		c.box.Post(func() { c.takesDigits(signals{keys{MediaLeg: c.callee.media}, &press}, c.callee.leg) })
+		synctest.Wait()
+		for _, digit := range "7*" {
+			press(byte(digit), 160*time.Millisecond)
+		}
+		for _, digit := range "7*" {
+			info := b.want("INFO")
+			if body(info) != fmt.Sprintf("Signal=%c\r\nDuration=160\r\n", digit) || header(info, "Content-Type") != "application/dtmf-relay" {
+				t.Error(info)
+			}
+			b.quiet(100 * time.Millisecond)
+			b.reply(info, 200, "", "")
+		}
+		da.request(sip.BYE, "")
+		a.want("200")
+		b.reply(b.want("BYE"), 200, "", "")
+		press('1', 160*time.Millisecond)
+		b.quiet(time.Second)
+	})
 }
 
 func TestDigitsInInfo(t *testing.T) {

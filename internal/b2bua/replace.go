@@ -62,10 +62,11 @@ func (c *call) replaceLeg(leg *dialog.Leg, theirs, earlyOnly bool) {
 
 // offerTo makes media of the new phone's offer, to be heard by the other party.
 func (c *call) offerTo(media *call, other *party) (MediaLeg, []byte, error) {
-	m, err := media.newLeg(c.caller.leg.Flow(), isBrowser(c.caller.leg.Flow(), c.caller.leg.Target()), c.caller.security)
+	m, err := media.newLeg(c.caller.leg.Flow(), isBrowser(c.caller.leg.Flow(), c.caller.leg.Target()), c.caller.security, c.caller.dtmf)
 	if err != nil {
 		return nil, nil, err
 	}
+	c.takesDigits(m, c.caller.leg)
 	if err = m.SetRemote(c.in.Request().SDP()); err == nil {
 		var answer []byte
 		if answer, err = m.Answer(other.media); err == nil {

@@ -45,9 +45,10 @@ func (c *call) openMedia() error {
 	}
 	c.media = share(c.s.c.Media.NewCall(c.id))
 	var err error
-	if c.caller.media, err = c.newLeg(c.caller.leg.Flow(), isBrowser(c.caller.leg.Flow(), c.caller.leg.Target()), c.caller.security); err != nil {
+	if c.caller.media, err = c.newLeg(c.caller.leg.Flow(), isBrowser(c.caller.leg.Flow(), c.caller.leg.Target()), c.caller.security, c.caller.dtmf); err != nil {
 		return err
 	}
+	c.takesDigits(c.caller.media, c.caller.leg)
 	if sdp := c.in.Request().SDP(); sdp != nil {
 		return c.caller.media.SetRemote(sdp)
 	}
@@ -56,13 +57,13 @@ func (c *call) openMedia() error {
 
 // newLeg allots our end of the media of a party, whose SIP comes by a flow. What
 // is offered to a browser is DTLS-SRTP.
-func (c *call) newLeg(f sip.Flow, browser bool, security telephony.MediaSecurity) (MediaLeg, error) {
+func (c *call) newLeg(f sip.Flow, browser bool, security telephony.MediaSecurity, dtmf telephony.DTMF) (MediaLeg, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), mediaTimeout)
 	defer cancel()
 	peer := f.Remote.Addr()
 	p := media.LegParams{
 		Side: f.Side, Local: f.Local.Addr(), Advertised: f.Local.Addr(), PeerSignalling: peer,
-		Security: security, Browser: browser, Music: c.tenant.Calls.Music != telephony.MusicOfPhone,
+		Security: security, Browser: browser, Music: c.tenant.Calls.Music != telephony.MusicOfPhone, DTMF: dtmf,
 	}
 	if a := c.s.c.Addresses; a != nil {
 		p.Local, p.Advertised = a.Local(peer), a.Advertised(peer)

@@ -41,7 +41,7 @@ func (c *Call) NewLeg(ctx context.Context, p LegParams) (*Leg, error) {
 		return nil, err
 	}
 	l := &Leg{call: c, params: p, session: newSession(), desk: newDesk(c.engine.clock)}
-	l.streams[audio].Store(newStream(audio, t, l.desk))
+	l.streams[audio].Store(newStream(audio, t, l.desk, p.DTMF))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {

@@ -195,7 +195,7 @@ func TestLateOffer(t *testing.T) {
 	must(t, b.SetRemote(says(1, "127.0.0.9", "", "8", "101")))
 	offer, err = a.Offer(b) // in the 200; 101 has no rtpmap and falls out
 	must(t, err)
-	if d := parsed(t, offer); fmt.Sprint(d.Payloads) != "[8 0 9 107]" {
+	if d := parsed(t, offer); fmt.Sprint(d.Payloads) != "[8 0 9 107 101 110]" {
 		t.Errorf("offer in 200 has %v", d.Payloads)
 	}
 	must(t, a.SetRemote(says(1, "127.0.0.9", "", "8"))) // in the ACK
@@ -383,14 +383,14 @@ func TestPeersAreSparedWhatMustBeConverted(t *testing.T) {
 	}{
 		{"all", "0 101", events8, "", false, false, "0 101 8 9 107 110"},
 		{"spared", "0 101", events8, "", true, true, "0 101 8"},
-		{"spared, both laws", "8 0", "", "", true, true, "8 0"},
+		{"spared, both laws", "8 0", "", "", true, true, "8 0 101"},
 		{"a browser", "96 110", opus + events48, "", true, true, "96 110 8 0 101"},
-		{"nothing left out", "9 96 0 8", opus, "", true, false, "9 96 0 8"},
+		{"nothing left out", "9 96 0 8", opus, "", true, false, "9 96 0 8 101 110"},
 		{"nothing to convert", "18", "", "", true, false, "18"},
 		{"listed", "0 101", events8, "0 8 9", true, false, "0 101 8"},
-		{"listed another law", "0", "", "8", true, false, "0 8"},
-		{"listed a better one", "9", "", "9", true, false, "9"},
-		{"listed another codec", "0", "", "9", false, false, "0 8 9 107"},
+		{"listed another law", "0", "", "8", true, false, "0 8 101"},
+		{"listed a better one", "9", "", "9", true, false, "9 101"},
+		{"listed another codec", "0", "", "9", false, false, "0 8 9 107 101 110"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -21,10 +21,10 @@ import (
 func paperLeg(e *Engine, port uint16, withVideo bool) *Leg {
 	c := &Call{engine: e, log: slog.New(slog.DiscardHandler)}
 	l := &Leg{call: c, session: newSession(), params: LegParams{Local: loopback, Advertised: netip.MustParseAddr("192.0.2.250")}}
-	l.streams[audio].Store(newStream(audio, &transport{pair: &pair{port: port}}, newDesk(quality.NewClock(time.Now()))))
-	l.streams[fax].Store(newStream(fax, &transport{pair: &pair{port: port + 4}}, newDesk(quality.NewClock(time.Now()))))
+	l.streams[audio].Store(newStream(audio, &transport{pair: &pair{port: port}}, newDesk(quality.NewClock(time.Now())), ""))
+	l.streams[fax].Store(newStream(fax, &transport{pair: &pair{port: port + 4}}, newDesk(quality.NewClock(time.Now())), ""))
 	if withVideo {
-		l.streams[video].Store(newStream(video, &transport{pair: &pair{port: port + 2}}, newDesk(quality.NewClock(time.Now()))))
+		l.streams[video].Store(newStream(video, &transport{pair: &pair{port: port + 2}}, newDesk(quality.NewClock(time.Now())), ""))
 	}
 	return l
 }
@@ -136,7 +136,7 @@ func checkOurs(t *testing.T, body []byte, certificate string, ours func(srtp.Key
 func describedTransport(from netip.AddrPort) *transport {
 	p := &transport{}
 	m := &mediaLine{connection: from.Addr(), port: from.Port(), payloads: ownPayloads(), direction: direction{true, true}}
-	newStream(audio, p, newDesk(quality.NewClock(time.Now()))).describe(m)
+	newStream(audio, p, newDesk(quality.NewClock(time.Now())), "").describe(m)
 	p.describe(m, true, from.Addr(), "")
 	return p
 }

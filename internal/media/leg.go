@@ -350,7 +350,7 @@ func (l *Leg) ensure(k kind) *stream {
 		l.call.log.Warn("stream is refused", "kind", k.String(), "error", err)
 		return nil
 	}
-	s := newStream(k, t, l.desk)
+	s := newStream(k, t, l.desk, l.params.DTMF)
 	if m := l.remote.stream(k); m != nil {
 		l.describe(s, m)
 	}

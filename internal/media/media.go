@@ -105,6 +105,9 @@ type LegParams struct {
 	// Music says that the peer hears us while it is held: it is offered to listen
 	// also by a party that neither sends nor receives.
 	Music bool
+	// DTMF is the form in which the peer sends and takes digits; empty is
+	// telephony.DTMFAuto.
+	DTMF telephony.DTMF
 }
 
 // kind is what a stream carries. The engine relays the first stream of each kind

@@ -76,15 +76,15 @@ func extras(offer []payload, known *mediaLine, spare bool) (list []codec, more b
 
 // widen adds to what a peer offers the codecs that we can convert its own into,
 // behind them: the other side will choose one of those if it can. known is what
-// that side said before, or nil. Nothing is added to what we cannot convert, and no
-// digits for one who takes none. beside is the whole description: streams that
+// that side said before, or nil. Nothing is added to what we cannot convert, and
+// digits for one who takes none only if we can hear them in its speech. beside is the whole description: streams that
 // share a port have no number in common (RFC 9143 section 9.2). It reports whether
 // the other side was spared some.
 func (m *mediaLine) widen(beside *description, known *mediaLine, spare bool) (spared bool) {
 	if !newPayloadTable(m.payloads).speaks {
 		return false
 	}
-	dials := slices.ContainsFunc(m.payloads, func(p payload) bool { return p.codec.name == digits })
+	dials := slices.ContainsFunc(m.payloads, func(p payload) bool { return p.codec.name == digits || hearable(p.codec) })
 	speech, spared := extras(m.payloads, known, spare)
 	m.payloads, m.attributes = slices.Clone(m.payloads), slices.Clone(m.attributes)
 	for _, own := range ownPayloads() {
@@ -136,6 +136,22 @@ func converted(offer, other []payload) []payload {
 		list = append(list, payload{pt, c})
 	}
 	return list
+}
+
+// withDigits lets an answer out of m take telephone-events that were offered,
+// though the other party of m has none: we pass them on in the form it takes.
+func withDigits(m *mediaLine, list, offer []payload) (*mediaLine, []payload) {
+	is := func(p payload) bool { return p.codec.name == digits }
+	t := newPayloadTable(list)
+	pt, c := newPayloadTable(offer).events(t.say.clock)
+	taken := slices.ContainsFunc(m.payloads, func(p payload) bool { return p.pt == pt })
+	if !t.speaks || slices.ContainsFunc(list, is) || c.clock != t.say.clock || taken {
+		return m, list
+	}
+	line, p := *m, payload{pt, c}
+	line.attributes = slices.Clone(m.attributes)
+	line.describe(p)
+	return &line, append(slices.Clip(list), p)
 }
 
 // relayLine turns one peer's stream into ours towards the other: its codecs in

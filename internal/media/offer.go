@@ -19,6 +19,9 @@ func (l *Leg) Offer(from *Leg) ([]byte, error) {
 	l.mu.Unlock()
 	if from == nil {
 		source[audio] = ownLine(ownPayloads(), direction{true, true})
+		if eventless(l.params.DTMF) {
+			source[audio] = ownLine(withoutDigits(ownPayloads()), direction{true, true})
+		}
 	} else {
 		remote, wishes := from.described(l)
 		if remote == nil {
@@ -36,6 +39,9 @@ func (l *Leg) Offer(from *Leg) ([]byte, error) {
 				}
 				if k == audio {
 					spared = line.widen(remote, known.stream(audio), sparing)
+					if eventless(l.params.DTMF) {
+						line.payloads = withoutDigits(line.payloads)
+					}
 				}
 				source[k] = &line
 			}
@@ -206,6 +212,12 @@ func (l *Leg) answerLine(i int, source *description, own, hidden bool) ourLine {
 			list = converted(offer.payloads, m.payloads)
 			m = ownLine(list, m.flow())
 		}
+		if offer.kind == audio {
+			m, list = withDigits(m, list, offer.payloads)
+		}
+	}
+	if eventless(l.params.DTMF) {
+		list = withoutDigits(list)
 	}
 	if len(list) == 0 && offer.kind != fax {
 		return refuse(s)

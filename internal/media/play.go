@@ -7,7 +7,6 @@ import (
 	"time"
 
 	sound "ringfence/internal/audio"
-	"ringfence/internal/audio/dtmf"
 )
 
 // SoundRate is the rate of samples that call applications work with: wideband
@@ -31,17 +30,8 @@ type player struct {
 	stopped  chan struct{}
 	stopOnce sync.Once
 
-	queue  chan dialling // digits to send, of a player of digits
-	sender *dtmf.Sender
-	mouth  *mouth
-	frame  []int16
-	rest   int // frames between two digits
-}
-
-// dialling is a digit on its way out.
-type dialling struct {
-	key    byte
-	length time.Duration
+	mouth *mouth
+	frame []int16
 }
 
 // Play lets this leg's peer hear a sound in place of everybody else, until it
@@ -103,14 +93,16 @@ func (p *player) end() {
 	}
 }
 
-// occupied reports whether a player speaks to the peer, so that others must not.
+// occupied reports whether a player or digits speak to the peer, so that others must not.
 // A player that gives way learns that there are others.
 func (s *stream) occupied() bool {
 	p := s.player.Load()
-	if p == nil {
+	switch {
+	case s.dialler.Load() != nil:
+		return true
+	case p == nil:
 		return false
-	}
-	if p.yields {
+	case p.yields:
 		p.others.Store(time.Now().UnixNano())
 		return false
 	}
@@ -129,11 +121,7 @@ func (p *player) turn(now time.Time) {
 			return // the peer has not said yet what it understands
 		}
 	}
-	if p.queue != nil {
-		p.dial(now)
-		return
-	}
-	if p.yields && now.UnixNano()-p.others.Load() < int64(yield) {
+	if p.to.dialler.Load() != nil || p.yields && now.UnixNano()-p.others.Load() < int64(yield) {
 		p.mouth.pause(len(p.frame))
 		return
 	}
@@ -142,95 +130,5 @@ func (p *player) turn(now time.Time) {
 	p.mouth.speak(p.frame, now)
 	if n < len(p.frame) {
 		p.end()
-	}
-}
-
-// SendDigit sends a digit to this leg's peer as telephone-events (RFC 4733). It
-// reports false where the peer takes none, or where too many wait.
-func (l *Leg) SendDigit(digit byte, length time.Duration) bool {
-	s := l.streams[audio].Load()
-	if _, ok := dtmf.Code(digit); s == nil || !ok {
-		return false
-	}
-	table := s.accepts.Load()
-	if table == nil || !table.speaks {
-		return false
-	}
-	_, events := table.events(table.say.clock)
-	if events.clock == 0 {
-		return false
-	}
-	if s.enqueue(dialling{digit, length}) {
-		return true
-	}
-	p := &player{queue: make(chan dialling, 32), sender: dtmf.NewSender(int(events.clock))}
-	p.queue <- dialling{digit, length}
-	return l.play(p) == nil
-}
-
-// enqueue adds a digit to those that are being sent.
-func (s *stream) enqueue(d dialling) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.player.Load()
-	if p == nil || p.queue == nil {
-		return false
-	}
-	select {
-	case p.queue <- d:
-	default: // nobody dials so fast
-	}
-	return true
-}
-
-// dial sends the digits of the queue, and ends when there are no more. Between
-// two of them there are 60 ms.
-func (p *player) dial(now time.Time) {
-	switch {
-	case p.sender.Busy():
-		p.rest = 3
-	case p.rest > 0:
-		p.rest--
-	case !p.dequeue():
-		p.end()
-	}
-	if packet, ok := p.sender.Next(); ok {
-		p.mouth.tell(packet.Event, packet.Marker, int(p.mouth.eventAt.clock), now)
-	}
-	p.mouth.pause(len(p.frame))
-}
-
-// dequeue begins the next digit. When there is none, none is taken any more.
-func (p *player) dequeue() bool {
-	p.to.mu.Lock()
-	defer p.to.mu.Unlock()
-	select {
-	case d := <-p.queue:
-		return p.sender.Start(d.key, d.length)
-	default:
-		p.to.player.CompareAndSwap(p, nil)
-		return false
-	}
-}
-
-// OnDigit has a function called with every digit that this leg's peer dials in
-// telephone-events. It is called from the reader of the leg's socket and must
-// not block. nil ends it.
-func (l *Leg) OnDigit(f func(digit byte)) {
-	if s := l.streams[audio].Load(); s != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.onDigit = f
-	}
-}
-
-// hearDigit takes a telephone-event of the peer.
-func (s *stream) hearDigit(h header, payload []byte) {
-	s.mu.Lock()
-	key := s.dialled.Packet(h.timestamp, payload)
-	f := s.onDigit
-	s.mu.Unlock()
-	if key != 0 && f != nil {
-		f(key)
 	}
 }

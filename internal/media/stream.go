@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ringfence/internal/audio/dtmf"
 	"ringfence/internal/media/quality"
+	"ringfence/internal/telephony"
 )
 
 // stream is one medium of a leg: what is sent and received over its transport,
@@ -28,6 +28,11 @@ type stream struct {
 
 	converter atomic.Pointer[converter] // of what the peer cannot decode
 	player    atomic.Pointer[player]    // what it hears in place of others
+	dialler   atomic.Pointer[dialler]   // of digits, before all others
+	takes     atomic.Uint32             // the form in which it gets digits
+	listens   atomic.Bool               // its speech may hold digits
+	hush      atomic.Int64              // until when that is passed on otherwise
+	toneEar   *toneEar                  // of the reader of the socket
 	seat      atomic.Pointer[Seat]      // in a conference
 	recording atomic.Pointer[Recording] // of what it says and hears
 
@@ -44,13 +49,12 @@ type stream struct {
 	heard         time.Time // last packet of the peer
 	expecting     time.Time // since when the peer should send; zero is not
 	ptime         int       // what the peer wants a packet to last, in ms; 0 is no matter
-	dialled       dtmf.Receiver
-	onDigit       func(digit byte)
+	keypad        keypad
 	over          bool // closed
 }
 
-func newStream(k kind, t *transport, d *desk) *stream {
-	s := &stream{kind: k, transport: t, origin: time.Now(), desk: d}
+func newStream(k kind, t *transport, d *desk, mode telephony.DTMF) *stream {
+	s := &stream{kind: k, transport: t, origin: time.Now(), desk: d, keypad: keypad{mode: mode}}
 	s.sender.single = k == audio
 	t.streams[k].Store(s)
 	return s
@@ -116,7 +120,7 @@ func (s *stream) describe(m *mediaLine) {
 	s.flow = direction{}
 	if m != nil {
 		s.flow, s.theirs, s.ptime = m.flow(), m.payloads, m.ptime()
-		s.accepts.Store(newPayloadTable(s.theirs))
+		s.accepts.Store(s.dials(m))
 		s.table.Store(newPayloadTable(s.theirs, s.ours))
 	}
 	s.wanted.Store(s.flow.recv)

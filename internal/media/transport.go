@@ -75,9 +75,13 @@ func (t *transport) receive(p []byte, from netip.AddrPort) {
 		return
 	}
 	c, known := s.measure(h, now)
-	s.hear(p, h, c, known)
+	ours := s.hear(p, h, c, known, now)
 	s.tap(p, h, c, known, now)
-	if partner := s.partner.Load(); partner != nil {
+	switch partner := s.partner.Load(); {
+	case partner == nil:
+	case ours:
+		partner.skip(s, h, now)
+	default:
 		partner.relay(s, p, h, c, known, now)
 	}
 }

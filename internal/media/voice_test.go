@@ -523,8 +523,7 @@ func TestPlayInPlaceOfTheOther(t *testing.T) {
 	checkLine(t, "a", a, 1)
 }
 
-// Digits of ours reach a peer between its speech, and a peer that takes none
-// says so.
+// Digits of ours reach a peer between its speech.
 func TestSendDigit(t *testing.T) {
 	t.Parallel()
 	a, b := newTalker(t, "PCMA", 8, 20), newTalker(t, "PCMA", 8, 20)
@@ -540,9 +539,6 @@ func TestSendDigit(t *testing.T) {
 			}
 		}
 	})
-	if br.b.SendDigit('1', 100*time.Millisecond) {
-		t.Error("b takes no digits")
-	}
 	if br.a.SendDigit('x', 100*time.Millisecond) {
 		t.Error("x is no digit")
 	}

@@ -106,6 +106,7 @@ func TestSessionChangesByEitherSide(t *testing.T) {
 					t.Errorf("%+v: the holder is sent %d packets", h.offer, n)
 				}
 				ok(t, c.Resume(ctx))
+				time.Sleep(200 * time.Millisecond) // music that is on its way
 				p.hear(ctx, t, "resumed")
 			}
 			ok(t, c.ReInvite(ctx, siptest.Offer{Move: true}))
@@ -121,6 +122,7 @@ func TestSessionChangesByEitherSide(t *testing.T) {
 			p.hear(ctx, t, "after a refused hold")
 			ok(t, c.Hold(ctx))
 			ok(t, c.ReInvite(ctx, siptest.Offer{Direction: "sendrecv", Late: true}))
+			time.Sleep(200 * time.Millisecond)
 			p.hear(ctx, t, "resumed without offer")
 			other.Forget()
 			ok(t, c.SendDigits(ctx, "42#"))

@@ -128,6 +128,10 @@ func (d *Detector) decide(key byte) (told byte) {
 	return told
 }
 
+// Sounding reports whether a digit is heard that was told, or what may become
+// one.
+func (d *Detector) Sounding() bool { return d.told != 0 || d.last != 0 }
+
 // Tone makes the two frequencies of a digit.
 type Tone struct {
 	step, phase [2]float64
