@@ -6,12 +6,17 @@ import (
 	"ringfence/tests/clients"
 )
 
+// onlyOpus confines a page's audio.
+func onlyOpus() map[string]any {
+	return map[string]any{"codecs": map[string]any{"audio": []string{"opus"}}}
+}
+
 // A browser that speaks Opus only and a phone that knows PCMA only hear each
 // other, whoever calls: the PBX converts.
 func TestOpusBrowserAndPCMAPhone(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	page := b.webPhone(t, b.browser(t), "101", 440, map[string]any{"codecs": []string{"opus"}})
+	page := b.webPhone(t, b.browser(t), "101", 440, onlyOpus())
 	web := &webVoice{p: page, domain: b.pbx.Extension("101").Domain}
 	phone := &baresipVoice{p: b.baresip(t, "102", 0, 660, "", func(c *clients.BaresipConfig) { c.Codecs = "PCMA" })}
 	members := []member{

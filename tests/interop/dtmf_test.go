@@ -30,7 +30,7 @@ func TestDigitsAcrossConversions(t *testing.T) {
 		t.Fatal(err)
 	}
 	admin, domain := b.pbx.Admin(t), b.pbx.Extension("101").Domain
-	web := &webVoice{p: b.webPhone(t, b.browser(t), "101", 440, map[string]any{"codecs": []string{"opus"}}), domain: domain}
+	web := &webVoice{p: b.webPhone(t, b.browser(t), "101", 440, onlyOpus()), domain: domain}
 	baresip := &baresipVoice{p: b.baresip(t, "102", 0, 660, "")}
 	linphone := &linphoneVoice{p: b.linphone(t, "103", 0, 880, func(c *clients.LinphoneConfig) { c.Secure = true }), domain: domain}
 	sipp := &sippDialler{sippVoice: b.sippVoice(t, "104", 520)}

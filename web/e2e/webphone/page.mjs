@@ -8,7 +8,8 @@ let calls = [];
 let subscriptions = [];
 let audio;
 let voice;
-let codecs; // of audio; all if there are none
+let codecs = {}; // by medium; all where there are none
+let eye; // asks for whole pictures
 const ears = new Map();
 const tapes = new Map();
 const lastStats = new Map();
@@ -37,8 +38,16 @@ async function speak(hz) {
 
 /** Puts an ear to what a call brings. Chromium decodes only what is also played. */
 function listen(n, pc) {
-  pc.addEventListener('track', ({ track }) => {
-    if (track.kind !== 'audio') return;
+  pc.addEventListener('track', ({ track, receiver }) => {
+    if (track.kind !== 'audio') {
+      eye = new Worker(URL.createObjectURL(new Blob([looking], { type: 'text/javascript' })));
+      receiver.transform = new RTCRtpScriptTransform(eye);
+      const screen = document.body.appendChild(document.createElement('video'));
+      screen.muted = true;
+      screen.srcObject = new MediaStream([track]);
+      screen.play().catch((e) => window.told('nosight', { call: n, detail: String(e) }));
+      return;
+    }
     const stream = new MediaStream([track]);
     const player = new Audio();
     player.srcObject = stream;
@@ -117,17 +126,35 @@ async function examine(pc) {
 
 const direction = (sdp) => sdp?.match(/^a=(sendrecv|sendonly|recvonly|inactive)\r?$/m)?.[1] ?? 'sendrecv';
 
-/** A description whose audio is in the given codecs, and in digits. */
-function confine(sdp, codecs) {
-  const wanted = [...codecs, 'telephone-event'].map((c) => c.toLowerCase());
+/** A description whose streams are in the given codecs, and audio in digits. */
+function confine(sdp) {
   return sdp.split(/(?=^m=)/m).map((section) => {
-    if (!section.startsWith('m=audio')) return section;
+    const only = codecs[section.match(/^m=(\w+)/)?.[1]];
+    if (!only) return section;
+    const wanted = [...only, 'telephone-event'].map((c) => c.toLowerCase());
     const kept = [...section.matchAll(/^a=rtpmap:(\d+) ([^/]+)/gm)].filter(([, , name]) => wanted.includes(name.toLowerCase())).map(([, pt]) => pt);
     return section.split('\r\n').filter((line) => {
       const pt = line.match(/^a=(?:rtpmap|fmtp|rtcp-fb):(\d+) /)?.[1];
       return !pt || kept.includes(pt);
-    }).join('\r\n').replace(/^(m=audio \d+ \S+).*/, `$1 ${kept.join(' ')}`);
+    }).join('\r\n').replace(/^(m=\w+ \d+ \S+).*/, `$1 ${kept.join(' ')}`);
   }).join('');
+}
+
+/** Passes pictures on, and asks for a whole one when it is told to. */
+const looking = `onrtctransform = ({ transformer }) => {
+  transformer.readable.pipeTo(transformer.writable);
+  onmessage = () => transformer.sendKeyFrameRequest();
+}`;
+
+/** What getStats tells of a call's pictures. */
+async function pictures(pc) {
+  const all = [...(await pc.getStats()).values()];
+  const of = (type) => all.find((s) => s.type === type && s.kind === 'video') ?? {};
+  const received = of('inbound-rtp'), sent = of('outbound-rtp');
+  return {
+    codec: all.find((s) => s.id === received.codecId)?.mimeType ?? '', decoded: received.framesDecoded ?? 0, keys: received.keyFramesDecoded ?? 0, asked: received.pliCount ?? 0,
+    size: `${received.frameWidth}x${received.frameHeight}`, sentSize: `${sent.frameWidth}x${sent.frameHeight}`, wasAsked: sent.pliCount ?? 0, sentKeys: sent.keyFramesEncoded ?? 0,
+  };
 }
 
 function watch(session, own) {
@@ -147,7 +174,7 @@ function watch(session, own) {
   session.on('unhold', (e) => tell('unhold', e.originator));
   session.on('sdp', (e) => {
     // Only offers: an answer chooses, or could not be other than it is.
-    if (codecs && e.type === 'offer') e.sdp = confine(e.sdp, codecs);
+    if (e.type === 'offer') e.sdp = confine(e.sdp);
     tell('sdp', `${e.originator} ${e.type} ${direction(e.sdp)}`);
   });
   session.on('getusermediafailed', (e) => tell('nomedia', e));
@@ -155,7 +182,7 @@ function watch(session, own) {
   if (!own) tell('incoming', session.remote_identity.uri.user);
 }
 
-const options = () => ({ mediaStream: voice, mediaConstraints: { audio: true, video: false }, pcConfig: { iceServers: [], rtcpMuxPolicy: 'require' } });
+const options = () => ({ mediaStream: voice, mediaConstraints: { audio: true, video: voice.getVideoTracks().length > 0 }, pcConfig: { iceServers: [], rtcpMuxPolicy: 'require' } });
 
 /** Ends when the new offer is answered; a session that is not ready says so. */
 const offered = (change) => new Promise((done, fail) => {
@@ -163,9 +190,11 @@ const offered = (change) => new Promise((done, fail) => {
 });
 
 window.phone = {
-  async start({ url, uri, authorization, password, tone, codecs: only }) {
-    codecs = only;
+  async start({ url, uri, authorization, password, tone, codecs: only, camera }) {
+    codecs = only ?? {};
     await speak(tone);
+    // What Chromium shows for a camera: a clock and a moving disc.
+    if (camera) for (const track of (await navigator.mediaDevices.getUserMedia({ video: camera })).getTracks()) voice.addTrack(track);
     ua = new JsSIP.UA({ sockets: [new JsSIP.WebSocketInterface(url)], uri, authorization_user: authorization, password, register: true, session_timers: false, connection_recovery_max_interval: 2 });
     ua.on('connected', () => window.told('connected', {}));
     ua.on('disconnected', (e) => window.told('disconnected', { detail: String(e.code ?? '') }));
@@ -195,6 +224,10 @@ window.phone = {
     const [sender] = calls[call - 1].connection.getSenders().filter((s) => s.dtmf);
     sender.dtmf.insertDTMF(digits, 100, 150);
   },
+  prefer(only) { codecs = only; },
+  encodes() { return RTCRtpSender.getCapabilities('video').codecs.map((c) => c.mimeType); },
+  pictures({ call }) { return pictures(calls[call - 1].connection); },
+  wholePicture() { eye.postMessage(''); },
   hear({ call }) { return hear(call); },
   taped({ call }) { return taped(call); },
   stats({ call }) { return stats(call); },
