@@ -47,6 +47,62 @@ type keyer struct {
 	since       time.Time      // when it was agreed on
 	from        netip.AddrPort // without ICE, the only source of the association
 	closed      bool
+	early       []earlyHello
+}
+
+// earlyHello is a ClientHello from before signalling told of the association.
+// Who made an offer must be ready for one before the answer (RFC 5763 section 5),
+// which has the longer way: a peer that has to send it again does so after a
+// second (RFC 6347 section 4.2.4.1), in which nobody is heard.
+type earlyHello struct {
+	from     netip.AddrPort
+	datagram []byte
+}
+
+// Strangers can send such as well.
+const (
+	maxEarly     = 4
+	maxEarlySize = 1500
+)
+
+// keep keeps a datagram if it is a ClientHello (RFC 6347 section 4.3.1) and
+// reports whether it did. One more from the same place takes the place of the
+// last.
+func (k *keyer) keep(p []byte, from netip.AddrPort) bool {
+	const record, message = 22, 1 // handshake, client_hello
+	if k.agreed != nil || k.closed || k.certificate == nil || len(p) < 14 || len(p) > maxEarlySize || p[0] != record || p[13] != message {
+		return false
+	}
+	i := slices.IndexFunc(k.early, func(e earlyHello) bool { return e.from == from })
+	switch {
+	case i >= 0:
+		k.early[i].datagram = append(k.early[i].datagram[:0], p...)
+	case len(k.early) < maxEarly:
+		k.early = append(k.early, earlyHello{from, slices.Clone(p)})
+	default:
+		return false
+	}
+	return true
+}
+
+// recall takes the hello that the peer sent too early, once it is known where the
+// peer is.
+func (t *transport) recall() {
+	k := &t.keyer
+	if len(k.early) == 0 || k.agreed == nil || k.agreed.role != dtls.Server || t.rtp.reach == unknown && !t.rtp.source.IsValid() {
+		return
+	}
+	early := k.early
+	k.early = nil
+	for _, e := range early {
+		if !t.fromPeer(e.from) {
+			t.refused.strangers++
+			continue
+		}
+		if t.begin(); k.association != nil {
+			k.association.Deliver(e.datagram)
+		}
+	}
 }
 
 // checked puts ICE in the place of the latch; the agent is told to the peer.
@@ -105,6 +161,9 @@ func (t *transport) nominated(a *ice.Agent) {
 func (t *transport) receiveHandshake(p []byte, from netip.AddrPort) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.keyer.keep(p, from) {
+		return
+	}
 	if t.keyer.agreed == nil || !t.fromPeer(from) {
 		t.refused.strangers++
 		return
@@ -150,6 +209,9 @@ func (t *transport) agree(h *handshake) {
 		t.sending.Unlock()
 	}
 	k.agreed, k.failures = h, 0
+	if h == nil {
+		k.early = nil
+	}
 	t.aim()
 	t.call()
 }
@@ -167,6 +229,7 @@ func (t *transport) call() {
 	if h := t.keyer.agreed; h != nil && (h.role == dtls.Client || t.agent.Load() != nil) {
 		t.begin()
 	}
+	t.recall()
 }
 
 // answers is our setup in an answer: what the association has, if the peer leaves
@@ -296,5 +359,5 @@ func (t *transport) shut() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.keyer.end()
-	t.keyer.closed = true
+	t.keyer.closed, t.keyer.early = true, nil
 }

@@ -33,6 +33,7 @@ type page struct {
 	lose    bool // its own handshake datagrams
 	keyed   chan error
 	only256 bool
+	patient bool // sends its first hello once
 
 	mu       sync.Mutex
 	to       netip.AddrPort // we, as described
@@ -49,6 +50,8 @@ type page struct {
 	seq      uint16
 	payload  byte
 	offering bool
+	shaken   int  // datagrams of handshakes it sent
+	shaking  bool // one came
 }
 
 func newPage(t testing.TB, addr string) *page {
@@ -95,6 +98,7 @@ func (p *page) read() {
 				p.checked = true
 			}
 		case n > 0 && b[0] >= dtlsFirst && b[0] <= dtlsLast:
+			p.shaking = true
 			if p.assoc != nil {
 				p.assoc.Deliver(b)
 			}
@@ -211,7 +215,7 @@ func (p *page) begin(fingerprints []dtls.Fingerprint) {
 	}
 	a, err := dtls.Start(context.Background(), dtls.Config{
 		Certificate: p.cert, Role: p.role, Remote: fingerprints, Only256: p.only256,
-		Send: func(b []byte) { _, _ = p.conn.WriteToUDPAddrPort(b, p.to) },
+		Send: p.shake,
 		Done: func(k dtls.Keys, err error) {
 			if err == nil {
 				suite, _ := srtp.ProfileSuite(uint16(k.Profile))
@@ -228,6 +232,16 @@ func (p *page) begin(fingerprints []dtls.Fingerprint) {
 	})
 	must(p.t, err)
 	p.assoc = a
+}
+
+func (p *page) shake(b []byte) {
+	p.mu.Lock()
+	p.shaken++
+	waits := p.patient && p.shaken > 1 && !p.shaking
+	p.mu.Unlock()
+	if !waits {
+		_, _ = p.conn.WriteToUDPAddrPort(b, p.to)
+	}
 }
 
 // secured waits for its handshake.

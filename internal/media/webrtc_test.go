@@ -256,6 +256,41 @@ func TestFingerprintBesideCryptoInOurOffer(t *testing.T) {
 	bothHear(t, p, s, a, b)
 }
 
+// A peer whose hello is faster than its answer need not say hello again; there
+// are phones that do so after a second.
+func TestHelloBeforeTheAnswer(t *testing.T) {
+	t.Parallel()
+	for i, ice := range []bool{false, true} {
+		_, a, b := webLegs(t, 26000+uint16(40*i), func(p *LegParams) { p.Browser = ice })
+		p, s := newPage(t, "127.0.0.1"), newSpeaker(t)
+		p.noICE, p.patient = !ice, true
+		must(t, b.SetRemote(s.describe("RTP/AVP")))
+		offer, err := a.Offer(b)
+		must(t, err)
+		tr := a.streams[audio].Load().transport
+		stranger := newPage(t, "127.0.0.2")
+		hello := append([]byte{22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1}, make([]byte, 60)...)
+		for range 20 {
+			_, err = stranger.conn.WriteToUDPAddrPort(hello, a.RTP())
+			must(t, err)
+		}
+		answer := p.answer(offer, dtls.Active)
+		eventually(t, "the hello is there", func() bool {
+			tr.mu.Lock()
+			defer tr.mu.Unlock()
+			return len(tr.keyer.early) == 2
+		})
+		must(t, a.SetRemote(answer))
+		p.secured()
+		bothHear(t, p, s, a, b)
+		tr.mu.Lock()
+		if tr.keyer.early != nil || tr.refused.strangers == 0 {
+			t.Errorf("%d hellos are kept, %d came from strangers", len(tr.keyer.early), tr.refused.strangers)
+		}
+		tr.mu.Unlock()
+	}
+}
+
 // Who must be protected by 256 bits makes no other keys, and without them there
 // is no sound.
 func TestRequire256RefusesSmallerKeys(t *testing.T) {
