@@ -235,9 +235,12 @@ func (b *Baresip) Wait(ctx context.Context, types ...string) (Event, error) {
 // before the control port could be reached, so the program is asked.
 func (b *Baresip) Registered(ctx context.Context) error {
 	for {
+		// On a busy machine an answer may take its time, or be lost.
 		text, err := b.Do("reginfo", "")
-		if err != nil {
+		select {
+		case <-b.done:
 			return err
+		default:
 		}
 		if strings.Contains(text, "OK") {
 			return nil

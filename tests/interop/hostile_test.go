@@ -25,18 +25,22 @@ func (b *bench) phone(t *testing.T, number string, tone float64) *siptest.Phone 
 }
 
 // phoneOver is phone on one of the transports.
-func (b *bench) phoneOver(t *testing.T, over ports.ID, number string, tone float64) *siptest.Phone {
+func (b *bench) phoneOver(t *testing.T, over ports.ID, number string, tone float64, change ...func(*siptest.Config)) *siptest.Phone {
 	t.Helper()
 	e := b.pbx.Extension(number)
 	proto := strings.ToUpper(transport(over))
 	if over == ports.EdgeWSS {
 		proto = "WSS"
 	}
-	return siptest.NewPhone(t, siptest.Config{
+	c := siptest.Config{
 		Transport: proto, Dial: from(b.phones, "10.77.0.3"),
 		Server: b.pbx.Addr(over), User: e.SIPUser, Password: e.SIPPassword, Domain: e.Domain, Tone: tone,
 		Listen: netip.MustParseAddrPort("10.77.0.3:0"), ListenUDP: b.phones.ListenUDP,
-	})
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	return siptest.NewPhone(t, c)
 }
 
 // connect has a call b and waits until both say it is answered.
