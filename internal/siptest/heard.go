@@ -175,5 +175,18 @@ func (r *recorder) snapshot() Heard {
 // forged notes a packet that did not decrypt.
 func (r *recorder) forged(p []byte, from netip.AddrPort) {
 	r.heard.Forged++
-	note(&r.heard.Forgeries, fmt.Sprintf("%d octets %x from %s", len(p), p[:min(len(p), 12)], from))
+	note(&r.heard.Forgeries, fmt.Sprintf("%d octets %x from %s", len(p), p[:min(len(p), 12)], netip.AddrPortFrom(from.Addr().Unmap(), from.Port())))
+}
+
+// ForgedFrom counts the packets of a peer, from the port of its media or the one
+// above, that did not decrypt. Others come from whoever still sends to the phone
+// that had the port before.
+func (h Heard) ForgedFrom(peer netip.AddrPort) (n int) {
+	reports := netip.AddrPortFrom(peer.Addr(), peer.Port()+1)
+	for _, f := range h.Forgeries {
+		if strings.HasSuffix(f, " from "+peer.String()) || strings.HasSuffix(f, " from "+reports.String()) {
+			n++
+		}
+	}
+	return n
 }

@@ -91,7 +91,13 @@ func (p *Phone) handleInvite(req *sip.Request, tx *serverTx) {
 	c.direction = "inactive" // until our answer
 	c.late = len(req.Body()) == 0
 	c.hear(req.Body())
+	deaf := !c.late && !audible(c.shared())
 	c.mu.Unlock()
+	if deaf {
+		c.media.Load().close()
+		_ = p.reply(tx, response(req, 488, Reason(488), token("t")))
+		return
+	}
 	if !c.add() {
 		c.media.Load().close()
 		return
