@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	cloudinit "ringfence/cloud-init"
 	"ringfence/internal/ports"
@@ -60,8 +61,12 @@ func TestNextInstanceIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	portal, _ := ports.Lookup(usual, ports.Portal)
-	if l, err := net.Listen("tcp", "127.0.0.1:"+portal.Ports()); err == nil { // or somebody else holds it
-		defer l.Close()
+	for range 50 { // then somebody else holds it, and for longer than another test's connection does
+		if l, err := net.Listen("tcp", "127.0.0.1:"+portal.Ports()); err == nil {
+			defer l.Close()
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
 	var said bytes.Buffer
 	list, err := choose(Pick, &said)
