@@ -331,3 +331,40 @@ func TestSamples(t *testing.T) {
 		t.Error(n)
 	}
 }
+
+// Tones that came as G.711, with its noise, stay tones in narrow-band Opus: an
+// encoder that takes it too easy lets their level fall in frames of some phases.
+func TestNarrowOpusKeepsTones(t *testing.T) {
+	t.Parallel()
+	const rate, frame = 8000, 160
+	for _, hz := range []float64{330, 440, 523, 660, 880, 1000, 1590, 2000} {
+		e, err := newOpusEncoder(rate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := newOpus(rate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, noise := sine(rate, 5*rate, hz, -13), whiteNoise(5*rate, -51)
+		for i := range in {
+			in[i] += noise[i]
+		}
+		var out []int16
+		for i := 0; i < len(in); i += frame {
+			p, err := e.Encode(nil, in[i:i+frame])
+			if err != nil {
+				t.Fatal(err)
+			}
+			pcm := make([]int16, MaxPacket.Nanoseconds()*rate/1e9)
+			n, err := d.Decode(pcm, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, pcm[:n]...)
+		}
+		if s := share(out[rate:], rate, hz); s < 0.94 {
+			t.Errorf("%g Hz: share %.3f", hz, s)
+		}
+	}
+}

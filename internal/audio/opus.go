@@ -13,7 +13,7 @@ const (
 	opusBitrate          = 28000
 	opusComplexity       = 0
 	opusNarrowBitrate    = 20000 // what comes of 8000 samples a second has less to tell
-	opusNarrowComplexity = 2
+	opusNarrowComplexity = 5     // with less, a steady tone loses half of its level in every fifth frame
 	opusStereoBitrate    = 48000 // two voices that have nothing in common
 	opusLoss             = 10    // percent that FEC is made for
 	opusPacket           = 1275

@@ -378,10 +378,6 @@ func (t *talk) hear(ctx context.Context, when string) error {
 			t.c.count("machine stood still")
 			continue
 		}
-		if t.converted && h.Share(x.wanted) < 0.7 && h.Share(x.other) < 0.15 {
-			t.c.count("Opus unclear") // a tone at times, for reasons not found yet: told, not judged
-			continue
-		}
 		want, bound := 0.9, 0.01
 		if t.converted {
 			want, bound = 0.7, 0.15
