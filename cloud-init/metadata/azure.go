@@ -2,10 +2,12 @@ package metadata
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -115,7 +117,7 @@ type health struct {
 func (s Service) ReportReady(ctx context.Context) error {
 	a := newAsker()
 	defer a.close()
-	base := "http://" + or(s.Wire, wireAddress) + "/machine"
+	base := "http://" + cmp.Or(s.Wire, wireAddress) + "/machine"
 	for {
 		err := reportReady(ctx, a, base)
 		if err == nil {
@@ -139,7 +141,7 @@ func reportReady(ctx context.Context, a *asker, base string) error {
 		return fmt.Errorf("reading the goal state: %w", err)
 	}
 	if goal.Container == "" || goal.Instance == "" {
-		return fmt.Errorf("the goal state names no container or no instance")
+		return errors.New("the goal state names no container or no instance")
 	}
 	report, err := xml.Marshal(health{Incarnation: goal.Incarnation, Container: goal.Container, Instance: goal.Instance, State: "Ready"})
 	if err != nil {

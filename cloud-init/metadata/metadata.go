@@ -5,6 +5,7 @@
 package metadata
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,7 +114,7 @@ func (s Service) Read(ctx context.Context, c Cloud) (Facts, error) {
 	default:
 		return Facts{}, fmt.Errorf("cloud %q has no metadata service that is known", c)
 	}
-	base := "http://" + or(s.Link, linkAddress)
+	base := "http://" + cmp.Or(s.Link, linkAddress)
 	for {
 		f, err := read(ctx, a, base)
 		if err == nil {
@@ -131,13 +132,6 @@ func (s Service) Read(ctx context.Context, c Cloud) (Facts, error) {
 		case <-time.After(pause):
 		}
 	}
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // bound drops what is too much.
