@@ -263,6 +263,18 @@ func (c *Client) ConfirmAddresses(ctx context.Context, rev uint64) error {
 	return c.call(ctx, CallWait, methodConfirmAddress, confirmRequest{rev}, nil)
 }
 
+// RevertAddresses takes back the network configuration with revision rev that
+// waits to be confirmed.
+func (c *Client) RevertAddresses(ctx context.Context, rev uint64) error {
+	return c.call(ctx, CallWait, methodRevertAddress, confirmRequest{rev}, nil)
+}
+
+// Network reads the network configuration.
+func (c *Client) Network(ctx context.Context) (NetworkStatus, error) {
+	var out NetworkStatus
+	return out, c.call(ctx, CallWait, methodNetwork, nil, &out)
+}
+
 // link is one connection to the fence.
 type link struct {
 	conn net.Conn

@@ -43,6 +43,10 @@ func (s *Server) handle(method string, body json.RawMessage) (any, error) {
 		return with(body, func(r setAddressesRequest) (any, error) { return nil, s.network.apply(r.Config, r.Confirm) })
 	case methodConfirmAddress:
 		return with(body, func(r confirmRequest) (any, error) { return nil, s.network.confirm(r.Rev) })
+	case methodRevertAddress:
+		return with(body, func(r confirmRequest) (any, error) { return nil, s.network.revert(r.Rev) })
+	case methodNetwork:
+		return s.networkStatus(), nil
 	}
 	return nil, fmt.Errorf("%w: no method %q", ErrRefused, method)
 }
@@ -237,6 +241,17 @@ func (s *Server) counters() (Counters, error) {
 		}
 	}
 	return out, nil
+}
+
+func (s *Server) networkStatus() NetworkStatus {
+	if s.o.Network == nil {
+		return NetworkStatus{}
+	}
+	n := s.network.state()
+	return NetworkStatus{
+		Managed: true, Standard: !n.found, Config: n.current, Confirmed: n.last,
+		ConfirmUntil: n.until, Reverted: n.reverted, Error: n.fault,
+	}
 }
 
 func (s *Server) interfaces() ([]netcfg.State, error) {

@@ -46,6 +46,8 @@ const (
 	methodInterfaces     = "interfaces"
 	methodSetAddresses   = "set_addresses"
 	methodConfirmAddress = "confirm_addresses"
+	methodRevertAddress  = "revert_addresses"
+	methodNetwork        = "network"
 )
 
 type request struct {
@@ -93,6 +95,23 @@ type mediaRequest struct {
 type setAddressesRequest struct {
 	Config  netcfg.Config `json:"config"`
 	Confirm time.Duration `json:"confirm"`
+}
+
+// NetworkStatus is the network configuration in effect.
+type NetworkStatus struct {
+	// Managed says that the fence gives the host its addresses; on other hosts
+	// somebody else does, and the rest is empty.
+	Managed bool `json:"managed"`
+	// Standard says that no configuration was ever confirmed: what first boot
+	// or nobody said.
+	Standard bool          `json:"standard"`
+	Config   netcfg.Config `json:"config"`
+	// ConfirmUntil is when Config is taken back; zero if it was confirmed.
+	ConfirmUntil time.Time `json:"confirm_until,omitzero"`
+	// Confirmed is what it then returns to.
+	Confirmed netcfg.Config `json:"confirmed"`
+	Reverted  *Reverted     `json:"reverted,omitempty"`
+	Error     string        `json:"error,omitempty"`
 }
 
 // Ban is a source that is shut out of the ports of a scope until a time.

@@ -283,6 +283,17 @@ func TestServerAddressesAreTriedFirst(t *testing.T) {
 	eventually(t, "the unconfirmed addresses are taken back", func() bool { return n.last().Rev == 0 })
 	must(t, c.SetAddresses(t.Context(), static, time.Minute))
 	must(t, c.ConfirmAddresses(t.Context(), 2))
+	if s, err := c.Network(t.Context()); err != nil || !s.Managed || s.Standard || s.Config.Rev != 2 || !s.ConfirmUntil.IsZero() || s.Reverted == nil {
+		t.Errorf("confirmed: %+v, %v", s, err)
+	}
+	static.Rev = 3
+	must(t, c.SetAddresses(t.Context(), static, time.Minute))
+	if s, err := c.Network(t.Context()); err != nil || s.Config.Rev != 3 || s.Confirmed.Rev != 2 || s.ConfirmUntil.IsZero() {
+		t.Errorf("waiting: %+v, %v", s, err)
+	}
+	wantErr(t, c.RevertAddresses(t.Context(), 2), ErrRefused)
+	must(t, c.RevertAddresses(t.Context(), 3))
+	wantErr(t, c.RevertAddresses(t.Context(), 3), ErrRefused)
 	static.Interfaces[0].Name = "no name/at all"
 	wantErr(t, c.SetAddresses(t.Context(), static, 0), ErrRefused)
 	if n.last().Rev != 2 {
@@ -296,6 +307,9 @@ func TestServerAddressesNotManaged(t *testing.T) {
 	wantErr(t, c.SetAddresses(t.Context(), netcfg.Standard(), 0), ErrRefused)
 	_, err := c.Interfaces(t.Context())
 	wantErr(t, err, ErrRefused)
+	if s, err := c.Network(t.Context()); err != nil || s.Managed {
+		t.Errorf("%+v, %v", s, err)
+	}
 }
 
 // The rules follow the machine's addresses, without a new policy.

@@ -171,16 +171,35 @@ func (t *trial[T]) takeBack(reason string) {
 func (t *trial[T]) confirm(rev uint64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err := t.waits(rev); err != nil {
+		return err
+	}
+	if err := t.settle(); err != nil {
+		return err
+	}
+	t.stopWaiting()
+	return nil
+}
+
+// revert takes the change with revision rev back before its time.
+func (t *trial[T]) revert(rev uint64) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.waits(rev); err != nil {
+		return err
+	}
+	t.takeBack("taken back on request")
+	return nil
+}
+
+// waits refuses unless the change with revision rev waits for confirmation.
+func (t *trial[T]) waits(rev uint64) error {
 	if t.waiting == nil {
 		return fmt.Errorf("%w: no %s waits for confirmation", ErrRefused, t.name)
 	}
 	if got := t.revise(t.current); got != rev {
 		return fmt.Errorf("%w: %s revision %d waits for confirmation, not %d", ErrRefused, t.name, got, rev)
 	}
-	if err := t.settle(); err != nil {
-		return err
-	}
-	t.stopWaiting()
 	return nil
 }
 
@@ -195,6 +214,7 @@ func (t *trial[T]) again() error {
 // trialState is a copy for a status report.
 type trialState[T any] struct {
 	current  T
+	last     T // confirmed
 	found    bool
 	until    time.Time // zero unless a change waits
 	reverted *Reverted
@@ -204,7 +224,7 @@ type trialState[T any] struct {
 func (t *trial[T]) state() trialState[T] {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := trialState[T]{current: t.current, found: t.found, reverted: t.reverted, fault: t.fault}
+	s := trialState[T]{current: t.current, last: t.last, found: t.found, reverted: t.reverted, fault: t.fault}
 	if t.waiting != nil {
 		s.until = t.until
 	}

@@ -97,9 +97,9 @@ func TestFenceBringsTheLinkUpBehindTheRules(t *testing.T) {
 	// The host's own network and gateway cannot be blocked.
 	p := inService(t, 1)
 	p.Block = []netip.Prefix{netip.MustParsePrefix("10.77.0.0/24")}
-	if err := c.Apply(t.Context(), p, 0); !errors.Is(err, firewall.ErrRefused) {
-		t.Errorf("blocking the own network: %v", err)
-	}
+	eventually(t, "blocking the own network is refused", func() bool {
+		return errors.Is(c.Apply(t.Context(), p, 0), firewall.ErrRefused) // as soon as the lease is noticed
+	})
 }
 
 func serveDHCP(t *testing.T, n *nstest.NS) {

@@ -33,6 +33,8 @@ const usage = `Usage: ringfence [-socket FILE] COMMAND
     [-documented]                of a fresh system, without asking a running one
   setup-token [-new]           the one-time token of the set-up wizard
   reset-admin [NAME]           a new password for an administrator, to be changed at log-in
+  network                      the interfaces, and whether a change waits
+  network confirm|revert       keep the change that waits, or take it back now
   version                      which build this is
 `
 
@@ -75,6 +77,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return c.setupToken(rest)
 	case "reset-admin":
 		return c.resetAdmin(rest)
+	case "network":
+		return c.network(rest)
 	case "version":
 		fmt.Fprintln(out, version.String())
 		return none(rest)

@@ -32,6 +32,10 @@ func fakePBX(t *testing.T) string {
 			out = opsock.Token{Token: "old"}
 		case "POST " + opsock.PathSetupToken:
 			out = opsock.Token{Token: "new"}
+		case "GET " + opsock.PathNetwork:
+			out = opsock.Network{Managed: true, SecondsLeft: 42, Interfaces: []opsock.Interface{{Name: "eth0.20", State: "no cable", MTU: 1400, Addresses: []string{"10.88.0.1/24"}, Error: "no lease"}}}
+		case "POST " + opsock.PathNetworkConfirm, "POST " + opsock.PathNetworkRevert:
+			out = struct{}{}
 		case "POST " + opsock.PathResetAdmin:
 			var in opsock.ResetAdmin
 			_ = json.NewDecoder(r.Body).Decode(&in)
@@ -77,6 +81,11 @@ func TestCommands(t *testing.T) {
 		{"version x", nil, "unexpected argument"},
 		{"version", []string{"dev"}, ""},
 		{"frobnicate", nil, "unknown command"},
+		{args: "network", wants: []string{"eth0.20", "no cable", "10.88.0.1/24", "eth0.20: no lease", "taken back in 42 s"}},
+		{args: "network confirm", wants: []string{"is kept"}},
+		{args: "network revert", wants: []string{"was taken back"}},
+		{args: "network forget", fails: "unexpected argument"},
+		{args: "network confirm now", fails: "unexpected argument"},
 	} {
 		var out strings.Builder
 		err := run(t.Context(), append([]string{"-socket", socket}, strings.Fields(c.args)...), &out)

@@ -21,8 +21,10 @@ type Config struct {
 	Login  *login.Service
 	Wizard *setup.Wizard
 	Live   Live
-	Bus    *events.Bus
-	Logger *slog.Logger
+	// Network is that of the machine; nil where it is not ours to change.
+	Network MachineNetwork
+	Bus     *events.Bus
+	Logger  *slog.Logger
 
 	Version, Hostname string
 	// WebPhones hands out credentials for browsers; nil hands out none.
@@ -88,5 +90,6 @@ func (s *Server) register() {
 	s.registerTransports()
 	s.registerClientCertificates()
 	s.registerAddresses()
+	s.registerNetwork()
 	s.registerEvents()
 }

@@ -25,6 +25,9 @@ func (s *Server) OperatorHandler() http.Handler {
 	mux.HandleFunc("GET "+opsock.PathSetupToken, s.operator(s.operatorToken))
 	mux.HandleFunc("POST "+opsock.PathSetupToken, s.operator(s.operatorNewToken))
 	mux.HandleFunc("POST "+opsock.PathResetAdmin, s.operator(s.operatorResetAdmin))
+	mux.HandleFunc("GET "+opsock.PathNetwork, s.operator(s.operatorNetwork))
+	mux.HandleFunc("POST "+opsock.PathNetworkConfirm, s.operator(s.operatorNetworkConfirm))
+	mux.HandleFunc("POST "+opsock.PathNetworkRevert, s.operator(s.operatorNetworkRevert))
 	return mux
 }
 

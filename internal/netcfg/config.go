@@ -8,10 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -24,6 +22,7 @@ const (
 	MaxServers    = 8  // name servers, and search domains, per interface
 	MinMTU        = 576
 	MaxMTU        = 9216
+	MaxMetric     = 1 << 20
 	maxFile       = 1 << 20
 )
 
@@ -38,17 +37,35 @@ type Config struct {
 	Interfaces []Interface `json:"interfaces"`
 }
 
-// Interface configures the Ethernet interfaces that match.
+// Interface configures the Ethernet interfaces that match, or one VLAN.
 type Interface struct {
 	// MAC (lower case, colons) and Name select interfaces; what is set must
-	// fit. Name may end in "*". Both empty fits every Ethernet interface.
+	// fit. Name may end in "*". Both empty fits every Ethernet interface. Of a
+	// VLAN, Name is how it is called; without it that is LINK.VLAN.
 	MAC  string `json:"mac,omitempty"`
 	Name string `json:"name,omitempty"`
 
+	// VLAN is the id of an 802.1Q VLAN, 1..4094, on top of the interface Link,
+	// which is a name or a MAC address. 0 is no VLAN.
+	VLAN int    `json:"vlan,omitempty"`
+	Link string `json:"link,omitempty"`
+
+	// Zone says whom the interface leads to.
+	Zone Zone `json:"zone,omitempty"`
+
 	DHCP4 bool `json:"dhcp4,omitempty"`
+	// DHCP6 asks for an address by DHCPv6, and if there is none to have, for
+	// name servers (RFC 8415). The router comes from router advertisements.
+	DHCP6 bool `json:"dhcp6,omitempty"`
 	// AcceptRA takes IPv6 addresses and routes from router advertisements (RFC
 	// 4862). Nil means yes.
 	AcceptRA *bool `json:"accept_ra,omitempty"`
+	// NoDefaultRoute keeps default routes of DHCP and router advertisements
+	// out: only networks that are named lead through this interface.
+	NoDefaultRoute bool `json:"no_default_route,omitempty"`
+	// Metric is that of routes without one; the smallest wins. 0 prefers the
+	// interfaces in the order of the kernel.
+	Metric int `json:"metric,omitempty"`
 	// Addresses are static, with the host part: 192.0.2.10/24.
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
 	Routes    []Route        `json:"routes,omitempty"`
@@ -57,6 +74,27 @@ type Interface struct {
 	Search      []string     `json:"search,omitempty"`
 	// MTU is 0 (DHCP's or the driver's choice) or MinMTU..MaxMTU.
 	MTU int `json:"mtu,omitempty"`
+}
+
+// Zone says whom an interface leads to.
+type Zone string
+
+// The zones. An interface without one is for everybody.
+const (
+	ZoneAny        Zone = ""
+	ZoneVoice      Zone = "voice"
+	ZoneManagement Zone = "management"
+	// ZoneTrunk leads to a provider: never a default route.
+	ZoneTrunk Zone = "trunk"
+)
+
+// WithoutDefaultRoute reports whether default routes stay out.
+func (i Interface) WithoutDefaultRoute() bool { return i.NoDefaultRoute || i.Zone == ZoneTrunk }
+
+// Addressless reports whether the interface is to have no address at all, as
+// one that only carries VLANs.
+func (i Interface) Addressless() bool {
+	return !i.DHCP4 && !i.DHCP6 && !i.AcceptsRA() && len(i.Addresses) == 0
 }
 
 // Route is one static route; the default route is 0.0.0.0/0 or ::/0.
@@ -111,99 +149,6 @@ func Parse(raw []byte) (Config, error) {
 	return c, c.Validate()
 }
 
-// Validate reports the first reason why c cannot be used.
-func (c Config) Validate() error {
-	if c.Hostname != "" && !isHostname(c.Hostname) {
-		return fmt.Errorf("hostname %q is no host name (RFC 1123 section 2.1)", c.Hostname)
-	}
-	if len(c.Interfaces) > MaxInterfaces {
-		return fmt.Errorf("%d interfaces, at most %d are possible", len(c.Interfaces), MaxInterfaces)
-	}
-	for i, e := range c.Interfaces {
-		if err := e.validate(); err != nil {
-			return fmt.Errorf("interface %d: %w", i+1, err)
-		}
-	}
-	return nil
-}
-
-func (i Interface) validate() error {
-	if i.MAC != "" {
-		if mac, err := net.ParseMAC(i.MAC); err != nil || len(mac) != 6 || mac.String() != i.MAC {
-			return fmt.Errorf("mac %q is not six lower-case octets joined by colons", i.MAC)
-		}
-	}
-	if i.Name != "" && !isPattern(i.Name) {
-		return fmt.Errorf("name %q is no interface name", i.Name)
-	}
-	if i.MTU != 0 && (i.MTU < MinMTU || i.MTU > MaxMTU) {
-		return fmt.Errorf("mtu %d is not within %d..%d", i.MTU, MinMTU, MaxMTU)
-	}
-	if len(i.Addresses) > MaxAddresses || len(i.Routes) > MaxRoutes || len(i.Nameservers) > MaxServers || len(i.Search) > MaxServers {
-		return fmt.Errorf("too many entries: at most %d addresses, %d routes, %d name servers, %d search domains", MaxAddresses, MaxRoutes, MaxServers, MaxServers)
-	}
-	return errors.Join(i.validateAddresses(), i.validateRoutes(), i.validateNames())
-}
-
-func (i Interface) validateAddresses() error {
-	for n, p := range i.Addresses {
-		a := p.Addr()
-		switch {
-		case !p.IsValid() || a.Is4In6() || a.Zone() != "":
-			return fmt.Errorf("address %d is no address with prefix length", n+1)
-		case a.IsUnspecified() || a.IsLoopback() || a.IsMulticast():
-			return fmt.Errorf("address %s cannot belong to an interface", p)
-		case a.Is4() && p.Bits() < 31 && (a == p.Masked().Addr() || a == broadcast(p)):
-			return fmt.Errorf("address %s is the network's own or its broadcast address", p)
-		case slices.ContainsFunc(i.Addresses[:n], func(o netip.Prefix) bool { return o.Addr() == a }):
-			return fmt.Errorf("address %s appears twice", a)
-		}
-	}
-	return nil
-}
-
-func broadcast(p netip.Prefix) netip.Addr {
-	b := p.Addr().As4()
-	for i := range b {
-		if host := (i+1)*8 - p.Bits(); host > 0 {
-			b[i] |= byte(1<<min(host, 8) - 1)
-		}
-	}
-	return netip.AddrFrom4(b)
-}
-
-func (i Interface) validateRoutes() error {
-	for n, r := range i.Routes {
-		switch {
-		case !r.To.IsValid() || !r.Via.IsValid() || r.To.Addr().Is4In6() || r.Via.Is4In6() || r.Via.Zone() != "":
-			return fmt.Errorf("route %d lacks an address", n+1)
-		case r.To.Masked() != r.To:
-			return fmt.Errorf("route to %s: host bits are set", r.To)
-		case r.To.Addr().Is4() != r.Via.Is4():
-			return fmt.Errorf("route to %s via %s: different address families", r.To, r.Via)
-		case r.Via.IsUnspecified() || r.Via.IsLoopback() || r.Via.IsMulticast():
-			return fmt.Errorf("route to %s via %s: no router has that address", r.To, r.Via)
-		case r.Metric < 0:
-			return fmt.Errorf("route to %s: metric %d is negative", r.To, r.Metric)
-		}
-	}
-	return nil
-}
-
-func (i Interface) validateNames() error {
-	for _, a := range i.Nameservers {
-		if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() {
-			return fmt.Errorf("name server %s is no host address", a)
-		}
-	}
-	for _, s := range i.Search {
-		if !isHostname(s) {
-			return fmt.Errorf("search domain %q is no domain name", s)
-		}
-	}
-	return nil
-}
-
 // AcceptsRA reports whether router advertisements count.
 func (i Interface) AcceptsRA() bool { return i.AcceptRA == nil || *i.AcceptRA }
 
@@ -219,24 +164,11 @@ func (i Interface) fits(name, mac string) bool {
 	return i.Name == "" || i.Name == name
 }
 
-// find returns the entry for an interface.
+// find returns the entry for an interface that is no VLAN.
 func (c Config) find(name, mac string) (Interface, bool) {
-	n := slices.IndexFunc(c.Interfaces, func(i Interface) bool { return i.fits(name, mac) })
+	n := slices.IndexFunc(c.Interfaces, func(i Interface) bool { return i.VLAN == 0 && i.fits(name, mac) })
 	if n < 0 {
 		return Interface{}, false
 	}
 	return c.Interfaces[n], true
-}
-
-// isHostname reports whether s is made of labels of letters, digits and inner
-// hyphens (RFC 1123 section 2.1), so that it is safe in resolv.conf and on the
-// wire.
-func isHostname(s string) bool {
-	return len(s) <= 253 && regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$`).MatchString(s)
-}
-
-// isPattern reports whether s is an interface name as the kernel allows it (at
-// most 15 bytes, no slash or space), with an optional star at its end.
-func isPattern(s string) bool {
-	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,14}\*?$|^\*$`).MatchString(s)
 }

@@ -41,7 +41,7 @@ func hasCarrier(l netlink.Link) bool {
 }
 
 // setAddresses gives the link the wanted addresses. It takes others away:
-// permanent IPv6 ones, and with dropIPv4 all IPv4 ones. Addresses that the
+// permanent ones, and with dropIPv4 also leased IPv4 ones. Addresses that the
 // kernel made by itself (link-local, autoconfigured) stay.
 func setAddresses(link netlink.Link, want []wantedAddress, dropIPv4 bool) error {
 	var failed []error
@@ -66,8 +66,8 @@ func setAddresses(link netlink.Link, want []wantedAddress, dropIPv4 bool) error 
 		switch {
 		case slices.ContainsFunc(want, func(w wantedAddress) bool { return w.prefix == p }):
 			continue
-		case p.Addr().Is4() && !dropIPv4:
-			continue
+		case p.Addr().Is4() && !dropIPv4 && a.Flags&unix.IFA_F_PERMANENT == 0:
+			continue // leased; a static one belongs to an earlier configuration
 		case p.Addr().Is6() && (p.Addr().IsLinkLocalUnicast() || a.Flags&unix.IFA_F_PERMANENT == 0):
 			continue
 		}
@@ -170,6 +170,12 @@ func List() ([]State, error) {
 			continue
 		}
 		s := State{Name: a.Name, MAC: a.HardwareAddr.String(), Up: a.Flags&net.FlagUp != 0, Carrier: hasCarrier(l), MTU: a.MTU}
+		if v, is := l.(*netlink.Vlan); is {
+			s.VLAN = v.VlanId
+			if below := slices.IndexFunc(links, func(l netlink.Link) bool { return l.Attrs().Index == a.ParentIndex }); below >= 0 {
+				s.Link = links[below].Attrs().Name
+			}
+		}
 		addresses, err := netlink.AddrList(l, netlink.FAMILY_ALL)
 		if err != nil {
 			return nil, fmt.Errorf("listing addresses of %s: %w", a.Name, err)

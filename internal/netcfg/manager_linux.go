@@ -32,11 +32,12 @@ type Manager struct {
 	closed bool
 	config Config
 	ports  map[int]*port // by interface index
+	mtus   map[int]int   // by interface index, before any change of ours
 }
 
 // NewManager returns a manager that does nothing before Configure.
 func NewManager(o Options) *Manager {
-	return &Manager{o: o, log: o.Logger, ports: map[int]*port{}}
+	return &Manager{o: o, log: o.Logger, ports: map[int]*port{}, mtus: map[int]int{}}
 }
 
 // Configure makes c the configuration. It returns when links are up and static
@@ -101,11 +102,13 @@ func (m *Manager) reconcile() error {
 	if m.closed {
 		return nil
 	}
+	failed := []error{m.reconcileVLANs()}
 	links, err := netlink.LinkList()
 	if err != nil {
 		return fmt.Errorf("listing interfaces: %w", err)
 	}
-	var failed []error
+	// What VLANs stand on comes up before them.
+	slices.SortStableFunc(links, func(a, b netlink.Link) int { return rank(a) - rank(b) })
 	seen := map[int]bool{}
 	for _, l := range links {
 		a := l.Attrs()
@@ -116,8 +119,8 @@ func (m *Manager) reconcile() error {
 				failed = append(failed, fmt.Errorf("interface %s: %w", a.Name, err))
 			}
 		}
-		entry, ok := m.config.find(a.Name, a.HardwareAddr.String())
-		if !ok || !isEthernet(l) {
+		entry, ok := m.entry(l, links)
+		if !ok {
 			continue
 		}
 		seen[a.Index] = true
@@ -139,10 +142,52 @@ func (m *Manager) reconcile() error {
 		if !seen[index] {
 			p.stop()
 			delete(m.ports, index)
+			failed = append(failed, m.leave(index))
 		}
 	}
 	m.writeResolvConf()
 	return errors.Join(failed...)
+}
+
+// leave takes back what we did to an interface that is not ours any more, if
+// it is there at all.
+func (m *Manager) leave(index int) error {
+	link, err := netlink.LinkByIndex(index)
+	if err != nil {
+		return nil
+	}
+	m.log.Info("interface given up", "interface", link.Attrs().Name)
+	err = errors.Join(setAddresses(link, nil, true), setRoutes(link, nil, nil), netlink.LinkSetDown(link))
+	if err != nil {
+		return fmt.Errorf("giving interface %s up: %w", link.Attrs().Name, err)
+	}
+	return nil
+}
+
+// mtu is what an interface had before we changed it.
+func (m *Manager) mtu(l netlink.Link) int {
+	a := l.Attrs()
+	if _, known := m.mtus[a.Index]; !known {
+		m.mtus[a.Index] = a.MTU
+	}
+	return m.mtus[a.Index]
+}
+
+// entry finds what the configuration says about a link.
+func (m *Manager) entry(l netlink.Link, all []netlink.Link) (Interface, bool) {
+	if v, is := l.(*netlink.Vlan); is {
+		return m.vlanEntry(v, all)
+	}
+	if !isEthernet(l) {
+		return Interface{}, false
+	}
+	a := l.Attrs()
+	entry, ok := m.config.find(a.Name, a.HardwareAddr.String())
+	if !ok && m.config.carriesVLAN(l) {
+		no := false
+		return Interface{AcceptRA: &no}, true // up, and nothing more
+	}
+	return entry, ok
 }
 
 // resolversChanged is for ports whose lease changed.

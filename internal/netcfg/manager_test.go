@@ -121,6 +121,17 @@ func (m *managed) run() {
 // say sends a configuration, or nothing, and returns the state of eth0.
 func (m *managed) say(config string) State {
 	m.t.Helper()
+	list := m.all(config)
+	i := slices.IndexFunc(list, func(s State) bool { return s.Name == nstest.HostLink })
+	if i < 0 {
+		m.t.Fatalf("no eth0 in %+v", list)
+	}
+	return list[i]
+}
+
+// all is say with the states of all interfaces.
+func (m *managed) all(config string) []State {
+	m.t.Helper()
 	if _, err := fmt.Fprintln(m.in, strings.ReplaceAll(config, "\n", " ")); err != nil {
 		m.t.Fatal(err)
 	}
@@ -131,11 +142,7 @@ func (m *managed) say(config string) State {
 	if err := json.Unmarshal(m.out.Bytes(), &list); err != nil {
 		m.t.Fatal(err)
 	}
-	i := slices.IndexFunc(list, func(s State) bool { return s.Name == nstest.HostLink })
-	if i < 0 {
-		m.t.Fatalf("no eth0 in %+v", list)
-	}
-	return list[i]
+	return list
 }
 
 func (m *managed) eventually(what string, cond func(State) bool) State {

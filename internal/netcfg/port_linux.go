@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -22,6 +23,8 @@ type port struct {
 	entry    Interface
 	cancel   context.CancelFunc
 	up       chan struct{} // one slot: carrier came back
+	// standardMTU holds unless a lease has another.
+	standardMTU int
 
 	mu      sync.Mutex
 	stopped bool // nothing of ours may touch the interface any more
@@ -33,22 +36,23 @@ type port struct {
 
 func newPort(m *Manager, l netlink.Link, entry Interface) *port {
 	a := l.Attrs()
-	return &port{m: m, log: m.log.With("interface", a.Name), index: a.Index, name: a.Name, hostname: m.config.Hostname,
+	mtu := m.mtu(l)
+	if entry.MTU != 0 {
+		mtu = entry.MTU
+	}
+	return &port{standardMTU: mtu, m: m, log: m.log.With("interface", a.Name), index: a.Index, name: a.Name, hostname: m.config.Hostname,
 		entry: entry, carrier: hasCarrier(l), up: make(chan struct{}, 1), cancel: func() {}}
 }
 
 // same reports whether the port is what a new one would be.
 func (p *port) same(name, hostname string, o Interface) bool {
-	e := p.entry
-	return p.name == name && p.hostname == hostname && e.DHCP4 == o.DHCP4 && e.AcceptsRA() == o.AcceptsRA() &&
-		e.MTU == o.MTU && slices.Equal(e.Addresses, o.Addresses) && slices.Equal(e.Routes, o.Routes) &&
-		slices.Equal(e.Nameservers, o.Nameservers) && slices.Equal(e.Search, o.Search)
+	return p.name == name && p.hostname == hostname && reflect.DeepEqual(p.entry, o)
 }
 
 // start sets the interface up. Protective settings come before the link does.
 func (p *port) start(l netlink.Link) error {
-	err := p.m.o.Sysctls.Set(append(perInterface(p.name), autoconf(p.name, p.entry.AcceptsRA())...)...)
-	err = errors.Join(err, setMTU(l, p.entry.MTU))
+	err := p.m.o.Sysctls.Set(append(perInterface(p.name), autoconf(p.name, p.entry)...)...)
+	err = errors.Join(err, setMTU(l, p.standardMTU))
 	if uerr := netlink.LinkSetUp(l); uerr != nil {
 		err = errors.Join(err, fmt.Errorf("bringing the link up: %w", uerr))
 	}
@@ -65,7 +69,7 @@ func (p *port) start(l netlink.Link) error {
 	return err
 }
 
-// setMTU sets the MTU unless it is 0.
+// setMTU sets the MTU, unless it is 0 or the link has it.
 func setMTU(l netlink.Link, mtu int) error {
 	if mtu == 0 || mtu == l.Attrs().MTU {
 		return nil
@@ -144,10 +148,18 @@ func (p *port) apply(link netlink.Link) error {
 	if l := p.lease; l != nil {
 		addresses = append(addresses, wantedAddress{l.Address, l.Expires})
 		for _, r := range l.Routes {
+			if r.To.Bits() == 0 && p.entry.WithoutDefaultRoute() {
+				continue
+			}
 			routes = append(routes, wantedRoute{r, true})
 		}
 		if p.entry.MTU == 0 {
 			err = setMTU(link, l.MTU)
+		}
+	}
+	for n := range routes {
+		if routes[n].Metric == 0 {
+			routes[n].Metric = p.entry.Metric
 		}
 	}
 	if p.entry.DHCP4 && !p.leased {

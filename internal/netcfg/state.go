@@ -9,6 +9,8 @@ import (
 type State struct {
 	Name    string `json:"name"`
 	MAC     string `json:"mac,omitempty"`
+	VLAN    int    `json:"vlan,omitempty"` // its id, on top of Link
+	Link    string `json:"link,omitempty"`
 	Up      bool   `json:"up"`
 	Carrier bool   `json:"carrier"`
 	MTU     int    `json:"mtu"`

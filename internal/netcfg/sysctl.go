@@ -81,21 +81,38 @@ func perInterface(name string) []Setting {
 		{v4 + "accept_source_route", "0"},
 		{v4 + "promote_secondaries", "1"},
 		{v4 + "arp_notify", "1"},
+		// An address belongs to the network it is configured in: it is neither
+		// told nor announced in others (RFC 1122 section 3.3.4.2, strong host).
+		{v4 + "arp_ignore", "1"},
+		{v4 + "arp_announce", "2"},
 		{v6 + "accept_redirects", "0"},
 		{v6 + "accept_source_route", "0"},
 	}
 }
 
-// autoconf turns IPv6 autoconfiguration of an interface on or off.
-func autoconf(name string, on bool) []Setting {
-	value := "0"
-	if on {
-		value = "1"
+// autoconf sets IPv6 autoconfiguration of an interface. One that is to have
+// no address has no link-local one either, so that nobody reaches us there.
+func autoconf(name string, i Interface) []Setting {
+	flag := func(on bool) string {
+		if on {
+			return "1"
+		}
+		return "0"
 	}
 	v6 := "net/ipv6/conf/" + name + "/"
+	metric := i.Metric
+	if metric == 0 {
+		metric = 1024 // the kernel's own
+	}
 	return []Setting{
-		{v6 + "accept_ra", value},
-		{v6 + "autoconf", value},
+		{v6 + "disable_ipv6", flag(i.Addressless())},
+		// With DHCPv6 the router is still to be learned from advertisements.
+		{v6 + "accept_ra", flag(i.AcceptsRA() || i.DHCP6)},
+		{v6 + "autoconf", flag(i.AcceptsRA())},
+		{v6 + "accept_ra_pinfo", flag(i.AcceptsRA())},
+		{v6 + "accept_ra_defrtr", flag(!i.WithoutDefaultRoute())},
+		{v6 + "accept_ra_mtu", "1"},
+		{v6 + "ra_defrtr_metric", strconv.Itoa(metric)},
 		// A server is to be found under one address.
 		{v6 + "use_tempaddr", "0"},
 	}

@@ -29,6 +29,10 @@ const (
 	PathPortRules  = "/ports/rules" // with format, inside and management
 	PathSetupToken = "/setup-token"
 	PathResetAdmin = "/reset-admin"
+
+	PathNetwork        = "/network"
+	PathNetworkConfirm = "/network/confirm"
+	PathNetworkRevert  = "/network/revert"
 )
 
 // Status is how the PBX is doing.
@@ -88,6 +92,28 @@ type ResetAdmin struct {
 type NewPassword struct {
 	Name     string `json:"name"`
 	Password string `json:"password"`
+}
+
+// Network is the machine's network as it is.
+type Network struct {
+	Managed    bool        `json:"managed"`
+	Interfaces []Interface `json:"interfaces"`
+	// SecondsLeft is how long a change waits to be confirmed; 0 if none does.
+	SecondsLeft int    `json:"seconds_left"`
+	Reverted    string `json:"reverted"` // why the last change was taken back
+	Error       string `json:"error"`
+}
+
+// Interface is one network interface.
+type Interface struct {
+	Name      string   `json:"name"`
+	MAC       string   `json:"mac"`
+	State     string   `json:"state"` // up, no cable or down
+	MTU       int      `json:"mtu"`
+	Addresses []string `json:"addresses"`
+	Gateways  []string `json:"gateways"`
+	DHCP      string   `json:"dhcp"` // server and end of the lease
+	Error     string   `json:"error"`
 }
 
 // Error is the answer to what was refused.

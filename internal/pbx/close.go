@@ -109,6 +109,9 @@ func (p *PBX) close() error {
 	if p.telephone != nil {
 		errs = append(errs, p.telephone.close())
 	}
+	if p.network != nil {
+		p.network.wg.Wait()
+	}
 	errs = append(errs, p.fence.close())
 	if p.stopRecords != nil {
 		p.stopRecords() // after the calls, whose records it writes

@@ -3,6 +3,7 @@ package pbx
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -95,6 +96,7 @@ func (p *PBX) console() string {
 	if err := p.store.Health(); err != nil {
 		c.Warnings = append(c.Warnings, err.Error())
 	}
+	c.Warnings = append(c.Warnings, p.networkWarning()...)
 	if e, bad := p.applied.failed(); bad {
 		c.Warnings = append(c.Warnings, e.Subsystem+": "+e.Err)
 	}
@@ -103,6 +105,24 @@ func (p *PBX) console() string {
 		return "{}"
 	}
 	return string(text)
+}
+
+// revertedShown is how long the console says that the network returned.
+const revertedShown = 15 * time.Minute
+
+// networkWarning tells at the machine what somebody who is cut off cannot see.
+func (p *PBX) networkWarning() []string {
+	s, err := p.fence.status(context.Background())
+	if err != nil {
+		return nil
+	}
+	if until := s.AddressesConfirmUntil; !until.IsZero() {
+		return []string{fmt.Sprintf("The network was changed and returns to what it was at %s UTC, unless that is confirmed in the portal or with: ringfence network confirm", until.UTC().Format(time.TimeOnly))}
+	}
+	if r := s.AddressesReverted; r != nil && time.Since(r.At) < revertedShown {
+		return []string{fmt.Sprintf("A change of the network was taken back at %s UTC: %s", r.At.UTC().Format(time.TimeOnly), r.Reason)}
+	}
+	return nil
 }
 
 // urls are the portal's addresses, the set-up page until set-up is done.

@@ -49,6 +49,7 @@ type PBX struct {
 	addresses *addresses
 	telephone *telephone
 	fence     *fence
+	network   *network
 	api       *api.Server
 	web       *httpd.Server
 	operator  *http.Server
@@ -94,6 +95,9 @@ func (p *PBX) start(ctx context.Context) error {
 	p.stop = stop
 	if err := p.telephony(ctx); err != nil {
 		return err
+	}
+	if p.fence != nil {
+		p.network = newNetwork(running, p.fence.client, p.log.With("part", "network"))
 	}
 	if err := p.webSide(); err != nil {
 		return err
@@ -258,8 +262,13 @@ func (p *PBX) pools() (map[ports.Side]ports.Service, error) {
 
 func (p *PBX) webSide() (err error) {
 	host, _ := os.Hostname()
+	var network api.MachineNetwork // not a nil *network
+	if p.network != nil {
+		network = p.network
+	}
 	p.api = api.New(api.Config{
-		Store: p.store, Login: p.logins, Wizard: p.wizard, Live: live{p}, Bus: &p.bus,
+		Network: network,
+		Store:   p.store, Login: p.logins, Wizard: p.wizard, Live: live{p}, Bus: &p.bus,
 		WebPhones: p.telephone.webPhones,
 		Logger:    p.log.With("part", "api"), Version: version.String(), Hostname: host, Fingerprint: p.certs.Fingerprint,
 	})

@@ -248,6 +248,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/network": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The network interfaces of the machine, and how they are set */
+        get: operations["get-network"];
+        /** Change the network of the machine, a second after the answer; it returns to what it was unless the change is confirmed in time */
+        put: operations["put-network"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/network/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Keep the change of the network, by a connection made after it to an address the machine has now; the id is all it takes, since the session belongs to the old address */
+        post: operations["confirm-network"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/network/revert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take the change of the network back now */
+        post: operations["revert-network"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/ports": {
         parameters: {
             query?: never;
@@ -940,6 +992,127 @@ export interface components {
             step_seconds: number;
             /** @description The same of what goes to the phone. */
             to: number[];
+        };
+        Network: {
+            error: string;
+            /** @description Interfaces as they are now. */
+            interfaces: components["schemas"]["NetworkPort"][];
+            /** @description The network is set here. On a machine with an operating system of its own it is set there. */
+            managed: boolean;
+            /** @description A change that waits to be confirmed. */
+            pending?: components["schemas"]["NetworkChange"];
+            /** @description The last change that was taken back. */
+            reverted?: components["schemas"]["NetworkTakenBack"];
+            /** @description How they are set; the first entry that fits an interface holds. */
+            settings: components["schemas"]["NetworkInterface"][];
+            /** @description Nobody changed it: it is as first-boot data or the image say. */
+            standard: boolean;
+        };
+        NetworkChange: {
+            /** @description What the confirmation has to say. */
+            id: string;
+            /** Format: int64 */
+            seconds_left: number;
+        };
+        NetworkConfirm: {
+            id: string;
+        };
+        NetworkInterface: {
+            /** @description IPv6 addresses and routers by router advertisements. */
+            accept_ra: boolean;
+            /** @description Static addresses such as 192.0.2.10/24. */
+            addresses: string[];
+            dhcp4: boolean;
+            /** @description An address by DHCPv6, or name servers alone if there is none to have. */
+            dhcp6: boolean;
+            /** @description Name or MAC address of the interface below a VLAN. */
+            link: string;
+            /** @description Its MAC address, or empty. */
+            mac: string;
+            /**
+             * Format: int64
+             * @description Of its routes; the smallest wins. 0 prefers interfaces in their order.
+             */
+            metric: number;
+            /**
+             * Format: int64
+             * @description 0 is what DHCP or router say, or the standard.
+             */
+            mtu: number;
+            /** @description Its name, which may end in *. Of a VLAN how it is called; empty: LINK.VLAN. Name and MAC empty fit every Ethernet interface. */
+            name: string;
+            /** @description Asked before those of DHCP. */
+            nameservers: string[];
+            /** @description Default routes of DHCP and router advertisements do not count. */
+            no_default_route: boolean;
+            routes: components["schemas"]["NetworkRoute"][];
+            /** @description Domains that short names are looked up in. */
+            search: string[];
+            /**
+             * Format: int64
+             * @description Id of an 802.1Q VLAN, or 0.
+             */
+            vlan: number;
+            /**
+             * @description Whom it leads to: phones, administrators, a provider (never a default route), or anybody.
+             * @enum {string}
+             */
+            zone: "" | "voice" | "management" | "trunk";
+        };
+        NetworkLease: {
+            /** @description Empty if only name servers were granted. */
+            address: string;
+            /** Format: date-time */
+            expires_at: string;
+            nameservers: string[];
+            server: string;
+        };
+        NetworkPort: {
+            addresses: string[];
+            /** @description The cable is in and the other end is on. */
+            carrier: boolean;
+            error: string;
+            /** @description Routers of its default routes. */
+            gateways: string[];
+            /** @description By DHCP. */
+            lease?: components["schemas"]["NetworkLease"];
+            /** @description By DHCPv6. */
+            lease6?: components["schemas"]["NetworkLease"];
+            /** @description The interface below a VLAN. */
+            link: string;
+            mac: string;
+            /** @description An entry of the settings holds for it. */
+            managed: boolean;
+            /** Format: int64 */
+            mtu: number;
+            name: string;
+            up: boolean;
+            /**
+             * Format: int64
+             * @description Its id, or 0.
+             */
+            vlan: number;
+        };
+        NetworkRoute: {
+            /** Format: int64 */
+            metric: number;
+            to: string;
+            /** @description The router. */
+            via: string;
+        };
+        NetworkTakenBack: {
+            /** Format: date-time */
+            at: string;
+            reason: string;
+        };
+        NetworkUpdate: {
+            /**
+             * Format: int64
+             * @description How long the change waits to be confirmed before it is taken back.
+             * @default 60
+             */
+            confirm_seconds: number;
+            interfaces: components["schemas"]["NetworkInterface"][];
         };
         OwnAddress: {
             address: string;
@@ -2608,6 +2781,235 @@ export interface operations {
             };
             /** @description Too Many Requests */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-network": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Network"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "put-network": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NetworkUpdate"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Connection?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NetworkChange"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "confirm-network": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NetworkConfirm"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "revert-network": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
