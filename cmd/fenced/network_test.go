@@ -32,7 +32,7 @@ func TestFenceBringsTheLinkUpBehindTheRules(t *testing.T) {
 	peer.Run("ip", "link", "set", nstest.PeerLink, "up")
 	mac := "02:00:00:00:00:01"
 	host.Run("ip", "link", "set", nstest.HostLink, "address", mac)
-	host.Run("ip", "addr", "add", nstest.Host4+"/24", "dev", nstest.HostLink) // down, but addressed
+	host.Run("ip", "addr", "add", nstest.Host4+"/24", "dev", nstest.HostLink, "valid_lft", "600", "preferred_lft", "600") // down, with an earlier lease
 	peer.Run("ip", "neigh", "add", nstest.Host4, "lladdr", mac, "dev", nstest.PeerLink)
 	serveDHCP(t, peer)
 
