@@ -11,6 +11,7 @@ package cloudinit
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"ringfence/internal/telephony"
@@ -44,6 +45,9 @@ type Seed struct {
 	Answers *Answers
 	// Network is the machine's network, or nil.
 	Network *Network
+	// SSHKeys are lines of an authorized_keys file, each one key that could be
+	// read.
+	SSHKeys []string
 }
 
 // Problem is one thing in a seed that could not be used.
@@ -88,12 +92,13 @@ func Parse(docs Documents) (Seed, []Problem) {
 	}
 	take(MetaData, docs.MetaData, func(d *document) func() {
 		m := readMetaData(d, docs.MetaData)
-		return func() { s.InstanceID, s.Hostname = m.instanceID, m.hostname }
+		return func() { s.InstanceID, s.Hostname, s.SSHKeys = m.instanceID, m.hostname, m.keys }
 	})
 	take(UserData, docs.UserData, func(d *document) func() {
 		u := readUserData(d, docs.UserData)
 		return func() {
 			s.Answers = u.answers
+			s.AddSSHKeys(u.keys...)
 			if u.hostname != "" {
 				s.Hostname = u.hostname
 			}
@@ -106,7 +111,10 @@ func Parse(docs Documents) (Seed, []Problem) {
 	return s, all
 }
 
-type metaData struct{ instanceID, hostname string }
+type metaData struct {
+	instanceID, hostname string
+	keys                 []string
+}
 
 func readMetaData(d *document, data []byte) (m metaData) {
 	root, ok := d.parse(data)
@@ -116,6 +124,7 @@ func readMetaData(d *document, data []byte) (m metaData) {
 	root.fields(map[string]func(node){
 		"instance-id":    func(n node) { m.instanceID = n.text(128) },
 		"local-hostname": func(n node) { m.hostname = n.hostname() },
+		"public-keys":    func(n node) { m.keys = n.sshKeys() },
 	}, true)
 	return m
 }
@@ -128,6 +137,17 @@ func (n node) hostname() string {
 	}
 	if err := telephony.CheckDomain("", name); err != nil {
 		n.refuse("%s", reason(err))
+		return ""
+	}
+	host, _, _ := strings.Cut(name, ".")
+	return host
+}
+
+// HostLabel is the first label of a host name, in lower case, or "" if it is
+// none.
+func HostLabel(name string) string {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if _, err := netip.ParseAddr(name); err == nil || telephony.CheckDomain("", name) != nil {
 		return ""
 	}
 	host, _, _ := strings.Cut(name, ".")

@@ -85,6 +85,7 @@ func (a *Answers) Overrides() []ports.Override {
 type userData struct {
 	hostname string
 	answers  *Answers
+	keys     []string
 }
 
 // readUserData reads a #cloud-config document. Keys made for general purpose
@@ -104,9 +105,10 @@ func readUserData(d *document, data []byte) (u userData) {
 	}
 	var fqdn string
 	root.fields(map[string]func(node){
-		"hostname":  func(n node) { u.hostname = n.hostname() },
-		"fqdn":      func(n node) { fqdn = n.hostname() },
-		"ringfence": func(n node) { u.answers = n.answers() },
+		"hostname":            func(n node) { u.hostname = n.hostname() },
+		"fqdn":                func(n node) { fqdn = n.hostname() },
+		"ringfence":           func(n node) { u.answers = n.answers() },
+		"ssh_authorized_keys": func(n node) { u.keys = n.sshKeys() },
 	}, true)
 	if u.hostname == "" {
 		u.hostname = fqdn

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"ringfence/appliance/disk"
+	"ringfence/cloud-init/metadata"
 )
 
 // identity is what makes this machine different from all others made of the
@@ -24,6 +25,9 @@ type identity struct {
 	Partitions map[int]string `json:"partitions"`
 	// InstanceID is the one of the seed this identity was made for.
 	InstanceID string `json:"instance_id,omitempty"`
+	// Hostname and Public are what seed or cloud last said.
+	Hostname string             `json:"hostname,omitempty"`
+	Public   []metadata.Address `json:"public_addresses,omitempty"`
 }
 
 const identityFile = "identity.json"
@@ -105,8 +109,9 @@ func (p Paths) saveIdentity(id identity) error {
 	return replaceFile(p.Keeper(identityFile), append(data, '\n'), 0o600, -1, -1)
 }
 
-// hostname chooses the machine's name: an operator's, the seed's, or one with
-// digits of the machine id, so that several on one network differ.
+// hostname chooses the machine's name: an operator's, the seed's, the one that
+// a seed gave before, or one with digits of the machine id, so that several on
+// one network differ.
 func (p Paths) hostname(seed string, id identity) string {
 	if data, err := os.ReadFile(p.Keeper(HostnameFile)); err == nil {
 		if name := strings.TrimSpace(string(data)); ValidHostname(name) {
@@ -116,6 +121,8 @@ func (p Paths) hostname(seed string, id identity) string {
 	switch {
 	case ValidHostname(seed):
 		return seed
+	case ValidHostname(id.Hostname):
+		return id.Hostname
 	case len(id.MachineID) >= 4:
 		return "ringfence-" + id.MachineID[:4]
 	}

@@ -35,8 +35,10 @@ type machine struct {
 	journal  *Journal
 	console  *console.Console
 	children *supervise.Children
+	exec     supervise.Exec
 	sup      *supervise.Supervisor
-	slots    Slots // nil without a slot or an EFI system partition
+	askCloud func(ctx context.Context, args ...string) ([]byte, error) // speak, outside tests
+	slots    Slots                                                     // nil without a slot or an EFI system partition
 	disk     systemDisk
 	dog      *watchdog
 	started  time.Time
@@ -100,8 +102,10 @@ func newMachine(p Paths) *machine {
 		}
 	})
 	m.logger = slog.New(slog.NewTextHandler(m.journal, nil))
+	m.exec = supervise.Exec{Notify: p.Run(NotifySocket), Children: m.children}
+	m.askCloud = m.speak
 	m.sup = supervise.New(supervise.Options{
-		Spawner: supervise.Exec{Notify: p.Run(NotifySocket), Children: m.children},
+		Spawner: m.exec,
 		Logger:  m.logger,
 		Output:  m.journal.Line,
 		Changed: m.changed,

@@ -13,6 +13,7 @@ const (
 	GroupRingfence = 1000
 	UserPBX        = 1001
 	UserFence      = 1002
+	UserCloud      = 1003 // who speaks with the metadata service of a cloud
 	UserRoot       = 0
 )
 
@@ -55,6 +56,10 @@ const (
 	SeedFile    = "seed.json"
 	// ResolverFile in Run has the name servers, from fenced for everybody.
 	ResolverFile = "resolv.conf"
+	// SSHKeysFile in Perm has the SSH keys that a cloud or a seed gave the
+	// machine, lines of an authorized_keys file without options. It is root's,
+	// and written once for each machine; that SSH is on it does not say.
+	SSHKeysFile = "ssh/authorized_keys"
 	// NotifySocket in Run is where services report.
 	NotifySocket = "notify"
 )
@@ -76,6 +81,7 @@ func (p Paths) folders() []folder {
 		{p.Perm("fenced"), UserFence, GroupRingfence, 0o700},
 		{p.Perm("sysd"), UserRoot, UserRoot, 0o700},
 		{p.Perm("log"), UserRoot, UserRoot, 0o700},
+		{p.Perm("ssh"), UserRoot, UserRoot, 0o755},
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"ringfence/appliance"
+	"ringfence/appliance/boot"
 	"ringfence/appliance/qemu"
 	"ringfence/appliance/slot"
 	cloudinit "ringfence/cloud-init"
@@ -31,6 +32,13 @@ type image struct {
 var built image
 
 func TestMain(m *testing.M) {
+	if os.Getenv("RINGFENCE_TEST_ROLE") == "speaker" {
+		if err := boot.SpeakWithCloud(context.Background(), os.Args[1:], os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := m.Run()
 	if built.dir != "" {
 		_ = os.RemoveAll(built.dir)

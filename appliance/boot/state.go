@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"ringfence/cloud-init/metadata"
 )
 
 // State is what init tells others about this boot, in StateFile.
@@ -19,11 +21,16 @@ type State struct {
 	// Trial says that the slot was on trial when it started.
 	Trial bool `json:"trial,omitempty"`
 	// Undone is the version of a slot whose trial failed.
-	Undone    string   `json:"undone,omitempty"`
-	MachineID string   `json:"machine_id,omitempty"`
-	Seed      string   `json:"seed,omitempty"` // where first-boot data came from
-	Watchdog  string   `json:"watchdog,omitempty"`
-	Notices   []string `json:"notices,omitempty"`
+	Undone    string `json:"undone,omitempty"`
+	MachineID string `json:"machine_id,omitempty"`
+	Seed      string `json:"seed,omitempty"` // where first-boot data came from
+	// Cloud is the one that the firmware names; empty is none.
+	Cloud metadata.Cloud `json:"cloud,omitempty"`
+	// Public are the addresses of the world that lead to this machine, as the
+	// cloud says.
+	Public   []metadata.Address `json:"public_addresses,omitempty"`
+	Watchdog string             `json:"watchdog,omitempty"`
+	Notices  []string           `json:"notices,omitempty"`
 }
 
 func (p Paths) saveState(s State) error {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -40,6 +41,8 @@ func (m *machine) up(ctx context.Context) {
 		m.settle(ctx, m.judge().verdict(ctx))
 	}()
 	if m.storage(ctx, err) {
+		m.makeFolders()
+		m.check("The services cannot report", m.notifications())
 		m.prepare(ctx)
 		if err := m.services(ctx); err != nil && ctx.Err() == nil {
 			m.notice("The services cannot be started: %v", err)
@@ -92,39 +95,55 @@ func (m *machine) mountStorage() error {
 	return m.paths.mountPerm(device)
 }
 
-// prepare does everything between storage and services. What fails is told
-// and passed over, as long as the services may still work.
-func (m *machine) prepare(ctx context.Context) {
-	m.say(starting)
-	check := func(what string, err error) {
-		if err != nil {
-			m.notice("%s: %v", what, err)
-		}
+// check tells what failed; everything else goes on, as long as the services
+// may still work.
+func (m *machine) check(what string, err error) {
+	if err != nil {
+		m.notice("%s: %v", what, err)
 	}
+}
+
+// makeFolders carries out a factory reset that was asked for and makes what
+// everything else stands on.
+func (m *machine) makeFolders() {
+	m.say(starting)
 	if m.cmd.FactoryReset || m.paths.resetPending() {
 		m.logger.Warn("factory reset")
-		check("The factory reset failed", m.paths.factoryReset())
+		m.check("The factory reset failed", m.paths.factoryReset())
 	}
-	check("Folders", makeFolders(m.paths.folders(), os.Lchown))
-	check("Log", m.journal.OpenFile(m.paths.Perm("log")))
-	check("Random seed", m.paths.stirRandom())
+	m.check("Folders", makeFolders(m.paths.folders(), os.Lchown))
+	m.check("Log", m.journal.OpenFile(m.paths.Perm("log")))
+	m.check("Random seed", m.paths.stirRandom())
 	if moved, err := m.paths.fixClock(SetClock); moved {
 		m.logger.Warn("the clock was behind and was moved to the last known time", "err", err)
 	}
-	check("DNS settings", m.paths.resolver())
+	m.check("DNS settings", m.paths.resolver())
+}
+
+// prepare decides which machine this is and what its services are told.
+func (m *machine) prepare(ctx context.Context) {
 	seed, problems := m.paths.readSeed(ctx, m.disk)
-	id := m.identify(seed)
+	seed, said, more := m.cloud(ctx, seed)
+	problems = append(problems, more...)
+	id, fresh := m.identify(seed)
+	m.check("The machine's identity cannot be kept", m.paths.remember(&id, seed, said))
+	m.check("SSH keys", m.paths.keepSSHKeys(seed.SSHKeys, fresh))
 	name := m.paths.hostname(seed.Hostname, id)
-	check("Host name", unix.Sethostname([]byte(name)))
+	m.check("Host name", unix.Sethostname([]byte(name)))
 	more, err := m.paths.handOver(seed, name, true)
-	check("First-boot data", err)
+	m.check("First-boot data", err)
 	for _, p := range append(problems, more...) {
 		m.seedProblem(p)
 	}
 	m.mu.Lock()
 	m.hostname = name
 	m.mu.Unlock()
-	m.update(func(s *State) { s.MachineID, s.Seed = id.MachineID, seed.Source })
+	m.update(func(s *State) {
+		s.MachineID, s.Seed = id.MachineID, seed.Source
+		if s.Cloud != "" {
+			s.Public = id.Public
+		}
+	})
 }
 
 func (m *machine) seedProblem(p cloudinit.Problem) {
@@ -141,16 +160,17 @@ func (p Paths) resolver() error {
 	return os.Symlink(p.Run(ResolverFile), filepath.Join(p.Root, "tmp/resolv.conf"))
 }
 
-// identify makes sure of the machine's identity and arranges the disk.
-func (m *machine) identify(seed cloudinit.Seed) identity {
+// identify makes sure of the machine's identity and arranges the disk; fresh
+// reports a machine that was not there before.
+func (m *machine) identify(seed cloudinit.Seed) (id identity, fresh bool) {
 	table, err := m.disk.table()
 	if err != nil {
 		m.notice("The partition table cannot be read: %v", err)
 	}
-	id, fresh, err := m.paths.ensureIdentity(table, seed.InstanceID)
+	id, fresh, err = m.paths.ensureIdentity(table, seed.InstanceID)
 	if err != nil {
 		m.notice("The machine's identity cannot be kept: %v", err)
-		return id
+		return id, fresh
 	}
 	if fresh {
 		m.logger.Info("new machine", "id", id.MachineID, "instance", seed.InstanceID)
@@ -163,7 +183,7 @@ func (m *machine) identify(seed cloudinit.Seed) identity {
 			m.notice("The disk cannot be arranged: %v", err)
 		}
 	}
-	return id
+	return id, fresh
 }
 
 func (m *machine) arrangeDisk(id identity) error {
@@ -195,10 +215,8 @@ func (m *machine) arrangeDisk(id identity) error {
 	return nil
 }
 
-// services starts the three. They need not wait for each other: no interface
-// is up before fenced has loaded its packet filter and then brings it up, and
-// whoever needs another's socket tries until it is there.
-func (m *machine) services(ctx context.Context) error {
+// notifications opens the socket that services report to.
+func (m *machine) notifications() error {
 	notify, err := supervise.ListenNotify(m.paths.Run(NotifySocket), GroupRingfence, m.logger)
 	if err != nil {
 		return err
@@ -209,15 +227,36 @@ func (m *machine) services(ctx context.Context) error {
 			m.logger.Error("notifications ended", "err", err)
 		}
 	}()
+	return nil
+}
+
+// services starts those that do not run yet. They need not wait for each
+// other: no interface is up before fenced has loaded its packet filter and
+// then brings it up, and whoever needs another's socket tries until it is
+// there.
+func (m *machine) services(ctx context.Context) error {
 	for _, s := range m.paths.services() {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := m.sup.Start(s); err != nil {
+		if err := m.startService(s.Name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// startService starts a service, unless it was started before.
+func (m *machine) startService(name string) error {
+	if slices.ContainsFunc(m.sup.Status(), func(s supervise.Status) bool { return s.Name == name }) {
+		return nil
+	}
+	for _, s := range m.paths.services() {
+		if s.Name == name {
+			return m.sup.Start(s)
+		}
+	}
+	return fmt.Errorf("there is no service %s", name)
 }
 
 // settle acts on the verdict.
@@ -234,6 +273,7 @@ func (m *machine) settle(ctx context.Context, v Verdict) {
 	case Healthy:
 		m.logger.Info("all services are ready", "after", time.Since(m.started).Round(time.Millisecond))
 		m.update(func(s *State) { s.Healthy = true })
+		go m.reportReady(ctx)
 	}
 	m.deadline.Store(0)
 	m.journal.Quieten()

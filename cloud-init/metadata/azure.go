@@ -93,6 +93,9 @@ func azureStandard(ctx context.Context, a *asker, base string) ([]Address, error
 	return all, nil
 }
 
+// longestPause is the longest time between two reports that fail.
+const longestPause = 10 * time.Second
+
 // wireVersion is that of the protocol between machine and wire server.
 const wireVersion = "2012-11-30"
 
@@ -118,7 +121,7 @@ func (s Service) ReportReady(ctx context.Context) error {
 	a := newAsker()
 	defer a.close()
 	base := "http://" + cmp.Or(s.Wire, wireAddress) + "/machine"
-	for {
+	for next := pause; ; next = min(2*next, longestPause) {
 		err := reportReady(ctx, a, base)
 		if err == nil {
 			return nil
@@ -126,7 +129,7 @@ func (s Service) ReportReady(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("reporting to Azure that the machine is up: %w", err)
-		case <-time.After(pause):
+		case <-time.After(next):
 		}
 	}
 }

@@ -72,7 +72,10 @@ type Facts struct {
 }
 
 // Address is an own address and the one the world sees; Own may be unknown.
-type Address struct{ Own, Public netip.Addr }
+type Address struct {
+	Own    netip.Addr `json:"own,omitzero"`
+	Public netip.Addr `json:"public"`
+}
 
 // Bounds.
 const (
@@ -129,6 +132,27 @@ func (s Service) Read(ctx context.Context, c Cloud) (Facts, error) {
 		select {
 		case <-ctx.Done():
 			return Facts{}, fmt.Errorf("reading the metadata of %s: %w", c, err)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// WaitRoute waits until there is a way to the service, which takes an address;
+// nothing is sent.
+func (s Service) WaitRoute(ctx context.Context) error {
+	to := s.Link
+	if to == "" {
+		const discard = 9 // any port: connecting a UDP socket only asks the kernel
+		to = netip.AddrPortFrom(netip.MustParseAddr(linkAddress), discard).String()
+	}
+	for {
+		c, err := (&net.Dialer{}).DialContext(ctx, "udp", to)
+		if err == nil {
+			return c.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for a network: %w", err)
 		case <-time.After(pause):
 		}
 	}

@@ -18,7 +18,7 @@ func (s *Server) registerAddresses() {
 func (s *Server) getAddresses(context.Context, *noInput) (*body[Addresses], error) {
 	settings := s.cfg.Store.Snapshot().Settings
 	out := Addresses{
-		PublicAddresses: []PublicAddress{}, AdvertiseAlways: settings.AdvertiseAlways, InsideNetworks: []string{}, Detected: []OwnAddress{},
+		PublicAddresses: []PublicAddress{}, AdvertiseAlways: settings.AdvertiseAlways, InsideNetworks: []string{}, Detected: []OwnAddress{}, Cloud: []PublicAddress{},
 	}
 	if settings.PublicAddress.IsValid() {
 		out.PublicAddress = settings.PublicAddress.String()
@@ -28,6 +28,13 @@ func (s *Server) getAddresses(context.Context, *noInput) (*body[Addresses], erro
 	}
 	for _, n := range settings.InsideNetworks {
 		out.InsideNetworks = append(out.InsideNetworks, n.String())
+	}
+	for _, p := range s.cfg.Live.Health().Public {
+		own := ""
+		if p.Local.IsValid() {
+			own = p.Local.String()
+		}
+		out.Cloud = append(out.Cloud, PublicAddress{Local: own, Public: p.Public.String()})
 	}
 	for _, a := range s.cfg.Live.Addresses() {
 		out.Detected = append(out.Detected, OwnAddress{

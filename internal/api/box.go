@@ -49,7 +49,17 @@ func (s *Server) portTable() []Port {
 }
 
 func (s *Server) getStatus(ctx context.Context, _ *noInput) (*body[Status], error) {
-	return &body[Status]{s.status(callerOf(ctx).tenant)}, nil
+	return &body[Status]{s.statusFor(callerOf(ctx))}, nil
+}
+
+// statusFor is the status as a caller may see it: notices are about the box,
+// which is not the tenants'.
+func (s *Server) statusFor(c caller) Status {
+	out := s.status(c.tenant)
+	if c.session.User.Role != telephony.RoleSystemAdmin {
+		out.Notices = []string{}
+	}
+	return out
 }
 
 // status is how the box is doing, with the counts of one tenant.
@@ -58,13 +68,17 @@ func (s *Server) status(tenant telephony.TenantID) Status {
 	out := Status{
 		Version: s.cfg.Version, Hostname: s.cfg.Hostname, Rev: snap.Rev,
 		UptimeSeconds: int64(time.Since(s.started) / time.Second),
-		Fence:         health.Fence, Applied: health.Applied,
+		Fence:         health.Fence, Applied: health.Applied, Cloud: health.Cloud,
 		Counts: Counts{
 			Extensions:    len(snap.Extensions(tenant)),
 			Registrations: len(s.cfg.Live.Registrations(tenant)),
 			Calls:         len(s.cfg.Live.Calls(tenant)),
 		},
 	}
+	if out.Cloud == "" {
+		out.Cloud = "none"
+	}
+	out.Notices = append([]string{}, health.Notices...)
 	if out.Applied == nil {
 		out.Applied = []Applied{}
 	}

@@ -98,7 +98,7 @@ func (s *Server) streamEvents(ctx context.Context, _ *noInput, send sse.Sender) 
 	defer sub.Close()
 	beat := time.NewTicker(s.beat)
 	defer beat.Stop()
-	if send.Data(s.status(c.tenant)) != nil {
+	if send.Data(s.statusFor(c)) != nil {
 		return
 	}
 	for {
@@ -112,12 +112,12 @@ func (s *Server) streamEvents(ctx context.Context, _ *noInput, send sse.Sender) 
 			if !s.stillWelcome(ctx, c) {
 				return
 			}
-			out = s.status(c.tenant)
+			out = s.statusFor(c)
 		case e := <-sub.C:
 			if sub.Lost() > 0 {
 				return
 			}
-			out = s.eventFor(c.tenant, e)
+			out = s.eventFor(c, e)
 		}
 		if out != nil && send.Data(out) != nil {
 			return
@@ -134,8 +134,9 @@ func (s *Server) stillWelcome(ctx context.Context, c caller) bool {
 		u.Role == c.session.User.Role && !u.MustChangePassword
 }
 
-// eventFor is e as a tenant may see it, or nil.
-func (s *Server) eventFor(tenant telephony.TenantID, e events.Event) any {
+// eventFor is e as a caller may see it, or nil.
+func (s *Server) eventFor(c caller, e events.Event) any {
+	tenant := c.tenant
 	switch e := e.(type) {
 	case events.RegistrationChanged:
 		t, ok := s.cfg.Store.Snapshot().TenantByDomain(e.AOR.Domain)
@@ -155,7 +156,7 @@ func (s *Server) eventFor(tenant telephony.TenantID, e events.Event) any {
 		}
 		return recordOf(e.Record)
 	case events.SettingApplied:
-		return s.status(tenant)
+		return s.statusFor(c)
 	}
 	return nil
 }

@@ -55,6 +55,13 @@ type PortState struct {
 type Health struct {
 	Fence   FenceStatus
 	Applied []Applied
+	// Cloud is the one this machine runs in, or empty.
+	Cloud string
+	// Public are the public addresses that the cloud says lead here; Local may
+	// be unknown.
+	Public []telephony.PublicAddress
+	// Notices are sentences for the administrator about this start.
+	Notices []string
 }
 
 // callPath is the call of a path.

@@ -419,6 +419,7 @@ type Addresses struct {
 	AdvertiseAlways bool            `json:"advertise_always" doc:"Peers inside are told them too."`
 	InsideNetworks  []string        `json:"inside_networks" nullable:"false" doc:"Networks whose peers are told our own address. The machine itself and its links always are."`
 	Detected        []OwnAddress    `json:"detected" nullable:"false" doc:"Addresses this machine has now."`
+	Cloud           []PublicAddress `json:"cloud" nullable:"false" doc:"Public addresses that the cloud says lead here; they are told to peers outside while none is set. Local is empty where it is not known."`
 }
 
 // AddressesUpdate replaces which addresses of the box peers are told.
@@ -473,6 +474,8 @@ type Status struct {
 	Fence         FenceStatus `json:"fence"`
 	Applied       []Applied   `json:"applied" nullable:"false"`
 	Counts        Counts      `json:"counts"`
+	Cloud         string      `json:"cloud" enum:"none,AWS,Azure,Google Cloud" doc:"Cloud that this machine runs in, by its firmware."`
+	Notices       []string    `json:"notices" nullable:"false" doc:"What is wrong with this start: first-boot data that could not be used, a version that was undone. For administrators of the system."`
 }
 
 // AuditEntry says who changed what.

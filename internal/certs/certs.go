@@ -32,8 +32,11 @@ const (
 
 // Config says where the certificate lives and whom it names.
 type Config struct {
-	Dir    string   // data folder; must exist
-	Names  []string // host names and addresses for a self-signed certificate
+	Dir   string   // data folder; must exist
+	Names []string // host names and addresses for a self-signed certificate
+	// Anew replaces a certificate that was made here; one that somebody put
+	// there stays.
+	Anew   bool
 	Logger *slog.Logger
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
@@ -78,7 +81,7 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.due(s.current.Load()) {
+	if c := s.current.Load(); s.due(c) || cfg.Anew && c.own {
 		if err := s.renew(); err != nil {
 			return nil, err
 		}

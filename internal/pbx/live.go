@@ -207,6 +207,19 @@ func (l live) Health() api.Health {
 	for _, e := range l.p.applied.list() {
 		h.Applied = append(h.Applied, api.Applied{Subsystem: e.Subsystem, Rev: e.Rev, Error: e.Err})
 	}
+	h.Cloud, h.Notices = string(l.p.machine.Cloud), slices.Clone(l.p.warnings)
+	for _, a := range l.p.machine.Public {
+		h.Public = append(h.Public, telephony.PublicAddress{Local: a.Own, Public: a.Public})
+	}
+	if l.p.opts.Dev {
+		return h
+	}
+	// What init has to say may come after our start.
+	m, err := loadMachine(l.p.opts.RunDir)
+	if err != nil {
+		m.Notices = []string{err.Error()}
+	}
+	h.Notices = append(h.Notices, m.Notices...)
 	return h
 }
 

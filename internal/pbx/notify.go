@@ -172,6 +172,6 @@ func (p *PBX) reachable() []netip.Addr {
 			v6 = append(v6, addr)
 		}
 	}
-	all := append(v4, v6...)
+	all := append(append(p.machine.names(), v4...), v6...)
 	return all[:min(len(all), maxURLs)]
 }

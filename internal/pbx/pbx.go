@@ -39,6 +39,7 @@ type PBX struct {
 	facts    Facts
 	warnings []string
 	temp     string // data folder to remove
+	machine  machine
 
 	bus       events.Bus
 	applied   *applied
@@ -81,6 +82,11 @@ func (p *PBX) start(ctx context.Context) error {
 		return err
 	}
 	if !p.opts.Dev {
+		var err error
+		if p.machine, err = loadMachine(p.opts.RunDir); err != nil {
+			p.warnings = append(p.warnings, err.Error())
+			p.log.Error("machine not known", "err", err)
+		}
 		if err := p.opts.confine(); err != nil {
 			p.log.Warn("files are not confined", "err", err)
 		}
@@ -169,10 +175,13 @@ func (p *PBX) people(ctx context.Context) (err error) {
 		host = "ringfence"
 	}
 	names := certs.LocalNames(host)
+	for _, a := range p.machine.names() {
+		names = append(names, a.String())
+	}
 	if p.opts.Listen.IsValid() && !p.opts.Listen.IsUnspecified() {
 		names = append(names, p.opts.Listen.String())
 	}
-	if p.certs, err = certs.Open(certs.Config{Dir: p.opts.DataDir, Names: names, Logger: p.log}); err != nil {
+	if err := p.openCertificate(ctx, names); err != nil {
 		return err
 	}
 	if p.logins, err = login.New(ctx, login.Config{Store: p.store, Bus: &p.bus, Logger: p.log.With("part", "login")}); err != nil {
@@ -202,6 +211,29 @@ func (p *PBX) people(ctx context.Context) (err error) {
 	return nil
 }
 
+// openCertificate opens the certificate. On the copy of another machine's disk
+// it is made anew, and the sessions of people end: cookie and key would be
+// good for both machines.
+func (p *PBX) openCertificate(ctx context.Context, names []string) error {
+	another, settle := false, func() error { return nil }
+	var err error
+	if !p.opts.Dev {
+		if another, settle, err = copied(p.opts.DataDir, p.opts.RunDir); err != nil {
+			return err
+		}
+	}
+	if another {
+		p.log.Warn("the data came from another machine: new key and certificate, sessions end")
+		if err := p.store.EndSessions(ctx); err != nil {
+			return err
+		}
+	}
+	if p.certs, err = certs.Open(certs.Config{Dir: p.opts.DataDir, Names: names, Anew: another, Logger: p.log}); err != nil {
+		return err
+	}
+	return settle()
+}
+
 func (p *PBX) ban(scope telephony.BanScope) func(netip.Addr, time.Time, string) {
 	return func(addr netip.Addr, until time.Time, reason string) {
 		p.bus.Publish(events.AddressBanned{Addr: addr, Scope: scope, Reason: reason, Until: until})
@@ -210,7 +242,7 @@ func (p *PBX) ban(scope telephony.BanScope) func(netip.Addr, time.Time, string) 
 
 func (p *PBX) telephony(ctx context.Context) error {
 	snapshot := p.store.Snapshot
-	p.addresses = newAddresses(p.opts.Listen, func() telephony.Settings { return snapshot().Settings })
+	p.addresses = newAddresses(p.opts.Listen, func() telephony.Settings { return p.machine.advertise(snapshot().Settings) })
 	bindings, err := p.store.LoadBindings(ctx)
 	if err != nil {
 		return fmt.Errorf("loading registrations: %w", err)

@@ -117,6 +117,18 @@ func (tx *Tx) DeleteSessions(user int64, except *[32]byte) error {
 	return nil
 }
 
+// EndSessions ends the sessions of everybody.
+func (s *Store) EndSessions(ctx context.Context) error {
+	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM session`)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("ending sessions: %w", err)
+	}
+	return nil
+}
+
 // PruneSessions removes sessions past their absolute end or idle since before
 // the given time.
 func (s *Store) PruneSessions(ctx context.Context, now, idleSince time.Time) error {

@@ -584,6 +584,8 @@ export interface components {
         Addresses: {
             /** @description Peers inside are told them too. */
             advertise_always: boolean;
+            /** @description Public addresses that the cloud says lead here; they are told to peers outside while none is set. Local is empty where it is not known. */
+            cloud: components["schemas"]["PublicAddress"][];
             /** @description Addresses this machine has now. */
             detected: components["schemas"]["OwnAddress"][];
             /** @description Networks whose peers are told our own address. The machine itself and its links always are. */
@@ -1325,9 +1327,16 @@ export interface components {
         };
         Status: {
             applied: components["schemas"]["Applied"][];
+            /**
+             * @description Cloud that this machine runs in, by its firmware.
+             * @enum {string}
+             */
+            cloud: "none" | "AWS" | "Azure" | "Google Cloud";
             counts: components["schemas"]["Counts"];
             fence: components["schemas"]["FenceStatus"];
             hostname: string;
+            /** @description What is wrong with this start: first-boot data that could not be used, a version that was undone. For administrators of the system. */
+            notices: string[];
             /**
              * Format: int64
              * @description Revision of the saved settings.

@@ -6,6 +6,7 @@ export const addresses = {
   place: 'From outside',
   behind: 'Not reachable as it is',
   open: 'Told as it is',
+  fromCloud: (own: string) => `public, says the cloud${own === '' ? '' : `, for ${own}`}; told to phones outside while none is set below`,
   outgoing: 'way to the internet',
   hintTitle: 'No public address is set',
   hint: 'All addresses of this machine are inside: it is behind a router or in a cloud. If phones outside are to use it, set the public address that leads here, or their calls stay silent.',

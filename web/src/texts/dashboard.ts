@@ -28,6 +28,8 @@ export const dashboard = {
   host: 'Host name',
   uptime: 'Running for',
   domain: 'SIP domain',
+  cloud: 'Cloud',
+  notice: 'This start was not as it should be',
   noFence: 'No packet filter is active',
   noFenceText:
     'Every port a program opens on this machine can be reached from its network. On the appliance the filter starts before the network does; on a machine of your own, run fenced or put a firewall in front.',

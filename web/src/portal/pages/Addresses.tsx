@@ -13,6 +13,7 @@ import { Page, Panel } from '../../shared/ui/Page';
 import { addresses as texts, privateNetworks } from '../../texts/addresses';
 import { common } from '../../texts/common';
 import css from './pages.module.css';
+import type { ReactNode } from 'react';
 
 const mostRows = 16;
 
@@ -30,10 +31,12 @@ export function Addresses() {
   );
 }
 
+type Fact = readonly [name: string, value: ReactNode];
+
 /** What the machine has by itself, and whether that is enough. */
 function Detected({ state }: { state: State }) {
-  const { detected } = state;
-  const hidden = detected.length > 0 && detected.every((a) => a.inside) && state.public_address === '' && state.public_addresses.length === 0;
+  const { detected, cloud } = state;
+  const hidden = detected.length > 0 && detected.every((a) => a.inside) && cloud.length === 0 && state.public_address === '' && state.public_addresses.length === 0;
   return (
     <>
       {hidden && (
@@ -44,7 +47,7 @@ function Detected({ state }: { state: State }) {
       <Panel title={texts.detected}>
         {detected.length === 0 && <Text c="dimmed">{texts.detectedNone}</Text>}
         <Facts
-          items={detected.map((a) => [
+          items={[...detected.map((a): Fact => [
             a.address,
             <span key={a.address}>
               {a.interface}
@@ -53,7 +56,7 @@ function Detected({ state }: { state: State }) {
                 {texts.place}: {(a.inside ? texts.behind : texts.open).toLowerCase()}
               </Text>
             </span>,
-          ])}
+          ]), ...cloud.map((c): Fact => [c.public, texts.fromCloud(c.local)])]}
         />
       </Panel>
     </>

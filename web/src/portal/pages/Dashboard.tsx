@@ -72,7 +72,7 @@ function Warnings({ status }: { status: Status | undefined }) {
   if (status === undefined) return null;
   const behind = status.applied.filter((a) => a.error !== '');
   const troubled = status.fence.active && status.fence.error !== '';
-  if (status.fence.active && !troubled && behind.length === 0) return null;
+  if (status.fence.active && !troubled && behind.length === 0 && status.notices.length === 0) return null;
   return (
     <div className={css.notices}>
       {!status.fence.active && (
@@ -85,6 +85,13 @@ function Warnings({ status }: { status: Status | undefined }) {
         <Notice tone="bad" title={texts.fenceTrouble}>
           <div className="mono">{status.fence.error}</div>
           {texts.fenceTroubleText}
+        </Notice>
+      )}
+      {status.notices.length > 0 && (
+        <Notice tone="warn" title={texts.notice}>
+          {status.notices.map((text) => (
+            <div key={text}>{text}</div>
+          ))}
         </Notice>
       )}
       {behind.map((a) => (
@@ -202,6 +209,7 @@ function Box({ status }: { status: Status | undefined }) {
             [texts.settings, behind === 0 ? <State tone="ok">{texts.settingsApplied}</State> : <State tone="bad">{texts.settingsBehind(behind)}</State>],
             [texts.domain, tenant.domain || undefined],
             [texts.host, status.hostname || undefined],
+            [texts.cloud, status.cloud === 'none' ? undefined : status.cloud],
             [texts.uptime, span(status.uptime_seconds)],
             [texts.version, status.version],
           ]}
