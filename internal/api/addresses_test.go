@@ -18,7 +18,8 @@ func TestAddresses(t *testing.T) {
 	boss.must(http.StatusOK, "GET", "/addresses", nil, &have)
 	detected := []OwnAddress{{"10.0.0.5", "eth0", true, true}, {"2001:db8::5", "eth0", false, false}}
 	private := []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"}
-	if want := (Addresses{PublicAddresses: []PublicAddress{}, InsideNetworks: private, Detected: detected}); !reflect.DeepEqual(have, want) {
+	cloud := []PublicAddress{{"", "203.0.113.9"}}
+	if want := (Addresses{PublicAddresses: []PublicAddress{}, InsideNetworks: private, Detected: detected, Cloud: cloud}); !reflect.DeepEqual(have, want) {
 		t.Errorf("of a new box: %+v", have)
 	}
 	in := AddressesUpdate{
@@ -29,7 +30,7 @@ func TestAddresses(t *testing.T) {
 	detected = []OwnAddress{{"10.0.0.5", "eth0", false, true}, {"2001:db8::5", "eth0", true, false}}
 	want := Addresses{
 		PublicAddress: "203.0.113.7", PublicAddresses: in.PublicAddresses, AdvertiseAlways: true,
-		InsideNetworks: []string{"198.51.100.0/24", "2001:db8::5/128"}, Detected: detected,
+		InsideNetworks: []string{"198.51.100.0/24", "2001:db8::5/128"}, Detected: detected, Cloud: cloud,
 	}
 	if !reflect.DeepEqual(have, want) {
 		t.Errorf("changed: %+v", have)

@@ -106,7 +106,8 @@ func (l *live) Addresses() []LocalAddress {
 }
 
 func (l *live) Health() Health {
-	return Health{Fence: FenceStatus{Error: "no packet filter here"}, Applied: []Applied{{Subsystem: "sip", Rev: 3}}}
+	return Health{Fence: FenceStatus{Error: "no packet filter here"}, Applied: []Applied{{Subsystem: "sip", Rev: 3}},
+		Cloud: "AWS", Notices: []string{"user-data was wrong"}, Public: []telephony.PublicAddress{{Public: netip.MustParseAddr("203.0.113.9")}}}
 }
 
 // box is a whole API over a real store.

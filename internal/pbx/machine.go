@@ -34,6 +34,9 @@ type machine struct {
 // loadMachine reads what init says; where there is no init of ours, the
 // firmware is asked, which Landlock forbids later.
 func loadMachine(runDir string) (m machine, err error) {
+	if runDir == "" {
+		return m, nil
+	}
 	f, err := os.Open(filepath.Join(runDir, machineFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return machine{Cloud: metadata.Detect("/")}, nil
@@ -78,6 +81,9 @@ func (m machine) names() []netip.Addr {
 // settle, called once that is done, makes the folder this machine's.
 func copied(dataDir, runDir string) (is bool, settle func() error, err error) {
 	settle = func() error { return nil }
+	if runDir == "" {
+		return false, settle, nil
+	}
 	now, err := os.ReadFile(filepath.Join(runDir, machineIDFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, settle, nil

@@ -81,12 +81,12 @@ func (p *PBX) start(ctx context.Context) error {
 	if err := p.dataFolder(); err != nil {
 		return err
 	}
+	var err error
+	if p.machine, err = loadMachine(p.opts.RunDir); err != nil {
+		p.warnings = append(p.warnings, err.Error())
+		p.log.Error("machine not known", "err", err)
+	}
 	if !p.opts.Dev {
-		var err error
-		if p.machine, err = loadMachine(p.opts.RunDir); err != nil {
-			p.warnings = append(p.warnings, err.Error())
-			p.log.Error("machine not known", "err", err)
-		}
 		if err := p.opts.confine(); err != nil {
 			p.log.Warn("files are not confined", "err", err)
 		}
@@ -215,12 +215,9 @@ func (p *PBX) people(ctx context.Context) (err error) {
 // it is made anew, and the sessions of people end: cookie and key would be
 // good for both machines.
 func (p *PBX) openCertificate(ctx context.Context, names []string) error {
-	another, settle := false, func() error { return nil }
-	var err error
-	if !p.opts.Dev {
-		if another, settle, err = copied(p.opts.DataDir, p.opts.RunDir); err != nil {
-			return err
-		}
+	another, settle, err := copied(p.opts.DataDir, p.opts.RunDir)
+	if err != nil {
+		return err
 	}
 	if another {
 		p.log.Warn("the data came from another machine: new key and certificate, sessions end")

@@ -60,6 +60,7 @@ type options struct {
 	args     []string
 	disk     func(raw string) []string // whole -drive arguments instead of a disk
 	before   func(*VM)
+	noSeed   bool
 }
 
 // Option changes how a VM boots.
@@ -187,6 +188,9 @@ func (vm *VM) start() error {
 		Net: qemu.TapNet(tap, guestMAC), Command: vm.NS.Command,
 		Disks: []qemu.Disk{disk, {Path: filepath.Join(vm.dir, "seed.iso"), Format: "raw", Bus: vm.options.bus, ReadOnly: true}},
 		Args:  append([]string{"-device", "virtio-balloon-pci,id=" + balloon}, vm.options.args...),
+	}
+	if vm.options.noSeed {
+		o.Disks = o.Disks[:1]
 	}
 	if vm.options.disk != nil {
 		o.Disks = o.Disks[1:]

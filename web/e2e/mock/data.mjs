@@ -167,6 +167,7 @@ export function addresses() {
   return {
     public_address: '', public_addresses: [], advertise_always: false,
     inside_networks: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7'],
+    cloud: [],
     detected: [
       { address: '192.168.10.2', interface: 'eth0', inside: true, outgoing: true },
       { address: '10.40.0.2', interface: 'eth1', inside: true, outgoing: false },

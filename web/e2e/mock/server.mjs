@@ -317,6 +317,7 @@ class Mock {
         { subsystem: 'media', rev: 60, error: '' },
       ],
       counts: { extensions: this.extensions.length, registrations: this.registrations.length, calls: this.calls.length },
+      cloud: 'none', notices: [],
     };
   }
 
