@@ -2,9 +2,10 @@
 // for a new machine, strictly and within bounds, and writes such seeds for
 // tests and local runs.
 //
-// A seed is a small volume labelled "cidata" (cloud-init's NoCloud source)
-// with three documents: meta-data (which machine this is), user-data (names
-// and answers of the set-up wizard) and network-config. What is wrong in one
+// A seed is a small volume labelled "cidata" (cloud-init's NoCloud source) or
+// "config-2" (OpenStack's config drive) with three documents: meta-data (which
+// machine this is), user-data (names and answers of the set-up wizard) and
+// network-config. What is wrong in one
 // of them is reported with document, line and key, and the document left out
 // as a whole; the machine boots on with the others.
 package cloudinit
@@ -30,6 +31,9 @@ const MaxDocument = 64 << 10
 // Documents are the raw documents of a seed; nil means that one is not there.
 type Documents struct {
 	MetaData, UserData, NetworkConfig []byte
+	// OpenStack says that they are those of a config drive: meta_data.json,
+	// user_data and network_data.json.
+	OpenStack bool
 }
 
 // Seed is what a seed says.
@@ -90,11 +94,15 @@ func Parse(docs Documents) (Seed, []Problem) {
 		}
 		all = append(all, d.problems...)
 	}
-	take(MetaData, docs.MetaData, func(d *document) func() {
-		m := readMetaData(d, docs.MetaData)
+	metaName, userName, networkName, readMeta, readNet := MetaData, UserData, NetworkConfig, readMetaData, readNetwork
+	if docs.OpenStack {
+		metaName, userName, networkName, readMeta, readNet = openStackMeta, openStackUser, openStackNetwork, readOpenStackMeta, readOpenStackNetwork
+	}
+	take(metaName, docs.MetaData, func(d *document) func() {
+		m := readMeta(d, docs.MetaData)
 		return func() { s.InstanceID, s.Hostname, s.SSHKeys = m.instanceID, m.hostname, m.keys }
 	})
-	take(UserData, docs.UserData, func(d *document) func() {
+	take(userName, docs.UserData, func(d *document) func() {
 		u := readUserData(d, docs.UserData)
 		return func() {
 			s.Answers = u.answers
@@ -104,8 +112,8 @@ func Parse(docs Documents) (Seed, []Problem) {
 			}
 		}
 	})
-	take(NetworkConfig, docs.NetworkConfig, func(d *document) func() {
-		n := readNetwork(d, docs.NetworkConfig)
+	take(networkName, docs.NetworkConfig, func(d *document) func() {
+		n := readNet(d, docs.NetworkConfig)
 		return func() { s.Network = n }
 	})
 	return s, all

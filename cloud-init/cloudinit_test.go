@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -35,7 +36,11 @@ func TestGolden(t *testing.T) {
 				}
 				return data
 			}
-			seed, problems := Parse(Documents{read(MetaData), read(UserData), read(NetworkConfig)})
+			docs := Documents{MetaData: read(MetaData), UserData: read(UserData), NetworkConfig: read(NetworkConfig)}
+			if strings.HasPrefix(filepath.Base(dir), "openstack") {
+				docs = Documents{MetaData: read(openStackMeta), UserData: read(openStackUser), NetworkConfig: read(openStackNetwork), OpenStack: true}
+			}
+			seed, problems := Parse(docs)
 			var got bytes.Buffer
 			enc := json.NewEncoder(&got)
 			enc.SetIndent("", "  ")
@@ -236,7 +241,7 @@ func seedISO(t testing.TB, docs Documents) []byte {
 	return b.Bytes()
 }
 
-func TestFindNoCloud(t *testing.T) {
+func TestFindSeed(t *testing.T) {
 	t.Parallel()
 	good := Documents{MetaData: []byte("instance-id: one\n"), UserData: []byte("#cloud-config\nhostname: a\n")}
 	other := Documents{MetaData: []byte("instance-id: two\n")}
@@ -260,7 +265,7 @@ func TestFindNoCloud(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			root := system(t, c.devices)
-			docs, source, problems := FindNoCloud(context.Background(), root, func(d string) bool { return d == "sda1" })
+			docs, source, problems := FindSeed(context.Background(), root, func(d string) bool { return d == "sda1" })
 			if want := strings.Replace(c.source, "ROOT", root, 1); source != want {
 				t.Errorf("source %q, want %q", source, want)
 			}
@@ -280,10 +285,19 @@ func FuzzParse(f *testing.F) {
 		m, _ := os.ReadFile(filepath.Join(dir, MetaData))
 		u, _ := os.ReadFile(filepath.Join(dir, UserData))
 		n, _ := os.ReadFile(filepath.Join(dir, NetworkConfig))
-		f.Add(m, u, n)
+		f.Add(m, u, n, false)
+		m, _ = os.ReadFile(filepath.Join(dir, openStackMeta))
+		u, _ = os.ReadFile(filepath.Join(dir, openStackUser))
+		n, _ = os.ReadFile(filepath.Join(dir, openStackNetwork))
+		f.Add(m, u, n, true)
 	}
-	f.Fuzz(func(t *testing.T, m, u, n []byte) {
-		seed, problems := Parse(Documents{m, u, n})
+	f.Fuzz(func(t *testing.T, m, u, n []byte, openStack bool) {
+		seed, problems := Parse(Documents{m, u, n, openStack})
+		for _, k := range seed.SSHKeys {
+			if len(seed.SSHKeys) > MaxSSHKeys || !CheckSSHKey(k) {
+				t.Errorf("key %q of %d", k, len(seed.SSHKeys))
+			}
+		}
 		if len(problems) > 3*maxProblems {
 			t.Errorf("%d problems", len(problems))
 		}
@@ -299,4 +313,57 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("answers %+v", a)
 		}
 	})
+}
+
+// TestConfigDrive reads what OpenStack's tools write: its documents lie two
+// folders deep.
+func TestConfigDrive(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	latest := filepath.Join(dir, "drive/openstack/latest")
+	if err := os.MkdirAll(latest, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{openStackMeta, openStackUser, openStackNetwork} {
+		data, err := os.ReadFile(filepath.Join("testdata/openstack", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(latest, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, tool := range map[string][]string{
+		"rock and joliet": {"genisoimage", "-quiet", "-J", "-r", "-V", "config-2", "-o", "IMAGE", filepath.Join(dir, "drive")},
+		"joliet":          {"genisoimage", "-quiet", "-J", "-V", "config-2", "-o", "IMAGE", filepath.Join(dir, "drive")},
+		"vfat":            {"sh", "-c", "PATH=$PATH:/usr/sbin:/sbin; mkfs.vfat -C -n CONFIG-2 IMAGE 1024 >/dev/null && mcopy -s -i IMAGE " + filepath.Join(dir, "drive/openstack") + " ::"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, err := exec.LookPath(tool[0]); err != nil {
+				t.Skipf("%s is not installed", tool[0])
+			}
+			image := filepath.Join(t.TempDir(), "drive.img")
+			var args []string
+			for _, a := range tool[1:] {
+				args = append(args, strings.ReplaceAll(a, "IMAGE", image))
+			}
+			if out, err := exec.Command(tool[0], args...).CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			data, err := os.ReadFile(image)
+			if err != nil {
+				t.Fatal(err)
+			}
+			root := system(t, map[string][]byte{"sr0": data})
+			docs, source, problems := FindSeed(t.Context(), root, nil)
+			seed, more := Parse(docs)
+			if source != "ConfigDrive on "+root+"/dev/sr0" || len(problems) > 0 {
+				t.Fatalf("%q %v", source, problems)
+			}
+			if seed.InstanceID != "83679162-1378-4288-a2d4-70e13ec132aa" || seed.Hostname != "pbx" || seed.Answers == nil || seed.Network == nil || len(seed.Network.Interfaces) != 3 || len(seed.SSHKeys) != 1 {
+				t.Errorf("%+v, %v", seed, more)
+			}
+		})
+	}
 }

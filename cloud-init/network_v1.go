@@ -113,6 +113,13 @@ func (n node) withNetmask(mask node) netip.Prefix {
 	if mask.yaml == nil || strings.Contains(n.yaml.Value, "/") {
 		return n.hostPrefix()
 	}
+	return n.prefixOf(mask)
+}
+
+// masked reads a network and its netmask.
+func (n node) masked(mask node) netip.Prefix { return n.prefixOf(mask).Masked() }
+
+func (n node) prefixOf(mask node) netip.Prefix {
 	addr, m := n.addr(), mask.addr()
 	bits := 0
 	for _, b := range m.AsSlice() {

@@ -267,3 +267,22 @@ func TestWhatTheSpeakerSaysIsNotBelieved(t *testing.T) {
 		t.Error("no JSON at all was taken")
 	}
 }
+
+// FuzzDecodeAnswer: PID 1 keeps nothing that is not of a known form.
+func FuzzDecodeAnswer(f *testing.F) {
+	f.Add([]byte(`{"InstanceID": "i-1", "Hostname": "pbx", "Public": [{"own": "10.0.0.5", "public": "203.0.113.7"}], "SSHKeys": ["` + goodKey + `"], "Answers": {"token": "x"}, "Problems": [{"Document": "d"}], "Took": 5}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		a, err := decodeAnswer(data)
+		if err != nil {
+			return
+		}
+		if a.Hostname != "" && !ValidHostname(a.Hostname) || !isPlain(a.InstanceID) || len(a.Public) > maxPublic || len(a.SSHKeys) > cloudinit.MaxSSHKeys || len(a.Problems) > maxNotices {
+			t.Errorf("%+v", a)
+		}
+		for _, k := range a.SSHKeys {
+			if strings.ContainsAny(k, "\r\n\x00") {
+				t.Errorf("%q", k)
+			}
+		}
+	})
+}

@@ -12,7 +12,7 @@ import (
 
 // readSeed looks for first-boot data on every disk but the system's own.
 func (p Paths) readSeed(ctx context.Context, own systemDisk) (cloudinit.Seed, []cloudinit.Problem) {
-	docs, source, problems := cloudinit.FindNoCloud(ctx, p.Root, own.owns)
+	docs, source, problems := cloudinit.FindSeed(ctx, p.Root, own.owns)
 	seed, more := cloudinit.Parse(docs)
 	seed.Source = source
 	return seed, append(problems, more...)

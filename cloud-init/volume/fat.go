@@ -51,6 +51,11 @@ func openFAT(r io.ReaderAt, size int64) (*Volume, error) {
 	v := &Volume{Kind: "vfat", Label: f.label, read: f.readFile}
 	label := ""
 	v.root, label = parseDirectory(dir)
+	v.list = func(e entry) ([]entry, error) {
+		dir, err := f.directory(e.start)
+		list, _ := parseDirectory(dir)
+		return list, err
+	}
 	if label != "" {
 		v.Label = label
 	}
@@ -112,8 +117,13 @@ func (f *fat) rootDirectory() ([]byte, error) {
 		dir := make([]byte, min(f.rootLen, maxEntries*fatEntry))
 		return dir, readAt(f.r, dir, f.fixed, f.size)
 	}
+	return f.directory(f.root)
+}
+
+// directory reads one from its first cluster on, as far as entries count.
+func (f *fat) directory(c uint32) ([]byte, error) {
 	var dir []byte
-	for c := f.root; ; {
+	for {
 		block := make([]byte, f.cluster)
 		if err := f.readCluster(c, block); err != nil {
 			return nil, err
@@ -206,11 +216,12 @@ func parseDirectory(dir []byte) (files []entry, label string) {
 			long = longPart(d, long)
 		case attr&fatLabel != 0:
 			label, long = strings.TrimRight(string(d[:11]), " "), nil
-		case attr&fatDirectory != 0:
+		case d[0] == '.': // the directory itself and the one above
 			long = nil
 		default:
 			e := entry{
 				name:  shortName(d),
+				dir:   attr&fatDirectory != 0,
 				size:  int64(binary.LittleEndian.Uint32(d[28:])),
 				start: uint32(binary.LittleEndian.Uint16(d[20:]))<<16 | uint32(binary.LittleEndian.Uint16(d[26:])),
 			}

@@ -57,17 +57,35 @@ func openISO(r io.ReaderAt, size int64) (*Volume, error) {
 		return nil, fmt.Errorf("opening ISO 9660: blocks of %d bytes are not supported", bs)
 	}
 	v.Label = strings.TrimRight(string(primary[40:72]), " \x00")
-	root, rockRidge, err := isoRoot(r, size, primary, plainName)
+	name := plainName
+	root, rockRidge, err := isoDirectory(r, size, isoRoot(primary), name)
 	if err != nil {
 		return nil, fmt.Errorf("opening ISO 9660: %w", err)
 	}
 	v.root = root
 	if joliet != nil && !rockRidge {
-		if root, _, err := isoRoot(r, size, joliet, jolietName); err == nil {
-			v.root = root
+		if root, _, err := isoDirectory(r, size, isoRoot(joliet), jolietName); err == nil {
+			v.root, name = root, jolietName
 		}
 	}
+	v.list = func(e entry) ([]entry, error) {
+		list, _, err := isoDirectory(r, size, e, name)
+		return list, err
+	}
 	return v, nil
+}
+
+// isoRoot is the root directory a descriptor points to (ECMA-119 section
+// 8.4.18).
+func isoRoot(descriptor []byte) entry { return isoEntry(descriptor[156:190]) }
+
+// isoEntry reads place and size of a directory record (ECMA-119 section 9.1).
+func isoEntry(rec []byte) entry {
+	return entry{
+		start: binary.LittleEndian.Uint32(rec[2:]),
+		size:  int64(binary.LittleEndian.Uint32(rec[10:])),
+		dir:   rec[25]&isoFlagDirectory != 0,
+	}
 }
 
 // isJoliet reports the escape sequences of UCS-2 levels 1 to 3.
@@ -79,18 +97,15 @@ func isJoliet(d []byte) bool {
 	return false
 }
 
-// isoRoot reads the root directory a descriptor points to (ECMA-119 section
-// 9.1) and tells whether it carries Rock Ridge names.
-func isoRoot(r io.ReaderAt, size int64, descr []byte, name func([]byte) string) (files []entry, rockRidge bool, err error) {
-	record := descr[156:190]
-	start := binary.LittleEndian.Uint32(record[2:])
-	length := int64(binary.LittleEndian.Uint32(record[10:]))
-	if length > isoMaxDirectory {
-		return nil, false, fmt.Errorf("root directory of %d bytes", length)
+// isoDirectory reads a directory (ECMA-119 section 9.1) and tells whether it
+// carries Rock Ridge names.
+func isoDirectory(r io.ReaderAt, size int64, at entry, name func([]byte) string) (files []entry, rockRidge bool, err error) {
+	if at.size > isoMaxDirectory {
+		return nil, false, fmt.Errorf("directory of %d bytes", at.size)
 	}
-	dir := make([]byte, length)
-	if err := readAt(r, dir, int64(start)*isoBlock, size); err != nil {
-		return nil, false, fmt.Errorf("reading root directory: %w", err)
+	dir := make([]byte, at.size)
+	if err := readAt(r, dir, int64(at.start)*isoBlock, size); err != nil {
+		return nil, false, fmt.Errorf("reading directory: %w", err)
 	}
 	for off := 0; off < len(dir) && len(files) < maxEntries; {
 		n := int(dir[off])
@@ -104,14 +119,11 @@ func isoRoot(r io.ReaderAt, size int64, descr []byte, name func([]byte) string) 
 		rec := dir[off : off+n]
 		off += n
 		id := rec[33 : 33+int(rec[32])]
-		if rec[25]&(isoFlagDirectory|isoFlagMultipart) != 0 {
+		if rec[25]&isoFlagMultipart != 0 || len(id) == 1 && id[0] <= 1 { // the directory itself and the one above
 			continue
 		}
-		e := entry{
-			name:  name(id),
-			start: binary.LittleEndian.Uint32(rec[2:]),
-			size:  int64(binary.LittleEndian.Uint32(rec[10:])),
-		}
+		e := isoEntry(rec)
+		e.name = name(id)
 		if nm := rockRidgeName(rec, len(id)); nm != "" {
 			e.name, rockRidge = nm, true
 		}

@@ -1,5 +1,4 @@
-// Package volume reads small files from the root directory of an ISO 9660 or
-// FAT file system without mounting it, so that a stranger's disk never meets
+// Package volume reads small files from an ISO 9660 or FAT file system without mounting it, so that a stranger's disk never meets
 // the kernel's file system code.
 package volume
 
@@ -8,14 +7,19 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 )
 
 // ErrUnknown says that the device holds neither ISO 9660 nor FAT.
 var ErrUnknown = errors.New("neither ISO 9660 nor FAT")
 
-// maxEntries bounds the root directory entries looked at.
-const maxEntries = 2048
+// maxEntries bounds the entries of a directory looked at, maxDepth the folders
+// on the way to a file.
+const (
+	maxEntries = 2048
+	maxDepth   = 8
+)
 
 // Volume is one recognised file system. It is safe for concurrent use as far
 // as its reader is.
@@ -27,11 +31,13 @@ type Volume struct {
 
 	root []entry
 	read func(e entry, buf []byte) error
+	list func(e entry) ([]entry, error) // of a directory
 }
 
-// entry is a regular file of the root directory.
+// entry is a regular file or a directory.
 type entry struct {
 	name  string
+	dir   bool
 	size  int64
 	start uint32 // first cluster (FAT) or first block (ISO 9660)
 }
@@ -49,19 +55,33 @@ func Open(r io.ReaderAt, size int64) (*Volume, error) {
 
 // Files lists the names of the files in the root directory.
 func (v *Volume) Files() []string {
-	names := make([]string, len(v.root))
-	for i, e := range v.root {
-		names[i] = e.name
+	var names []string
+	for _, e := range v.root {
+		if !e.dir {
+			names = append(names, e.name)
+		}
 	}
 	return names
 }
 
-// ReadFile returns a file of the root directory. Upper and lower case are the
-// same, as on both file systems. A missing file is fs.ErrNotExist; one larger
-// than limit bytes is refused unread.
+// ReadFile returns a file; name is its path with slashes. Upper and lower case
+// are the same, as on both file systems. A missing file is fs.ErrNotExist; one
+// larger than limit bytes is refused unread.
 func (v *Volume) ReadFile(name string, limit int64) ([]byte, error) {
-	for _, e := range v.root {
-		if !strings.EqualFold(e.name, name) {
+	at := v.root
+	path := strings.Split(name, "/")
+	for _, folder := range path[:len(path)-1] {
+		i := slices.IndexFunc(at, func(e entry) bool { return e.dir && strings.EqualFold(e.name, folder) })
+		if i < 0 || len(path) > maxDepth {
+			return nil, fmt.Errorf("reading %s: %w", name, fs.ErrNotExist)
+		}
+		var err error
+		if at, err = v.list(at[i]); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", name, err)
+		}
+	}
+	for _, e := range at {
+		if e.dir || !strings.EqualFold(e.name, path[len(path)-1]) {
 			continue
 		}
 		if e.size > limit {

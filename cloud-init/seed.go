@@ -16,8 +16,11 @@ import (
 	"ringfence/cloud-init/volume"
 )
 
-// seedLabel is the volume label of a NoCloud seed, in any case.
-const seedLabel = "cidata"
+// The volume labels of a NoCloud seed and of a config drive, in any case.
+const (
+	seedLabel        = "cidata"
+	configDriveLabel = "config-2"
+)
 
 // Bounds of the search for a seed.
 const (
@@ -25,14 +28,13 @@ const (
 	deviceTimeout = 3 * time.Second
 )
 
-// FindNoCloud looks for a NoCloud seed on the block devices that the kernel
-// knows, except those for which skip is true; root is the folder that holds
+// FindSeed looks for a seed on the block devices that the kernel knows, except those for which skip is true; root is the folder that holds
 // sys and dev, "/" outside tests. A device that does not answer in time is
 // left behind. Without a seed the Documents are empty and source is "".
-func FindNoCloud(ctx context.Context, root string, skip func(device string) bool) (docs Documents, source string, problems []Problem) {
+func FindSeed(ctx context.Context, root string, skip func(device string) bool) (docs Documents, source string, problems []Problem) {
 	devices, err := blockDevices(root)
 	if err != nil {
-		return docs, "", []Problem{{Document: "NoCloud", Reason: err.Error()}}
+		return docs, "", []Problem{{Document: "seed", Reason: err.Error()}}
 	}
 	ctx, cancel := context.WithTimeout(ctx, deviceTimeout)
 	defer cancel()
@@ -50,20 +52,27 @@ func FindNoCloud(ctx context.Context, root string, skip func(device string) bool
 		select {
 		case r = <-results[i]:
 		case <-ctx.Done():
-			problems = append(problems, Problem{Document: "NoCloud", Key: d.path, Reason: "did not answer in time", Warning: true})
+			problems = append(problems, Problem{Document: "seed", Key: d.path, Reason: "did not answer in time", Warning: true})
 			continue
 		}
 		switch {
 		case r.err != nil:
-			problems = append(problems, Problem{Document: "NoCloud", Key: d.path, Reason: r.err.Error()})
+			problems = append(problems, Problem{Document: "seed", Key: d.path, Reason: r.err.Error()})
 		case !r.found:
 		case source != "":
-			problems = append(problems, Problem{Document: "NoCloud", Key: d.path, Reason: "is a second seed and was left out", Warning: true})
+			problems = append(problems, Problem{Document: "seed", Key: d.path, Reason: "is a second seed and was left out", Warning: true})
 		default:
-			docs, source = r.docs, "NoCloud on "+d.path
+			docs, source = r.docs, sourceOf(r.docs)+" on "+d.path
 		}
 	}
 	return docs, source, problems
+}
+
+func sourceOf(docs Documents) string {
+	if docs.OpenStack {
+		return "ConfigDrive"
+	}
+	return "NoCloud"
 }
 
 type blockDevice struct {
@@ -110,19 +119,28 @@ func readSeed(d blockDevice) (r result) {
 		return r // an empty drive, or gone
 	}
 	defer f.Close()
-	r.docs, r.found, r.err = ReadNoCloud(f, d.size)
+	r.docs, r.found, r.err = ReadSeed(f, d.size)
 	return r
 }
 
-// ReadNoCloud reads the documents from a volume of size bytes; found is false
+// ReadSeed reads the documents from a volume of size bytes; found is false
 // when it is no seed.
-func ReadNoCloud(r io.ReaderAt, size int64) (docs Documents, found bool, err error) {
+func ReadSeed(r io.ReaderAt, size int64) (docs Documents, found bool, err error) {
 	v, err := volume.Open(r, size)
-	if err != nil || !strings.EqualFold(v.Label, seedLabel) {
+	if err != nil {
 		return docs, false, nil // whatever it is, it does not call itself a seed
 	}
-	for name, to := range map[string]*[]byte{MetaData: &docs.MetaData, UserData: &docs.UserData, NetworkConfig: &docs.NetworkConfig} {
-		switch data, rerr := v.ReadFile(name, MaxDocument); {
+	prefix, meta, user, network := "", MetaData, UserData, NetworkConfig
+	switch {
+	case strings.EqualFold(v.Label, seedLabel):
+	case strings.EqualFold(v.Label, configDriveLabel):
+		docs.OpenStack = true
+		prefix, meta, user, network = "openstack/latest/", openStackMeta, openStackUser, openStackNetwork
+	default:
+		return docs, false, nil
+	}
+	for name, to := range map[string]*[]byte{meta: &docs.MetaData, user: &docs.UserData, network: &docs.NetworkConfig} {
+		switch data, rerr := v.ReadFile(prefix+name, MaxDocument); {
 		case rerr == nil:
 			*to = data
 		case !errors.Is(rerr, fs.ErrNotExist):
@@ -130,7 +148,7 @@ func ReadNoCloud(r io.ReaderAt, size int64) (docs Documents, found bool, err err
 		}
 	}
 	if err == nil && docs.MetaData == nil && docs.UserData == nil && docs.NetworkConfig == nil {
-		err = errors.New("labelled " + v.Label + " but holds none of meta-data, user-data and network-config")
+		err = fmt.Errorf("labelled %s but holds none of %s, %s and %s", v.Label, prefix+meta, user, network)
 	}
 	return docs, true, err
 }
