@@ -13,8 +13,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -37,19 +35,12 @@ const azureAssetTag = "7783-7084-3265-9085-8269-3286-77"
 // Detect tells the cloud by what the firmware says of the machine; root is the
 // folder that holds sys, "/" outside tests.
 func Detect(root string) Cloud {
-	say := func(name string) string {
-		text, err := os.ReadFile(filepath.Join(root, "sys/class/dmi/id", name))
-		if err != nil {
-			return ""
-		}
-		return strings.TrimSpace(string(text))
-	}
-	switch {
-	case say("sys_vendor") == "Amazon EC2", strings.HasPrefix(strings.ToLower(say("product_uuid")), "ec2") && strings.Contains(say("bios_version"), "amazon"):
+	switch f := readFirmware(root); {
+	case f.vendor == "Amazon EC2", strings.HasPrefix(strings.ToLower(f.uuid), "ec2") && strings.Contains(f.biosVersion, "amazon"):
 		return AWS // the second is a Xen instance
-	case say("chassis_asset_tag") == azureAssetTag:
+	case f.assetTag == azureAssetTag:
 		return Azure
-	case say("product_name") == "Google Compute Engine":
+	case f.product == "Google Compute Engine":
 		return Google
 	}
 	return ""
