@@ -8,7 +8,9 @@
 //     from here on a hang ends in a restart.
 //  2. /perm is mounted (ext4 replays its journal), a pending factory reset
 //     carried out, the folders of the services made.
-//  3. First-boot data is read from a seed disk; identity, hostname.
+//  3. First-boot data is read from a seed disk. Without one, in a cloud,
+//     fenced is started already, for the network, and the metadata service is
+//     asked, within bounds. Identity, hostname.
 //  4. fenced, sysd and pbxd are started. No interface is up yet: fenced brings
 //     them up, and loads its packet filter before.
 //  5. All three are ready: the boot is healthy and the slot is committed. If
