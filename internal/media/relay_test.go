@@ -47,11 +47,13 @@ type peer struct {
 	got     map[uint32]int // packets by SSRC
 	from    map[netip.AddrPort]int
 	rtcpGot [][]byte // compounds, as they came
+
+	rtcpFrom map[netip.AddrPort]int
 }
 
 func newPeer(t testing.TB, addr netip.Addr, ssrc uint32) *peer {
 	t.Helper()
-	p := &peer{t: t, ssrc: ssrc, got: map[uint32]int{}, from: map[netip.AddrPort]int{}}
+	p := &peer{t: t, ssrc: ssrc, got: map[uint32]int{}, from: map[netip.AddrPort]int{}, rtcpFrom: map[netip.AddrPort]int{}}
 	for range 100 {
 		rtp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)))
 		if err != nil {
@@ -88,11 +90,12 @@ func newPeer(t testing.TB, addr netip.Addr, ssrc uint32) *peer {
 	wg.Go(func() {
 		buf := make([]byte, 2000)
 		for {
-			n, _, err := p.rtcp.ReadFromUDPAddrPort(buf)
+			n, from, err := p.rtcp.ReadFromUDPAddrPort(buf)
 			if err != nil {
 				return
 			}
 			p.mu.Lock()
+			p.rtcpFrom[netip.AddrPortFrom(from.Addr().Unmap(), from.Port())]++
 			p.rtcpGot = append(p.rtcpGot, bytes.Clone(buf[:n]))
 			p.mu.Unlock()
 		}

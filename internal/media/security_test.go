@@ -380,6 +380,34 @@ func TestRolloverThroughHold(t *testing.T) {
 	talk(t, a, b, la, lb, "new source")
 }
 
+// A call of an hour wraps the sequence numbers twice and more, on a side that is
+// protected and on one that is not.
+func TestSeveralWrapsInOneCall(t *testing.T) {
+	t.Parallel()
+	e := testEngine(t, 25420, 25439, nil)
+	c := e.NewCall("wraps")
+	a, b := newSpeaker(t), newSpeaker(t)
+	a.seq = 65_000
+	la, lb := connect(t, c, a, b, srtp.AES256CM80, srtp.AES256GCM)
+	const packets, burst = 140_000, 200 // wraps after 536, 66,072 and 131,608
+	for sent := 0; sent < packets; sent += burst {
+		a.say(la.RTP(), "hour", burst)
+		eventually(t, fmt.Sprintf("packet %d", sent+burst), func() bool {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if len(b.got) < burst {
+				return false
+			}
+			b.got, b.raw = b.got[:0], b.raw[:0]
+			return true
+		})
+	}
+	if b.bad != 0 || refusedOf(la) != (refusals{}) {
+		t.Errorf("%d packets are not authentic, %+v", b.bad, refusedOf(la))
+	}
+	talk(t, a, b, la, lb, "after")
+}
+
 // Two packets under one key, source and index would give both away. Whoever is
 // heard, with whatever numbers: the line goes on.
 func TestNoIndexIsUsedTwice(t *testing.T) {
