@@ -39,7 +39,22 @@ type AuthConfig struct {
 	// nobody's.
 	Temporary func(f Flow, realm, name string) (user string, s Secret, ok bool)
 	// Observe, if set, hears every outcome. It must not block.
-	Observe func(f Flow, realm, user string, o AuthOutcome)
+	Observe func(AuthEvent)
+	// Worn, if set, reports that passwords for a user are not looked at any more
+	// when they come from there: the answer is that to a wrong one. It must not
+	// depend on whether the user exists.
+	Worn func(r *Request, user string) bool
+}
+
+// AuthEvent is what came of looking at the credentials of a request.
+type AuthEvent struct {
+	Request *Request
+	Realm   string
+	User    string // as in the credentials; empty without any
+	Outcome AuthOutcome
+	// Ours says that the credentials answer a challenge of ours to the request's
+	// source, however old: what they say was not forged in its name.
+	Ours bool
 }
 
 // AuthOutcome is what came of checking a request's credentials.
@@ -116,23 +131,26 @@ func (a *Authenticator) Require(tx *ServerTx, kind ChallengeKind, realm string, 
 			return "", false
 		}
 	}
-	user, outcome := a.check(tx.req, realm, lookup, time.Now())
+	e := a.check(tx.req, realm, lookup, time.Now())
 	if a.c.Observe != nil {
-		a.c.Observe(tx.req.Flow, realm, user, outcome)
+		a.c.Observe(e)
 	}
-	if outcome == AuthOK {
+	if e.Outcome == AuthOK {
 		tx.req.Flow.Authenticated()
-		return user, true
+		return e.User, true
 	}
-	a.challenge(tx, kind, realm, outcome == AuthStale)
+	a.challenge(tx, kind, realm, e.Outcome == AuthStale)
 	return "", false
 }
 
-func (a *Authenticator) check(r *Request, realm string, lookup func(string) (Secret, bool), now time.Time) (string, AuthOutcome) {
+func (a *Authenticator) check(r *Request, realm string, lookup func(string) (Secret, bool), now time.Time) AuthEvent {
+	e := AuthEvent{Request: r, Realm: realm}
 	c, ok := findCredentials(r, realm)
 	if !ok {
-		return "", AuthMissing
+		return e
 	}
+	made, id, ours := a.open(c.nonce, r.Flow.Remote.Addr(), realm)
+	e.User, e.Outcome, e.Ours = c.username, AuthWrong, ours
 	secret, known := lookup(c.username)
 	offered := a.offers(r.Flow, realm, c.algorithm)
 	if !known && a.c.Temporary != nil {
@@ -149,19 +167,19 @@ func (a *Authenticator) check(r *Request, realm string, lookup func(string) (Sec
 		ha1 = secret.SHA256
 	}
 	right := offered && c.qop == "auth" && ha1 != "" && c.matches(ha1, r.Method)
-	if !right || !known {
-		return c.username, AuthWrong
+	if !right || !known || a.c.Worn != nil && a.c.Worn(r, e.User) {
+		return e
 	}
-	made, id, ok := a.open(c.nonce, r.Flow.Remote.Addr(), realm)
-	if !ok || now.Sub(made) > a.c.Lifetime || made.After(now.Add(time.Minute)) {
-		return c.username, AuthStale
+	e.User, e.Outcome = c.username, AuthStale
+	if !ours || now.Sub(made) > a.c.Lifetime || made.After(now.Add(time.Minute)) {
+		return e
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.used.use(id, made, c.nc, a.fingerprint(r), now.Add(-a.c.Lifetime)) {
-		return c.username, AuthStale
+	if a.used.use(id, made, c.nc, a.fingerprint(r), now.Add(-a.c.Lifetime)) {
+		e.Outcome = AuthOK
 	}
-	return c.username, AuthOK
+	return e
 }
 
 func (a *Authenticator) algorithms(f Flow, realm string) []Algorithm {

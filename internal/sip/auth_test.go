@@ -87,7 +87,7 @@ func TestDigest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen []AuthOutcome
-		b, let := guarded(t, AuthConfig{Observe: func(_ Flow, _, _ string, o AuthOutcome) { seen = append(seen, o) }})
+		b, let := guarded(t, AuthConfig{Observe: func(e AuthEvent) { seen = append(seen, e.Outcome) }})
 		defer b.Close()
 		first := ask(b, "z9hG4bK1")
 		ch := header(first, "Proxy-Authenticate")

@@ -57,6 +57,13 @@ type Config struct {
 	Epoch     uint64 // boot epoch of this node
 	Addresses Addresses
 	Gate      Gate
+	// Screen, if set, sees each request that begins something, before anything is
+	// answered and before its form is checked; false drops it without an answer.
+	// It must not block.
+	Screen func(*Request) bool
+	// Refused, if set, is told of requests that were refused for their form or
+	// are no messages at all. It must not block.
+	Refused func(f Flow, userAgent string)
 	// Answers reports whether a REGISTER, not parsed yet, answers a challenge
 	// of ours: those go first in a crowd. Nil knows of none.
 	Answers func(f Flow, raw []byte) bool

@@ -15,6 +15,9 @@ func (e *Endpoint) handle(f Flow, raw []byte, came time.Time) {
 	switch {
 	case err != nil:
 		e.junked(f)
+		if e.cfg.Refused != nil {
+			e.cfg.Refused(f, "")
+		}
 	case m.res != nil:
 		e.stats.responses.Add(1)
 		e.handleResponse(&m)
@@ -51,9 +54,16 @@ func (e *Endpoint) handleRequest(m *parsed, came time.Time) {
 			return
 		}
 	}
+	if e.cfg.Screen != nil && r.Method != ACK && r.Method != CANCEL && r.To.Tag() == "" && !e.cfg.Screen(r) {
+		e.stats.gated.Add(1)
+		return
+	}
 	if refusal := validate(m); refusal != nil {
 		if refusal.Code == 400 {
 			e.stats.malformed.Add(1)
+			if e.cfg.Refused != nil {
+				e.cfg.Refused(r.Flow, r.Header("User-Agent"))
+			}
 		}
 		if r.Method != ACK && r.Has("Via") {
 			tx.Reply(*refusal)

@@ -38,6 +38,8 @@ func settingFields() []settingField {
 		{"trace_messages", false, func(s *telephony.Settings) any { return &s.TraceMessages }},
 		{"client_certificates", false, func(s *telephony.Settings) any { return &s.ClientCertificates }},
 		{"client_authorities", false, func(s *telephony.Settings) any { return &s.ClientAuthorities }},
+		{"protection", false, func(s *telephony.Settings) any { return &s.Protection }},
+		{"limits", false, func(s *telephony.Settings) any { return &s.Limits }},
 	}
 }
 

@@ -25,7 +25,9 @@ func (s *Store) readSnapshot(ctx context.Context, q queryer) (*telephony.Snapsho
 	if err != nil {
 		return nil, err
 	}
-	return telephony.NewSnapshot(rev, settings, tenants, extensions), nil
+	snap := telephony.NewSnapshot(rev, settings, tenants, extensions)
+	snap.Rules, err = readAddressRules(ctx, q)
+	return snap, err
 }
 
 // nextSnapshot builds the snapshot after the transaction from the one before
@@ -63,5 +65,9 @@ func (st *txState) nextSnapshot(old *telephony.Snapshot, rev uint64) (*telephony
 		}
 		extensions = append(extensions, e)
 	}
-	return telephony.NewSnapshot(rev, settings, tenants, extensions), nil
+	snap := telephony.NewSnapshot(rev, settings, tenants, extensions)
+	if snap.Rules = old.Rules; st.touched.rules {
+		snap.Rules, err = readAddressRules(st.ctx, st.tx)
+	}
+	return snap, err
 }

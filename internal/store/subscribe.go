@@ -15,6 +15,7 @@ const (
 	KindTenant    Kind = "tenant"
 	KindExtension Kind = "extension"
 	KindUser      Kind = "user"
+	KindAddress   Kind = "address"
 )
 
 // Change says what changed up to a revision, never to which values: those

@@ -45,6 +45,7 @@ type txState struct {
 // touched is what the transaction changed.
 type touched struct {
 	settings   bool
+	rules      bool // of addresses
 	tenants    map[telephony.TenantID]bool
 	extensions map[extensionID]bool
 	kinds      map[Kind]map[telephony.TenantID]bool

@@ -11,6 +11,9 @@ import (
 type Snapshot struct {
 	Rev      uint64
 	Settings Settings
+	// Rules are the addresses that are always or never let in, by network. They
+	// must not be changed.
+	Rules []AddressRule
 
 	tenants    []Tenant
 	byDomain   map[string]*Tenant

@@ -338,6 +338,10 @@ type Settings struct {
 	// ClientAuthorities are the certificates, as PEM, of those who may issue
 	// them; at most 64 KiB.
 	ClientAuthorities string
+	// Protection is how attackers are told from phones.
+	Protection Protection
+	// Limits are those of packets.
+	Limits PacketLimits
 }
 
 // The values of Settings.ClientCertificates.
@@ -358,5 +362,7 @@ func DefaultSettings() Settings {
 
 		InsideNetworks:     PrivateNetworks(),
 		ClientCertificates: ClientCertificatesOff,
+		Protection:         DefaultProtection(),
+		Limits:             DefaultPacketLimits(),
 	}
 }

@@ -303,6 +303,12 @@ func (s Settings) Validate() error {
 	if err := s.checkDigests(); err != nil {
 		return err
 	}
+	if err := s.Protection.Validate(); err != nil {
+		return err
+	}
+	if err := s.Limits.Validate(); err != nil {
+		return err
+	}
 	if len(s.WebNames) > MaxWebNames {
 		return refuse("web_names", "are more than %d", MaxWebNames)
 	}

@@ -159,6 +159,29 @@ CREATE TABLE lockout (
   PRIMARY KEY (kind, subject)
 ) STRICT;
 
+-- Addresses that are always or never let in.
+CREATE TABLE address_rule (
+  network    TEXT    PRIMARY KEY,
+  allow      INTEGER NOT NULL CHECK (allow IN (0, 1)),
+  note       TEXT    NOT NULL,
+  expires_at INTEGER,
+  created_at INTEGER NOT NULL,
+  created_by TEXT    NOT NULL
+) STRICT;
+
+-- Sources that guard convicted.
+CREATE TABLE ban (
+  source     TEXT    NOT NULL,
+  scope      TEXT    NOT NULL,
+  reason     TEXT    NOT NULL,
+  user_agent TEXT    NOT NULL,
+  target     TEXT    NOT NULL,
+  count      INTEGER NOT NULL,
+  since      INTEGER NOT NULL,
+  until      INTEGER NOT NULL,
+  PRIMARY KEY (source, scope)
+) STRICT;
+
 -- Registrations, written behind so that they survive a restart. RFC 5626
 -- section 6: instance and reg-id identify a flow, else the Contact does.
 CREATE TABLE binding (

@@ -1,0 +1,300 @@
+package guard
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ringfence/internal/telephony"
+	"ringfence/internal/tries"
+)
+
+const (
+	// maxSources and maxCallers bound memory; of a few, the one that was quiet
+	// for longest is forgotten.
+	maxSources = 32_768
+	maxCallers = 8_192
+	maxTrusted = 65_536
+	// trust is how long a source stays trusted that has proved a password: phones
+	// do so every hour, most of them more often.
+	trust = 65 * time.Minute
+	// long is how many periods names are remembered.
+	long = 60
+	// grace is how long a phone may take to answer a challenge.
+	grace = 3 * time.Second
+	// maxEvidence bounds what is kept of a peer's text, in bytes.
+	maxEvidence = 64
+)
+
+// Config is what a Guard needs; the zero value will do.
+type Config struct {
+	// Spared reports whether a source is on the list of those who are never
+	// checked. It must not block.
+	Spared func(netip.Addr) bool
+}
+
+// Offence is why a source or a caller was convicted.
+type Offence string
+
+// The offences.
+const (
+	WrongAnswers Offence = "wrong passwords"
+	Unanswered   Offence = "challenges not answered"
+	Scan         Offence = "names tried one after another"
+	Malformed    Offence = "malformed requests"
+	Tool         Offence = "attack tool"
+	TooManyCalls Offence = "too many calls at once"
+	WarDialling  Offence = "numbers dialled that nobody has"
+)
+
+// Request is what counts of a SIP request.
+type Request struct {
+	Source netip.Addr
+	// Proven says that packets sent to Source reach who sent this: it came over a
+	// connection, or answers a challenge that was sent there.
+	Proven bool
+	// Name is who it is about: the name to register, the number to call.
+	Name      string
+	UserAgent string
+}
+
+// Verdict is what was decided about a source.
+type Verdict struct {
+	Source   netip.Addr // an IPv4 address, or the first of an IPv6 /64
+	Offence  Offence
+	Evidence telephony.Evidence
+	Proven   bool // also against a source that is trusted
+	Until    time.Time
+}
+
+// Guard counts. It is safe for concurrent use, and never blocks for long.
+type Guard struct {
+	c     Config
+	rules atomic.Pointer[rules]
+	seed  maphash.Seed
+
+	mu      sync.Mutex
+	sources map[netip.Addr]*source
+	trusted map[netip.Addr]time.Time // until
+	callers map[Caller]*calls
+	guesses map[guess]*guesses
+}
+
+// guess is a name that a source gives wrong passwords for.
+type guess struct {
+	source netip.Addr
+	name   uint32
+}
+
+type guesses struct {
+	wrong window
+	seen  time.Time
+}
+
+// source is what is counted of one.
+type source struct {
+	wrong, open, malformed window
+	names                  names
+	seen                   time.Time
+	until                  time.Time // convicted until
+}
+
+// New returns a Guard with the default rules.
+func New(c Config) *Guard {
+	if c.Spared == nil {
+		c.Spared = func(netip.Addr) bool { return false }
+	}
+	g := &Guard{
+		c: c, seed: maphash.MakeSeed(), sources: make(map[netip.Addr]*source), trusted: make(map[netip.Addr]time.Time),
+		callers: make(map[Caller]*calls), guesses: make(map[guess]*guesses),
+	}
+	g.Configure(telephony.DefaultProtection())
+	return g
+}
+
+// Configure takes other rules, for what is counted from now on.
+func (g *Guard) Configure(p telephony.Protection) { g.rules.Store(compile(p)) }
+
+// Challenged counts a challenge that was sent.
+func (g *Guard) Challenged(r Request, now time.Time) (Verdict, bool) {
+	return g.judge(r, now, false, func(s *source, rules *rules) (Offence, int) {
+		s.names.note(g.hash(r.Name), now, long*rules.Period, rules.Names+1)
+		if n := s.open.add(now, rules.Period, 1); n >= rules.Unanswered {
+			return Unanswered, n
+		}
+		if n := s.names.older(now, grace); n >= rules.Names {
+			return Scan, n
+		}
+		return "", 0
+	})
+}
+
+// Right notes that a challenge was answered with the right password.
+func (g *Guard) Right(r Request, now time.Time) {
+	g.answered(r, now)
+	g.Trust(r.Source, now.Add(trust))
+}
+
+// Stale notes that an old challenge was answered with the right password.
+func (g *Guard) Stale(r Request, now time.Time) { g.answered(r, now) }
+
+// Trust makes a source trusted until a time: a phone that registered before a
+// restart may be there.
+func (g *Guard) Trust(a netip.Addr, until time.Time) {
+	a = tries.Source(a)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, known := g.trusted[a]; !known && len(g.trusted) >= maxTrusted {
+		delete(g.trusted, quietest(g.trusted, func(until time.Time) time.Time { return until }))
+	}
+	g.trusted[a] = until
+}
+
+// trusts reports whether a source has proved a password of late.
+func (g *Guard) trusts(a netip.Addr, now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return now.Before(g.trusted[tries.Source(a)])
+}
+
+// Worn reports whether a source has given so many wrong passwords for a name that
+// no more are looked at for now. It is there for slow guessing, and leaves all
+// other phones at that source alone: a phone that was set up wrongly must not
+// cost an office its telephones.
+func (g *Guard) Worn(r Request, now time.Time) bool {
+	rules := g.rules.Load()
+	if !rules.Detect || g.c.Spared(r.Source) {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	w := g.guesses[guess{tries.Source(r.Source), g.hash(r.Name)}]
+	return w != nil && w.wrong.add(now, long*rules.Period, 0) >= rules.WrongAnswers
+}
+
+// Wrong counts a wrong answer to a challenge. One that answers no challenge sent
+// to that source proves nothing against it and is an unanswered one.
+func (g *Guard) Wrong(r Request, now time.Time) (Verdict, bool) {
+	if !r.Proven {
+		return g.Challenged(r, now)
+	}
+	g.answered(r, now)
+	return g.judge(r, now, true, func(s *source, rules *rules) (Offence, int) {
+		g.guessed(r, now, rules)
+		if n := s.wrong.add(now, rules.Period, 1); n >= rules.WrongAnswers {
+			return WrongAnswers, n
+		}
+		return "", 0
+	})
+}
+
+// guessed counts a wrong password for a name; the caller holds g.mu.
+func (g *Guard) guessed(r Request, now time.Time, rules *rules) {
+	key := guess{tries.Source(r.Source), g.hash(r.Name)}
+	w := g.guesses[key]
+	if w == nil {
+		if len(g.guesses) >= maxSources {
+			delete(g.guesses, quietest(g.guesses, func(w *guesses) time.Time { return w.seen }))
+		}
+		w = new(guesses)
+		g.guesses[key] = w
+	}
+	w.seen = now
+	w.wrong.add(now, long*rules.Period, 1)
+}
+
+// answered takes back what Challenged counted.
+func (g *Guard) answered(r Request, now time.Time) {
+	rules := g.rules.Load()
+	if !rules.Detect {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s := g.sources[tries.Source(r.Source)]; s != nil {
+		s.names.forget(g.hash(r.Name))
+		if s.open.add(now, rules.Period, 0) > 0 {
+			s.open.add(now, rules.Period, -1)
+		}
+	}
+}
+
+// Malformed counts a request that was refused for its form.
+func (g *Guard) Malformed(r Request, now time.Time) (Verdict, bool) {
+	return g.judge(r, now, r.Proven, func(s *source, rules *rules) (Offence, int) {
+		if n := s.malformed.add(now, rules.Period, 1); n >= rules.Malformed {
+			return Malformed, n
+		}
+		return "", 0
+	})
+}
+
+// judge counts by count and passes a verdict, at most one while it lasts.
+func (g *Guard) judge(r Request, now time.Time, proven bool, count func(*source, *rules) (Offence, int)) (v Verdict, convicted bool) {
+	rules := g.rules.Load()
+	if !rules.Detect || g.c.Spared(r.Source) || !proven && g.trusts(r.Source, now) {
+		return v, false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.source(tries.Source(r.Source), now)
+	offence, n := count(s, rules)
+	if offence == "" || now.Before(s.until) {
+		return v, false
+	}
+	return g.convict(s, r, offence, n, proven, now, rules), true
+}
+
+func (g *Guard) convict(s *source, r Request, offence Offence, n int, proven bool, now time.Time, rules *rules) Verdict {
+	s.until = now.Add(rules.Ban)
+	return Verdict{
+		Source: tries.Source(r.Source), Offence: offence, Proven: proven, Until: s.until,
+		Evidence: telephony.Evidence{UserAgent: clip(r.UserAgent), Target: clip(r.Name), Count: n},
+	}
+}
+
+// Pardon forgets what a source did: a ban was taken back, or ran out.
+func (g *Guard) Pardon(a netip.Addr) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.sources, tries.Source(a))
+}
+
+// source finds or makes the record of a; the caller holds g.mu.
+func (g *Guard) source(a netip.Addr, now time.Time) *source {
+	s := g.sources[a]
+	if s == nil {
+		if len(g.sources) >= maxSources {
+			delete(g.sources, quietest(g.sources, func(s *source) time.Time { return s.seen }))
+		}
+		s = new(source)
+		g.sources[a] = s
+	}
+	s.seen = now
+	return s
+}
+
+// quietest is the key, among a few, of who was quiet for longest. It looks at a
+// few only (the map's order is random): a spoofed flood must not make every
+// packet a full scan.
+func quietest[K comparable, V any](m map[K]V, seen func(V) time.Time) (victim K) {
+	var oldest time.Time
+	looked := 0
+	for k, v := range m {
+		if at := seen(v); looked == 0 || at.Before(oldest) {
+			victim, oldest = k, at
+		}
+		if looked++; looked == 16 {
+			break
+		}
+	}
+	return victim
+}
+
+func (g *Guard) hash(name string) uint32 { return uint32(maphash.String(g.seed, name)) }
+
+// clip bounds a peer's text, and lets go of the message it stands in.
+func clip(s string) string { return strings.Clone(strings.ToValidUTF8(s[:min(len(s), maxEvidence)], "")) }
