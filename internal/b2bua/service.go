@@ -36,6 +36,8 @@ type Config struct {
 	Record func(telephony.CallRecord)
 	// Leg, if set, is told the Call-ID of each leg of a call. It must not block.
 	Leg    func(tenant telephony.TenantID, call telephony.CallID, callID string)
+	// Admit, if set, may refuse a call that an extension begins. It must not block.
+	Admit  func(tenant telephony.TenantID, caller string) *sip.Reply
 	Node   telephony.NodeID
 	Logger *slog.Logger
 
@@ -146,6 +148,12 @@ func (s *Service) invite(tx *sip.ServerTx) {
 	from, ok := s.authenticate(tx)
 	if !ok {
 		return
+	}
+	if s.c.Admit != nil {
+		if refusal := s.c.Admit(from.tenant.ID, from.ext.Number); refusal != nil {
+			tx.Reply(*refusal)
+			return
+		}
 	}
 	c := newCall(s, from.tenant, from.ext, withheld(tx.Request()), tx)
 	if !s.add(c) {

@@ -39,6 +39,11 @@ type AddressBanned struct {
 	Scope  telephony.BanScope
 	Reason string
 	Until  time.Time
+	// Evidence is what guard saw.
+	Evidence telephony.Evidence
+	// Proven bans also a source that has proved a password: what it did was not
+	// forged in its name.
+	Proven bool
 }
 
 // SettingApplied says that a subsystem runs revision Rev, or why it does not.

@@ -121,7 +121,7 @@ func (g *Guard) Configure(p telephony.Protection) { g.rules.Store(compile(p)) }
 // Challenged counts a challenge that was sent.
 func (g *Guard) Challenged(r Request, now time.Time) (Verdict, bool) {
 	return g.judge(r, now, false, func(s *source, rules *rules) (Offence, int) {
-		s.names.note(g.hash(r.Name), now, long*rules.Period, rules.Names+1)
+		s.names.note(g.hash(r.Name), now, long*rules.Period, rules.Names)
 		if n := s.open.add(now, rules.Period, 1); n >= rules.Unanswered {
 			return Unanswered, n
 		}

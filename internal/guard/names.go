@@ -9,7 +9,7 @@ import (
 // for a while.
 type names []named
 
-// named is a name by its hash, and when it was last used, in seconds.
+// named is a name by its hash, and when it was first used, in seconds.
 type named struct {
 	hash uint32
 	at   uint32
@@ -17,16 +17,14 @@ type named struct {
 
 func seconds(t time.Time) uint32 { return uint32(t.Unix()) }
 
-// note remembers a name at now, for at most room names and keep long: the oldest
-// gives way.
+// note remembers a name at now, unless room names are remembered, and forgets
+// those that were first used before now less keep.
 func (n *names) note(hash uint32, now time.Time, keep time.Duration, room int) {
-	n.forget(hash)
 	oldest := seconds(now.Add(-keep))
 	*n = slices.DeleteFunc(*n, func(x named) bool { return x.at < oldest })
-	if len(*n) >= room {
-		*n = slices.Delete(*n, 0, 1) // they are in the order of their times
+	if len(*n) < room && !slices.ContainsFunc(*n, func(x named) bool { return x.hash == hash }) {
+		*n = append(*n, named{hash, seconds(now)})
 	}
-	*n = append(*n, named{hash, seconds(now)})
 }
 
 // forget forgets a name: it was made good.
@@ -36,7 +34,7 @@ func (n *names) forget(hash uint32) {
 	}
 }
 
-// older counts the names that were used before now less grace.
+// older counts the names that were first used before now less grace.
 func (n names) older(now time.Time, grace time.Duration) int {
 	limit := seconds(now.Add(-grace))
 	count := 0

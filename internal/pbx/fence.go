@@ -95,6 +95,19 @@ func policyOf(s *telephony.Snapshot, on []ports.Service) firewall.Policy {
 	p := firewall.DefaultPolicy()
 	p.Rev = s.Rev
 	p.Services = on
+	l := s.Settings.Limits
+	p.Limits.L1, p.Limits.L1Block = uint32(l.L1), l.L1Ban
+	p.Limits.L2, p.Limits.L2Block = uint32(l.L2), l.L2Ban
+	now := time.Now()
+	for _, r := range s.Rules {
+		switch {
+		case r.Ends(now):
+		case r.Allow:
+			p.Allow = append(p.Allow, r.Prefix)
+		default:
+			p.Block = append(p.Block, r.Prefix)
+		}
+	}
 	return p
 }
 
@@ -129,6 +142,12 @@ func (f *fence) ban(ctx context.Context, b events.AddressBanned) {
 	ctx, cancel := context.WithTimeout(ctx, fenceWait)
 	defer cancel()
 	source := netip.PrefixFrom(b.Addr, b.Addr.BitLen())
+	if b.Proven {
+		// Known sources are looked up before bans.
+		if err := f.client.Forget(ctx, source); err != nil {
+			f.log.Error("packet filter did not forget a known source", "source", b.Addr.String(), "err", err)
+		}
+	}
 	err := f.client.Ban(ctx, firewall.Ban{Prefix: source, Scope: b.Scope, Until: b.Until, Reason: b.Reason})
 	if err != nil {
 		f.log.Error("packet filter did not take a ban", "source", b.Addr.String(), "scope", string(b.Scope), "err", err)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"ringfence/firewall"
 	"ringfence/internal/api"
@@ -222,13 +223,14 @@ func (l live) Health() api.Health {
 
 // known are the sources of live registrations.
 func (p *PBX) known() []netip.Prefix {
+	now := time.Now()
 	seen := map[netip.Prefix]bool{}
 	var all []netip.Prefix
 	for _, t := range p.store.Snapshot().Tenants() {
 		for _, b := range p.telephone.location.All(t.ID) {
 			addr := b.Flow.Remote.Addr().Unmap()
 			source := netip.PrefixFrom(addr, addr.BitLen())
-			if addr.IsValid() && !seen[source] {
+			if addr.IsValid() && !seen[source] && !p.warden.book.Holds(addr, telephony.BanSIP, now) {
 				seen[source] = true
 				all = append(all, source)
 			}
@@ -237,9 +239,13 @@ func (p *PBX) known() []netip.Prefix {
 	return all
 }
 
-// banned are the sources that log-in refuses, for a fence that forgot them.
+// banned are the sources that are banned, for a fence that forgot them.
 func (p *PBX) banned() []firewall.Ban {
 	var all []firewall.Ban
+	for _, b := range p.warden.book.List(time.Now()) {
+		source := netip.PrefixFrom(b.Source, b.Source.BitLen())
+		all = append(all, firewall.Ban{Prefix: source, Scope: b.Scope, Until: b.Until, Reason: b.Reason})
+	}
 	for _, b := range p.logins.Blocked() {
 		all = append(all, firewall.Ban{Prefix: b.Source, Scope: telephony.BanWeb, Until: b.Until, Reason: "failed log-ins"})
 	}

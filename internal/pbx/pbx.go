@@ -49,6 +49,7 @@ type PBX struct {
 	wizard    *setup.Wizard
 	addresses *addresses
 	telephone *telephone
+	warden    *warden
 	fence     *fence
 	network   *network
 	api       *api.Server
@@ -109,6 +110,7 @@ func (p *PBX) start(ctx context.Context) error {
 		return err
 	}
 	p.startRecords()
+	p.startWarden(running)
 	if !p.opts.Dev {
 		p.startFence(running)
 	}
@@ -252,6 +254,15 @@ func (p *PBX) telephony(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading published presence: %w", err)
 	}
+	stored, err := p.store.LoadBans(ctx)
+	if err != nil {
+		return fmt.Errorf("loading bans: %w", err)
+	}
+	p.warden = newWarden(&p.bus, p.log.With("part", "guard"), stored)
+	p.warden.save = p.store.SaveBans
+	for _, b := range bindings {
+		p.warden.guard.Trust(b.Flow.Remote.Addr(), b.Expires)
+	}
 	pools, err := p.pools()
 	if err != nil {
 		return err
@@ -265,7 +276,8 @@ func (p *PBX) telephony(ctx context.Context) error {
 	p.records = newRecords(p.log.With("part", "records"))
 	p.telephone = newTelephone(telephoneConfig{
 		log: p.log, node: node, epoch: epoch, product: "Ringfence " + version.String(), listen: p.opts.Listen,
-		addresses: p.addresses, snapshot: snapshot, bus: &p.bus, record: p.records.Add,
+		addresses: p.addresses, snapshot: snapshot, bus: &p.bus, warden: p.warden,
+		record: func(r telephony.CallRecord) { p.records.Add(r); p.warden.ended(r) },
 		fence: p.fence.media(), pools: pools, bindings: bindings, subscriptions: subscriptions, publications: publications,
 		tls: sip.TLS{GetCertificate: p.certs.GetCertificate, Clients: clientAuthorities(snapshot)}, origin: httpd.HostNames(snapshot, host, p.certs.Names),
 	})
@@ -332,8 +344,18 @@ func (p *PBX) startRecords() {
 	p.wg.Go(func() { p.records.run(ctx) })
 }
 
+// banQueue is how many bans may wait to be carried out.
+const banQueue = 1024
+
+func (p *PBX) startWarden(ctx context.Context) {
+	sub := p.bus.Subscribe(banQueue)
+	p.wg.Go(func() {
+		defer sub.Close()
+		p.warden.run(ctx, sub)
+	})
+}
+
 func (p *PBX) startFence(ctx context.Context) {
-	const banQueue = 1024
 	sub := p.bus.Subscribe(banQueue)
 	p.wg.Go(func() {
 		defer sub.Close()
@@ -385,6 +407,7 @@ func (p *PBX) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.warden.reconcile(s)
 	err = p.web.Reconcile(ctx, on)
 	p.applied.set("web", s.Rev, err)
 	pools, poolErr := p.pools()
@@ -411,8 +434,8 @@ func (p *PBX) follow(ctx context.Context, changes *store.Subscription) {
 			return
 		case <-changes.C:
 			changes.Take()
-		case <-tick.C:
-			if _, bad := p.applied.failed(); !bad {
+		case now := <-tick.C:
+			if _, bad := p.applied.failed(); !bad && !p.warden.outdated(now) {
 				continue
 			}
 		}

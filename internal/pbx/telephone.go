@@ -54,6 +54,7 @@ type telephoneConfig struct {
 	publications  []telephony.Publication  // of the last run
 	tls           sip.TLS
 	origin        func(host string) bool
+	warden        *warden
 }
 
 func newTelephone(c telephoneConfig) *telephone {
@@ -66,11 +67,13 @@ func newTelephone(c telephoneConfig) *telephone {
 	t.webPhones = registrar.NewWebPhones()
 	t.auth = sip.NewAuthenticator(sip.AuthConfig{
 		Algorithms: registrar.Algorithms(c.snapshot), Admit: registrar.Admit(c.snapshot), Temporary: t.webPhones.Find,
+		Observe: c.warden.observe, Worn: c.warden.worn,
 	})
 	t.endpoint = sip.New(sip.Config{
 		Logger: c.log.With("part", "sip"), Node: c.node, Epoch: c.epoch,
 		Addresses: c.addresses, Product: c.product, TLS: c.tls, OriginAllowed: c.origin,
 		OnFlowGone: func(f sip.Flow) { t.location.FlowGone(f.Token) }, Answers: t.auth.Answers,
+		Gate: c.warden.gate, Screen: c.warden.screen, Refused: c.warden.refused,
 	})
 	t.location.Restore(c.bindings)
 	t.media = media.New(media.Config{Pools: c.pools, Fence: c.fence, Logger: c.log.With("part", "media")})
@@ -78,7 +81,7 @@ func newTelephone(c telephoneConfig) *telephone {
 	t.calls = b2bua.New(b2bua.Config{
 		Endpoint: t.endpoint, Snapshot: c.snapshot, Location: t.location, Auth: t.auth,
 		Media: b2bua.Engine(t.media), Addresses: c.addresses, Bus: c.bus, Record: c.record, Leg: t.trace.Bind,
-		Node: c.node, Logger: c.log.With("part", "calls"),
+		Admit: c.warden.admit, Node: c.node, Logger: c.log.With("part", "calls"),
 	})
 	t.registrar = registrar.New(registrar.Config{
 		Snapshot: c.snapshot, Location: t.location, Auth: t.auth, Endpoint: t.endpoint,

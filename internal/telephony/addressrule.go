@@ -95,20 +95,47 @@ func Span(p netip.Prefix) (first, last netip.Addr) {
 	return p.Addr(), last
 }
 
-// Decide is the rule that decides about an address at now.
-func Decide(rules []AddressRule, a netip.Addr, now time.Time) (AddressRule, bool) {
-	var best AddressRule
-	found := false
-	a = a.Unmap().WithZone("")
+// AddressIndex finds the rule that decides about an address. It is immutable.
+type AddressIndex struct {
+	rules   map[netip.Prefix]AddressRule
+	lengths [2][]int // of IPv4 and IPv6 networks, the longest first
+}
+
+// NewAddressIndex indexes rules.
+func NewAddressIndex(rules []AddressRule) *AddressIndex {
+	x := &AddressIndex{rules: make(map[netip.Prefix]AddressRule, len(rules))}
 	for _, r := range rules {
-		if !r.Prefix.Contains(a) || r.Ends(now) {
-			continue
+		if old, ok := x.rules[r.Prefix]; ok && old.Allow {
+			continue // of two for one network, Allow wins
 		}
-		if !found || r.Prefix.Bits() > best.Prefix.Bits() || r.Prefix.Bits() == best.Prefix.Bits() && r.Allow {
-			best, found = r, true
+		x.rules[r.Prefix] = r
+		if l := &x.lengths[family(r.Prefix.Addr())]; !slices.Contains(*l, r.Prefix.Bits()) {
+			*l = append(*l, r.Prefix.Bits())
 		}
 	}
-	return best, found
+	for f := range x.lengths {
+		slices.Sort(x.lengths[f])
+		slices.Reverse(x.lengths[f])
+	}
+	return x
+}
+
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return 0
+	}
+	return 1
+}
+
+// Decide is the rule that decides about an address at now, if there is one.
+func (x *AddressIndex) Decide(a netip.Addr, now time.Time) (AddressRule, bool) {
+	a = a.Unmap().WithZone("")
+	for _, bits := range x.lengths[family(a)] {
+		if r, ok := x.rules[netip.PrefixFrom(a, bits).Masked()]; ok && !r.Ends(now) {
+			return r, true
+		}
+	}
+	return AddressRule{}, false
 }
 
 // Ban is a source that gets no answer on the ports of a scope until a time.

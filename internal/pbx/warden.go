@@ -1,0 +1,216 @@
+package pbx
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"ringfence/internal/bans"
+	"ringfence/internal/events"
+	"ringfence/internal/guard"
+	"ringfence/internal/sip"
+	"ringfence/internal/telephony"
+)
+
+// warden tells guard what happens on SIP, and carries its verdicts out: in SIP
+// itself at once, in the packet filter and the store by way of the bus.
+type warden struct {
+	guard *guard.Guard
+	book  *bans.Book
+	bus   *events.Bus
+	log   *slog.Logger
+	index atomic.Pointer[telephony.AddressIndex]
+	own   atomic.Pointer[map[netip.Addr]bool]
+	ends  atomic.Pointer[time.Time] // when the next of the rules runs out
+	save  func(ctx context.Context, put, removed []telephony.Ban) error
+}
+
+func newWarden(bus *events.Bus, log *slog.Logger, stored []telephony.Ban) *warden {
+	w := &warden{book: bans.New(stored), bus: bus, log: log}
+	w.index.Store(telephony.NewAddressIndex(nil))
+	w.own.Store(ownAddresses())
+	w.guard = guard.New(guard.Config{Spared: w.spared})
+	return w
+}
+
+// reconcile takes the settings.
+func (w *warden) reconcile(s *telephony.Snapshot) {
+	w.guard.Configure(s.Settings.Protection)
+	w.index.Store(telephony.NewAddressIndex(s.Rules))
+	w.own.Store(ownAddresses())
+	var next *time.Time
+	for _, r := range s.Rules {
+		if r.Expires.After(time.Now()) && (next == nil || r.Expires.Before(*next)) {
+			next = &r.Expires
+		}
+	}
+	w.ends.Store(next)
+}
+
+// ownAddresses are those of the interfaces. To ban one would silence ourselves.
+func ownAddresses() *map[netip.Addr]bool {
+	own := make(map[netip.Addr]bool)
+	addrs, _ := net.InterfaceAddrs() // without them, nobody is spared
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok {
+			if addr, ok := netip.AddrFromSlice(n.IP); ok {
+				own[addr.Unmap()] = true
+			}
+		}
+	}
+	return &own
+}
+
+// outdated reports whether a rule has run out since the last reconcile.
+func (w *warden) outdated(now time.Time) bool {
+	next := w.ends.Load()
+	return next != nil && !now.Before(*next)
+}
+
+// spared reports whether a source is one of this machine's own addresses, or on
+// the list of those that are not checked.
+func (w *warden) spared(a netip.Addr) bool {
+	if (*w.own.Load())[a.Unmap()] {
+		return true
+	}
+	r, ok := w.index.Load().Decide(a, time.Now())
+	return ok && r.Allow
+}
+
+// gate lets a message in unless its source is banned: a ban holds also where no
+// packet filter is.
+func (w *warden) gate(src netip.AddrPort, _ []byte) bool {
+	return !w.book.Holds(src.Addr(), telephony.BanSIP, time.Now()) || w.spared(src.Addr())
+}
+
+// screen drops what attack tools send, and INVITEs of strangers if so set.
+func (w *warden) screen(r *sip.Request) bool {
+	now := time.Now()
+	q := about(r, false)
+	drop, v, convicted := w.guard.Screen(q, r.Body, now)
+	if convicted {
+		w.convict(v, now)
+	}
+	if drop {
+		return false
+	}
+	stranger := r.Method == sip.INVITE && !r.Has("Authorization") && !r.Has("Proxy-Authorization")
+	return !stranger || !w.guard.Silent(q.Source, now)
+}
+
+// refused counts what was no request, or not one that is possible.
+func (w *warden) refused(f sip.Flow, agent string) {
+	now := time.Now()
+	if v, ok := w.guard.Malformed(guard.Request{Source: f.Remote.Addr(), Proven: f.Token != "", UserAgent: agent}, now); ok {
+		w.convict(v, now)
+	}
+}
+
+// observe counts what came of looking at credentials.
+func (w *warden) observe(e sip.AuthEvent) {
+	now := time.Now()
+	q := about(e.Request, e.Ours)
+	var v guard.Verdict
+	var convicted bool
+	switch e.Outcome {
+	case sip.AuthMissing:
+		v, convicted = w.guard.Challenged(q, now)
+	case sip.AuthWrong:
+		v, convicted = w.guard.Wrong(q, now)
+	case sip.AuthStale:
+		w.guard.Stale(q, now)
+	case sip.AuthOK:
+		w.guard.Right(q, now)
+	}
+	if convicted {
+		w.convict(v, now)
+	}
+}
+
+func (w *warden) worn(r *sip.Request, _ string) bool { return w.guard.Worn(about(r, false), time.Now()) }
+
+// about is what counts of a request.
+func about(r *sip.Request, proven bool) guard.Request {
+	name := r.URI.User
+	if r.Method == "REGISTER" {
+		name = r.To.URI.User
+	}
+	return guard.Request{Source: r.Flow.Remote.Addr(), Proven: proven || r.Flow.Token != "", Name: name, UserAgent: r.Header("User-Agent")}
+}
+
+// convict bans a source on SIP.
+func (w *warden) convict(v guard.Verdict, now time.Time) {
+	w.log.Warn("source banned", "source", v.Source.String(), "offence", string(v.Offence), "count", v.Evidence.Count,
+		"user_agent", v.Evidence.UserAgent, "target", v.Evidence.Target, "until", v.Until)
+	b := events.AddressBanned{Addr: v.Source, Scope: telephony.BanSIP, Reason: string(v.Offence), Until: v.Until, Evidence: v.Evidence, Proven: v.Proven}
+	w.enter(b, now)
+	w.bus.Publish(b)
+}
+
+// enter notes a ban, whoever passed it.
+func (w *warden) enter(b events.AddressBanned, now time.Time) {
+	w.book.Put(telephony.Ban{Source: b.Addr, Scope: b.Scope, Reason: b.Reason, Evidence: b.Evidence, Since: now, Until: b.Until})
+}
+
+// admit refuses calls of an extension that begins too many, or dialled too many
+// numbers that nobody has.
+func (w *warden) admit(tenant telephony.TenantID, number string) *sip.Reply {
+	offence, first := w.guard.Call(guard.Caller{Tenant: tenant, Number: number}, time.Now())
+	if offence == "" {
+		return nil
+	}
+	if first {
+		w.log.Warn("calls of an extension are refused", "extension", number, "offence", string(offence))
+	}
+	if offence == guard.WarDialling {
+		return &sip.Reply{Code: 403}
+	}
+	return sip.Busy()
+}
+
+// ended looks at a call's record for numbers that nobody has.
+func (w *warden) ended(r telephony.CallRecord) {
+	if r.Reason != telephony.EndNotFound || r.StatusCode != 404 || r.TransferredBy != "" {
+		return
+	}
+	who := guard.Caller{Tenant: r.Tenant, Number: r.Caller.Number}
+	if until, ok := w.guard.Unknown(who, r.Callee.Number, time.Now()); ok {
+		w.log.Warn("calls of an extension are refused", "extension", who.Number, "offence", string(guard.WarDialling), "until", until)
+	}
+}
+
+const saveBansEvery = 5 * time.Second
+
+// run enters the bans of log-in and provisioning, and stores all of them, until
+// ctx ends.
+func (w *warden) run(ctx context.Context, sub *events.Subscription) {
+	tick := time.NewTicker(saveBansEvery)
+	defer tick.Stop()
+	defer w.store(context.Background())
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-sub.C:
+			if b, ok := e.(events.AddressBanned); ok {
+				w.enter(b, time.Now())
+			}
+		case <-tick.C:
+			w.book.List(time.Now()) // forgets what ran out
+			w.store(ctx)
+		}
+	}
+}
+
+func (w *warden) store(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, writeLimit)
+	defer cancel()
+	c := w.book.Take()
+	if err := w.save(ctx, c.Put, c.Removed); err != nil {
+		w.book.Return(c)
+		w.log.Error("bans not stored", "err", err)
+	}
+}
