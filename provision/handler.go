@@ -67,6 +67,9 @@ func NewHandler(cfg Config) *Handler {
 	return &Handler{cfg: cfg, misses: tries.New(maxMisses, missWindow, missBlock)}
 }
 
+// Forgive forgets what a source guessed.
+func (h *Handler) Forgive(a netip.Addr) { h.misses.Forgive(a) }
+
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	src := source(r)
 	now := h.cfg.Now()

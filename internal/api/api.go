@@ -91,5 +91,6 @@ func (s *Server) register() {
 	s.registerClientCertificates()
 	s.registerAddresses()
 	s.registerNetwork()
+	s.registerSecurity()
 	s.registerEvents()
 }

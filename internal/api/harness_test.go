@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +39,7 @@ type live struct {
 	hungUp   []telephony.CallID
 	ports    []PortState
 	settings func() telephony.Settings
+	bans     []telephony.Ban
 }
 
 // busyPort belongs to another program.
@@ -75,6 +77,29 @@ func (l *live) HangUp(_ context.Context, t telephony.TenantID, id telephony.Call
 }
 
 func (l *live) Ports() []PortState { return l.ports }
+
+func (l *live) Bans(context.Context) ([]telephony.Ban, int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.bans), 0
+}
+
+func (l *live) Unban(_ context.Context, a netip.Addr, scope telephony.BanScope) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := len(l.bans)
+	l.bans = slices.DeleteFunc(l.bans, func(b telephony.Ban) bool { return b.Source == a && b.Scope == scope })
+	if len(l.bans) == before {
+		return store.ErrNotFound
+	}
+	return nil
+}
+
+func (l *live) Known(a netip.Addr) bool { return a == netip.MustParseAddr("198.51.100.7") }
+
+func (l *live) Neighbours(context.Context) map[string][]netip.Addr {
+	return map[string][]netip.Addr{"gateway": {netip.MustParseAddr("192.0.2.1")}, "name server": {netip.MustParseAddr("9.9.9.9")}}
+}
 
 // Transports are those of the store's settings, all listening.
 func (l *live) Transports() []PortState {

@@ -35,6 +35,15 @@ type Live interface {
 	Addresses() []LocalAddress
 	// Health is the state of the subsystems.
 	Health() Health
+	// Bans are those in force, the latest first, and how many more there are.
+	Bans(context.Context) (all []telephony.Ban, more int)
+	// Unban takes a ban back; store.ErrNotFound if there is none.
+	Unban(context.Context, netip.Addr, telephony.BanScope) error
+	// Known reports whether a phone is registered from there.
+	Known(netip.Addr) bool
+	// Neighbours are addresses the PBX needs, by what they are: gateway, name
+	// server.
+	Neighbours(context.Context) map[string][]netip.Addr
 }
 
 // LocalAddress is an address of this machine.

@@ -37,8 +37,8 @@ type TraceSettings struct {
 	Messages bool `json:"messages" doc:"Keep the texts of instant messages in them too."`
 }
 
-// capture is a file to be downloaded.
-type capture struct {
+// file is a file to be downloaded.
+type file struct {
 	ContentType string `header:"Content-Type"`
 	Disposition string `header:"Content-Disposition"`
 	Body        []byte
@@ -76,7 +76,7 @@ func (s *Server) getTrace(ctx context.Context, in *callPath) (*body[CallTrace], 
 	return &body[CallTrace]{out}, nil
 }
 
-func (s *Server) getCapture(ctx context.Context, in *callPath) (*capture, error) {
+func (s *Server) getCapture(ctx context.Context, in *callPath) (*file, error) {
 	t, err := s.traced(ctx, in)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func (s *Server) getCapture(ctx context.Context, in *callPath) (*capture, error)
 	if err := t.WritePCAP(&b); err != nil {
 		return nil, err
 	}
-	return &capture{captureType, `attachment; filename="call-` + in.ID + `.pcap"`, b.Bytes()}, nil
+	return &file{captureType, `attachment; filename="call-` + in.ID + `.pcap"`, b.Bytes()}, nil
 }
 
 // binary documents the one success of an operation as a file.

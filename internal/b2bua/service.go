@@ -35,7 +35,7 @@ type Config struct {
 	// CallEnded event, which a full bus buffer may lose. It must not block.
 	Record func(telephony.CallRecord)
 	// Leg, if set, is told the Call-ID of each leg of a call. It must not block.
-	Leg    func(tenant telephony.TenantID, call telephony.CallID, callID string)
+	Leg func(tenant telephony.TenantID, call telephony.CallID, callID string)
 	// Admit, if set, may refuse a call that an extension begins. It must not block.
 	Admit  func(tenant telephony.TenantID, caller string) *sip.Reply
 	Node   telephony.NodeID

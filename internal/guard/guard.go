@@ -297,4 +297,6 @@ func quietest[K comparable, V any](m map[K]V, seen func(V) time.Time) (victim K)
 func (g *Guard) hash(name string) uint32 { return uint32(maphash.String(g.seed, name)) }
 
 // clip bounds a peer's text, and lets go of the message it stands in.
-func clip(s string) string { return strings.Clone(strings.ToValidUTF8(s[:min(len(s), maxEvidence)], "")) }
+func clip(s string) string {
+	return strings.Clone(strings.ToValidUTF8(s[:min(len(s), maxEvidence)], ""))
+}

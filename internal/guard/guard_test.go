@@ -237,7 +237,9 @@ func TestAttackToolsGetNoAnswer(t *testing.T) {
 	p.UserAgents = append(p.UserAgents, "scan*v2")
 	g := New(Config{})
 	g.Configure(p)
-	sdp := func(name string) []byte { return []byte("v=0\r\no=x\r\ns=" + name + "\r\nm=audio 1 RTP/AVP 0\r\ns=portsip.com\r\n") }
+	sdp := func(name string) []byte {
+		return []byte("v=0\r\no=x\r\ns=" + name + "\r\nm=audio 1 RTP/AVP 0\r\ns=portsip.com\r\n")
+	}
 	for _, c := range []struct {
 		agent string
 		body  []byte

@@ -50,6 +50,7 @@ type PBX struct {
 	addresses *addresses
 	telephone *telephone
 	warden    *warden
+	provision *provision.Handler
 	fence     *fence
 	network   *network
 	api       *api.Server
@@ -278,7 +279,7 @@ func (p *PBX) telephony(ctx context.Context) error {
 		log: p.log, node: node, epoch: epoch, product: "Ringfence " + version.String(), listen: p.opts.Listen,
 		addresses: p.addresses, snapshot: snapshot, bus: &p.bus, warden: p.warden,
 		record: func(r telephony.CallRecord) { p.records.Add(r); p.warden.ended(r) },
-		fence: p.fence.media(), pools: pools, bindings: bindings, subscriptions: subscriptions, publications: publications,
+		fence:  p.fence.media(), pools: pools, bindings: bindings, subscriptions: subscriptions, publications: publications,
 		tls: sip.TLS{GetCertificate: p.certs.GetCertificate, Clients: clientAuthorities(snapshot)}, origin: httpd.HostNames(snapshot, host, p.certs.Names),
 	})
 	return nil
@@ -313,7 +314,7 @@ func (p *PBX) webSide() (err error) {
 		WebPhones: p.telephone.webPhones,
 		Logger:    p.log.With("part", "api"), Version: version.String(), Hostname: host, Fingerprint: p.certs.Fingerprint,
 	})
-	files := provision.NewHandler(provision.Config{
+	p.provision = provision.NewHandler(provision.Config{
 		Snapshot: p.store.Snapshot,
 		Password: func(ctx context.Context, t telephony.TenantID, actor telephony.Actor, number string) (string, error) {
 			return p.store.ForTenant(t).SIPPassword(ctx, actor, number)
@@ -327,7 +328,7 @@ func (p *PBX) webSide() (err error) {
 		listen = p.opts.Listen.String()
 	}
 	p.web, err = httpd.New(httpd.Config{
-		Logger: p.log.With("part", "web"), GetCertificate: p.certs.GetCertificate, API: p.api, Provision: files,
+		Logger: p.log.With("part", "web"), GetCertificate: p.certs.GetCertificate, API: p.api, Provision: p.provision,
 		Dist: dist, Built: built, HostAllowed: httpd.HostNames(p.store.Snapshot, host, p.certs.Names),
 		Ready: p.store.Health, Listen: listen,
 	})

@@ -130,7 +130,9 @@ func (w *warden) observe(e sip.AuthEvent) {
 	}
 }
 
-func (w *warden) worn(r *sip.Request, _ string) bool { return w.guard.Worn(about(r, false), time.Now()) }
+func (w *warden) worn(r *sip.Request, _ string) bool {
+	return w.guard.Worn(about(r, false), time.Now())
+}
 
 // about is what counts of a request.
 func about(r *sip.Request, proven bool) guard.Request {

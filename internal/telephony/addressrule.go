@@ -36,7 +36,7 @@ func (r AddressRule) Validate() error {
 		return refuse("network", "is not a network")
 	case p.Bits() == 0:
 		return refuse("network", "holds every address there is")
-	case p.Addr().IsLoopback() || p.Addr().IsUnspecified():
+	case !r.Allow && (p.Addr().IsLoopback() || p.Addr().IsUnspecified()):
 		return refuse("network", "is this machine itself")
 	}
 	return checkName("note", r.Note, 0, MaxNoteLen)

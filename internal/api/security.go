@@ -1,0 +1,174 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+
+	"ringfence/internal/store"
+	"ringfence/internal/telephony"
+)
+
+func (s *Server) registerSecurity() {
+	handle(s, operation{id: "get-protection", method: http.MethodGet, path: "/security/protection", tag: "security", summary: "How attackers are told from phones", access: systemOnly}, s.getProtection)
+	handle(s, operation{id: "put-protection", method: http.MethodPut, path: "/security/protection", tag: "security", summary: "Change how attackers are told from phones; in force at once", access: systemOnly}, s.putProtection)
+	handle(s, operation{id: "list-bans", method: http.MethodGet, path: "/security/bans", tag: "security", summary: "Who is banned now, the latest first", access: systemOnly}, s.listBans)
+	handle(s, operation{id: "delete-ban", method: http.MethodDelete, path: "/security/bans", tag: "security", summary: "Take a ban back, in the packet filter too", access: systemOnly, status: http.StatusNoContent, errors: []int{http.StatusNotFound}, fields: map[string]string{"source": "query.source"}}, s.deleteBan)
+	handle(s, operation{id: "allow-ban", method: http.MethodPost, path: "/security/bans/allow", tag: "security", summary: "Take all bans of a source back and let it in for good", access: systemOnly, status: http.StatusCreated}, s.allowBan)
+	handle(s, operation{id: "check-address", method: http.MethodGet, path: "/security/check", tag: "security", summary: "Whether packets of an address are let in, and why not", access: systemOnly, fields: map[string]string{"address": "query.address"}}, s.checkAddress)
+	s.registerRules()
+}
+
+func (s *Server) getProtection(context.Context, *noInput) (*body[Protection], error) {
+	settings := s.cfg.Store.Snapshot().Settings
+	p, l := settings.Protection, settings.Limits
+	return &body[Protection]{Protection{
+		Detect: p.Detect, PeriodSeconds: int(p.Period / time.Second), BanSeconds: int(p.Ban / time.Second),
+		WrongAnswers: p.WrongAnswers, Unanswered: p.Unanswered, Names: p.Names, Malformed: p.Malformed,
+		Calls: p.Calls, UnknownNumbers: p.UnknownNumbers,
+		UserAgents: append([]string{}, p.UserAgents...), SessionNames: append([]string{}, p.SessionNames...),
+		BanTools: p.BanTools, SilentInvite: p.SilentInvite,
+		Level1: l.L1, Level1BanSeconds: int(l.L1Ban / time.Second), Level2: l.L2, Level2BanSeconds: int(l.L2Ban / time.Second),
+	}}, nil
+}
+
+func (s *Server) putProtection(ctx context.Context, in *body[Protection]) (*body[Protection], error) {
+	b := in.Body
+	seconds := func(n int) time.Duration { return time.Duration(n) * time.Second }
+	err := s.changeSettings(ctx, func(settings *telephony.Settings) error {
+		settings.Protection = telephony.Protection{
+			Detect: b.Detect, Period: seconds(b.PeriodSeconds), Ban: seconds(b.BanSeconds),
+			WrongAnswers: b.WrongAnswers, Unanswered: b.Unanswered, Names: b.Names, Malformed: b.Malformed,
+			Calls: b.Calls, UnknownNumbers: b.UnknownNumbers,
+			UserAgents: b.UserAgents, SessionNames: b.SessionNames, BanTools: b.BanTools, SilentInvite: b.SilentInvite,
+		}
+		settings.Limits = telephony.PacketLimits{L1: b.Level1, L1Ban: seconds(b.Level1BanSeconds), L2: b.Level2, L2Ban: seconds(b.Level2BanSeconds)}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.getProtection(ctx, nil)
+}
+
+func (s *Server) listBans(ctx context.Context, _ *noInput) (*body[BanList], error) {
+	all, more := s.cfg.Live.Bans(ctx)
+	out := BanList{Items: make([]Ban, 0, min(len(all), maxShownBans)), Total: len(all) + more}
+	for _, b := range all[:min(len(all), maxShownBans)] {
+		out.Items = append(out.Items, banOf(b))
+	}
+	return &body[BanList]{out}, nil
+}
+
+// maxShownBans bounds an answer.
+const maxShownBans = 2_000
+
+func banOf(b telephony.Ban) Ban {
+	return Ban{
+		Source: b.Source.String(), Scope: string(b.Scope), Reason: b.Reason, UserAgent: b.Evidence.UserAgent,
+		Target: b.Evidence.Target, Count: b.Evidence.Count, Since: timeOrNil(b.Since), Until: b.Until.UTC(),
+	}
+}
+
+// banQuery names a ban.
+type banQuery struct {
+	Source string `query:"source" required:"true" maxLength:"45" doc:"Address that is banned."`
+	Scope  string `query:"scope" required:"true" enum:"sip,web,prov,all"`
+}
+
+func (s *Server) deleteBan(ctx context.Context, in *banQuery) (*struct{}, error) {
+	source, err := address("source", in.Source)
+	if err != nil {
+		return nil, err
+	}
+	scope := telephony.BanScope(in.Scope)
+	if err := s.cfg.Live.Unban(ctx, source, scope); err != nil {
+		return nil, err
+	}
+	_, err = s.cfg.Store.System().Update(ctx, callerOf(ctx).actor(), func(tx *store.Tx) error { return tx.NoteUnban(source, scope) })
+	return nil, err
+}
+
+func (s *Server) allowBan(ctx context.Context, in *body[BanAllow]) (*body[AddressRule], error) {
+	network, err := telephony.ParseNetwork("source", in.Body.Source)
+	if err != nil {
+		return nil, err
+	}
+	if network.Addr().Is6() && network.Bits() == 128 {
+		network = netip.PrefixFrom(network.Addr(), 64).Masked() // as it was banned
+	}
+	rule := telephony.AddressRule{Prefix: network, Allow: true, Note: in.Body.Note}
+	if err := s.putRules(ctx, rule); err != nil {
+		return nil, err
+	}
+	for _, scope := range []telephony.BanScope{telephony.BanSIP, telephony.BanWeb, telephony.BanProv, telephony.BanAll} {
+		_ = s.cfg.Live.Unban(ctx, network.Addr(), scope) // most of them are not there
+	}
+	return s.ruleNow(network)
+}
+
+// addressQuery names an address.
+type addressQuery struct {
+	Address string `query:"address" maxLength:"45" doc:"IPv4 or IPv6 address; empty is the one that is asking."`
+}
+
+// checkAddress answers the question of an administrator whose phone gets nothing.
+func (s *Server) checkAddress(ctx context.Context, in *addressQuery) (*body[AddressCheck], error) {
+	a := callerOf(ctx).actor().Addr
+	if in.Address != "" {
+		var err error
+		if a, err = address("address", in.Address); err != nil {
+			return nil, err
+		}
+	}
+	a = a.Unmap().WithZone("")
+	out := AddressCheck{Address: a.String(), Verdict: "open", Bans: []Ban{}, Own: s.isOwn(a), Trusted: s.cfg.Live.Known(a)}
+	if r, ok := telephony.NewAddressIndex(s.cfg.Store.Snapshot().Rules).Decide(a, time.Now()); ok {
+		rule := ruleOf(r)
+		out.Rule = &rule
+		out.Verdict = map[bool]string{true: "allowed", false: "blocked"}[r.Allow]
+	}
+	bans, _ := s.cfg.Live.Bans(ctx)
+	for _, b := range bans {
+		if covers(b.Source, a) {
+			out.Bans = append(out.Bans, banOf(b))
+		}
+	}
+	if out.Verdict == "open" && len(out.Bans) > 0 {
+		out.Verdict = "banned"
+	}
+	out.Explanation = explain(out)
+	return &body[AddressCheck]{out}, nil
+}
+
+// covers reports whether a ban of source is one of a: IPv6 is banned by /64.
+func covers(source, a netip.Addr) bool {
+	if source.Is6() && a.Is6() {
+		p, err := source.Prefix(64)
+		return err == nil && p.Contains(a)
+	}
+	return source == a
+}
+
+func explain(c AddressCheck) string {
+	switch {
+	case c.Own:
+		return "This is an address of the PBX itself; it is always let in."
+	case c.Verdict == "blocked":
+		return fmt.Sprintf("Every packet is dropped: the list of addresses blocks %s.", c.Rule.Network)
+	case c.Verdict == "allowed":
+		return fmt.Sprintf("The list of addresses allows %s: no limits, no bans. Passwords are asked for, and only open ports can be reached.", c.Rule.Network)
+	case c.Verdict == "banned":
+		return fmt.Sprintf("Packets are dropped on the ports of %s until the ban ends: %s.", c.Bans[0].Scope, c.Bans[0].Reason)
+	case c.Trusted:
+		return "Nothing is held against it. A phone has proved its password from there: floods in its name ban nobody."
+	}
+	return "Nothing is held against it. It reaches the ports that are open to its zone."
+}
+
+func (s *Server) isOwn(a netip.Addr) bool {
+	return a.IsLoopback() || slices.ContainsFunc(s.cfg.Live.Addresses(), func(l LocalAddress) bool { return l.Addr == a })
+}

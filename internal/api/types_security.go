@@ -1,0 +1,97 @@
+package api
+
+import "time"
+
+// Protection is how attackers are told from phones.
+type Protection struct {
+	Detect           bool     `json:"detect" doc:"Count what sources do wrong. Without it nobody is banned for it; passwords and the limits of packets stay."`
+	PeriodSeconds    int      `json:"period_seconds" minimum:"1" maximum:"600" doc:"Time over which is counted."`
+	BanSeconds       int      `json:"ban_seconds" minimum:"1" maximum:"31622400" doc:"How long a source that was detected gets no answer on SIP."`
+	WrongAnswers     int      `json:"wrong_answers" minimum:"1" maximum:"30000" doc:"Wrong passwords from one source."`
+	Unanswered       int      `json:"unanswered" minimum:"1" maximum:"30000" doc:"Challenges (401, 407) to one source that nobody answers."`
+	Names            int      `json:"names" minimum:"1" maximum:"30000" doc:"Names that one source tries and does not prove, within 60 periods."`
+	Malformed        int      `json:"malformed" minimum:"1" maximum:"30000" doc:"Requests from one source that are refused for their form."`
+	Calls            int      `json:"calls" minimum:"1" maximum:"30000" doc:"Calls that one extension may begin within a period; more are refused."`
+	UnknownNumbers   int      `json:"unknown_numbers" minimum:"1" maximum:"30000" doc:"Numbers that nobody has and one extension dials, within 60 periods; then its calls are refused for a while."`
+	UserAgents       []string `json:"user_agents" nullable:"false" maxItems:"200" doc:"Parts of the User-Agent of attack tools, in any case; * stands for any characters."`
+	SessionNames     []string `json:"session_names" nullable:"false" maxItems:"200" doc:"The same for the s= line of session descriptions."`
+	BanTools         bool     `json:"ban_tools" doc:"Ban their sources too, if they came over a connection."`
+	SilentInvite     bool     `json:"silent_invite" doc:"Calls without credentials from sources that have proved no password get no answer at all."`
+	Level1           int      `json:"level1" minimum:"10" maximum:"1000000" doc:"Packets a second from one source to signalling and web ports."`
+	Level1BanSeconds int      `json:"level1_ban_seconds" minimum:"1" maximum:"31622400"`
+	Level2           int      `json:"level2" minimum:"11" maximum:"1000000" doc:"The same, for those who go on while banned by level 1."`
+	Level2BanSeconds int      `json:"level2_ban_seconds" minimum:"2" maximum:"31622400"`
+}
+
+// Ban is a source that gets no answer.
+type Ban struct {
+	Source    string     `json:"source" doc:"IPv4 address, or the first of an IPv6 network of 64 bits."`
+	Scope     string     `json:"scope" enum:"sip,web,prov,all" doc:"Ports that are closed to it."`
+	Reason    string     `json:"reason"`
+	UserAgent string     `json:"user_agent" doc:"What it calls itself."`
+	Target    string     `json:"target" doc:"What it last asked for."`
+	Count     int        `json:"count" doc:"How often it did wrong."`
+	Since     *time.Time `json:"since" nullable:"true"`
+	Until     time.Time  `json:"until"`
+}
+
+// BanList lists bans.
+type BanList struct {
+	Items []Ban `json:"items" nullable:"false"`
+	Total int   `json:"total"`
+}
+
+// BanAllow lets a banned source in for good.
+type BanAllow struct {
+	Source string `json:"source" maxLength:"45"`
+	Note   string `json:"note" maxLength:"200"`
+}
+
+// AddressRule is a line of the list of addresses.
+type AddressRule struct {
+	Network   string     `json:"network"`
+	First     string     `json:"first" doc:"First address it covers."`
+	Last      string     `json:"last" doc:"Last address it covers."`
+	Action    string     `json:"action" enum:"allow,block"`
+	Note      string     `json:"note"`
+	ExpiresAt *time.Time `json:"expires_at" nullable:"true" doc:"Null is never."`
+	CreatedAt time.Time  `json:"created_at"`
+	CreatedBy string     `json:"created_by"`
+}
+
+// AddressRuleList is a page of the list.
+type AddressRuleList struct {
+	Items []AddressRule `json:"items" nullable:"false"`
+	Total int           `json:"total" doc:"Lines that match the search."`
+}
+
+// AddressRulePut adds or replaces a line of the list.
+type AddressRulePut struct {
+	Network   string     `json:"network" maxLength:"100" doc:"An address, or a network such as 41.202.0.0/16 or 41.202.0.0/255.255.0.0."`
+	Action    string     `json:"action" enum:"allow,block"`
+	Note      string     `json:"note,omitempty" maxLength:"200"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty" nullable:"true"`
+	Anyway    bool       `json:"anyway,omitempty" doc:"Block it although it holds your own address, or one the PBX needs."`
+}
+
+// AddressImport is a list to add.
+type AddressImport struct {
+	CSV    string `json:"csv" maxLength:"15000000" doc:"Lines of network, action (allow or block), note, expiry (RFC 3339)."`
+	Anyway bool   `json:"anyway,omitempty" doc:"As in put-address-rule."`
+}
+
+// AddressImported says how many lines were added.
+type AddressImported struct {
+	Added int `json:"added"`
+}
+
+// AddressCheck says whether packets of an address are let in.
+type AddressCheck struct {
+	Address     string       `json:"address"`
+	Verdict     string       `json:"verdict" enum:"open,allowed,blocked,banned"`
+	Explanation string       `json:"explanation"`
+	Own         bool         `json:"own" doc:"It is one of the PBX."`
+	Trusted     bool         `json:"trusted" doc:"A phone is registered from there."`
+	Rule        *AddressRule `json:"rule,omitempty" doc:"Line of the list that decides."`
+	Bans        []Ban        `json:"bans" nullable:"false"`
+}
