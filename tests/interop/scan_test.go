@@ -3,6 +3,7 @@ package interop
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -38,11 +39,77 @@ func (b *bench) tool(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
+// undetected lets everything through to SIP itself, for tests of what it makes of
+// attacks that guard does not stop.
+func (b *bench) undetected(t *testing.T) *bench {
+	t.Helper()
+	b.protect(t, map[string]any{"detect": false, "user_agents": []string{}, "session_names": []string{}})
+	return b
+}
+
+// protect changes how attackers are told from phones.
+func (b *bench) protect(t *testing.T, change map[string]any) {
+	t.Helper()
+	admin := b.pbx.Admin(t)
+	var p map[string]any
+	if err := admin.Do(t.Context(), "GET", "/security/protection", nil, &p); err != nil {
+		t.Fatal(err)
+	}
+	delete(p, "$schema")
+	maps.Copy(p, change)
+	if err := admin.Do(t.Context(), "PUT", "/security/protection", p, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// As it comes, the scanners of SIPVicious find nothing at all: they say who they
+// are. If that is not looked at, they are banned for what they do.
+func TestScannersAreStopped(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	server := b.pbx.Addr(ports.SIPUDP)
+	target, domain := server.Addr().String(), b.pbx.Extension("101").Domain
+	port := fmt.Sprint(server.Port())
+	if out := b.tool(t, "svmap", "-p", port, target); strings.Contains(out, target) {
+		t.Errorf("svmap finds the server:\n%s", out)
+	}
+	if out := b.svwar(t, scans()[0], port, domain, target); len(listed(out, "101", "193")) != 0 {
+		t.Errorf("svwar is answered:\n%s", out)
+	}
+	b.protect(t, map[string]any{"user_agents": []string{}})
+	var list strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&list, "guess%d\n", i)
+	}
+	list.WriteString(b.pbx.Extension("102").SIPPassword + "\n")
+	words := filepath.Join(t.TempDir(), "words")
+	if err := os.WriteFile(words, []byte(list.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := b.tool(t, "svcrack", "-p", port, "-u", "102", "-d", words, "--domain="+domain, "--maximumtime=3", target); strings.Contains(out, "| 102 ") {
+		t.Errorf("svcrack finds a password:\n%s", out)
+	}
+	var bans struct {
+		Items []struct {
+			Source, Scope, Reason, Target string
+			Count                         int
+			UserAgent                     string `json:"user_agent"`
+		}
+	}
+	if err := b.pbx.Admin(t).Do(t.Context(), "GET", "/security/bans", nil, &bans); err != nil {
+		t.Fatal(err)
+	}
+	if len(bans.Items) != 1 || bans.Items[0].Scope != "sip" || bans.Items[0].Reason != "wrong passwords" || bans.Items[0].Count != 50 ||
+		bans.Items[0].Target != "102" || bans.Items[0].UserAgent != "friendly-scanner" {
+		t.Fatalf("%+v", bans.Items)
+	}
+}
+
 // The scanners of SIPVicious find a SIP server, and learn nothing of its
 // extensions: those that exist (101 to 104) look like those that do not.
 func TestScannersTellNoExtensionApart(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newBench(t).undetected(t)
 	server := b.pbx.Addr(ports.SIPUDP)
 	target, domain := server.Addr().String(), b.pbx.Extension("101").Domain
 	port := fmt.Sprint(server.Port())

@@ -25,7 +25,7 @@ const tortureRounds = 20
 func TestTortureLeavesPBXDWell(t *testing.T) {
 	t.Parallel()
 	all := siptest.Torture(t, "../..")
-	b := newBench(t)
+	b := newBench(t).undetected(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	a, c := b.phone(t, "101", 440), b.phone(t, "102", 880)
