@@ -1,6 +1,7 @@
 package cloudinit
 
 import (
+	"cmp"
 	"strings"
 
 	"ringfence/internal/netcfg"
@@ -16,9 +17,6 @@ func (w *Network) Config(hostname string) (c netcfg.Config, problems []Problem, 
 	}
 	for _, i := range w.Interfaces {
 		switch name := i.Name; {
-		case i.VLAN != 0:
-			refuse(i, false, "VLANs are not supported by this version")
-			continue
 		case i.Driver != "" && i.MAC == "" && i.Name == "":
 			refuse(i, false, "interfaces cannot be matched by driver alone; use the MAC address or the name")
 			continue
@@ -29,7 +27,7 @@ func (w *Network) Config(hostname string) (c netcfg.Config, problems []Problem, 
 		if i.DHCP6 {
 			refuse(i, true, "DHCPv6 is not supported by this version; router advertisements are used")
 		}
-		c.Interfaces = append(c.Interfaces, i.config())
+		c.Interfaces = append(c.Interfaces, w.config(i))
 		if err := c.Validate(); err != nil {
 			refuse(i, false, printable(err.Error()))
 			c.Interfaces = c.Interfaces[:len(c.Interfaces)-1]
@@ -38,11 +36,14 @@ func (w *Network) Config(hostname string) (c netcfg.Config, problems []Problem, 
 	return c, problems, len(c.Interfaces) > 0
 }
 
-func (i Interface) config() netcfg.Interface {
+func (w *Network) config(i Interface) netcfg.Interface {
 	n := netcfg.Interface{
 		MAC: i.MAC, Name: i.Name,
 		DHCP4: i.DHCP4, AcceptRA: i.AcceptRA,
 		Addresses: i.Addresses, Nameservers: i.Nameservers, Search: i.Search, MTU: i.MTU,
+	}
+	if i.VLAN != 0 {
+		n.MAC, n.VLAN, n.Link = "", i.VLAN, w.below(i.Link)
 	}
 	if n.MAC == "" && n.Name == "" {
 		n.Name = i.ID // without a match the document's name is the kernel's
@@ -55,4 +56,14 @@ func (i Interface) config() netcfg.Interface {
 		n.Routes = append(n.Routes, netcfg.Route(r))
 	}
 	return n
+}
+
+// below is how the host knows the interface that a VLAN stands on.
+func (w *Network) below(id string) string {
+	for _, i := range w.Interfaces {
+		if i.ID == id {
+			return cmp.Or(i.MAC, i.Name, i.ID)
+		}
+	}
+	return id
 }

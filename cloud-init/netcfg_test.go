@@ -22,10 +22,12 @@ func TestNetworkConfigForTheHost(t *testing.T) {
 		{"dhcp6", "version: 2\nethernets: {eth0: {dhcp6: true}}\n",
 			`{"hostname":"pbx","interfaces":[{"name":"eth0","accept_ra":true}]}`, "eth0: DHCPv6 is not supported by this version"},
 		{"vlan", "version: 2\nethernets: {eth0: {dhcp4: true}}\nvlans: {v: {id: 7, link: eth0}}\n",
-			`{"hostname":"pbx","interfaces":[{"name":"eth0","dhcp4":true}]}`, "v: VLANs are not supported by this version"},
+			`{"hostname":"pbx","interfaces":[{"name":"eth0","dhcp4":true},{"name":"v","vlan":7,"link":"eth0"}]}`, ""},
+		{"vlan by address", "version: 2\nethernets: {lan: {match: {macaddress: \"52:54:00:00:00:01\"}}}\nvlans: {voice: {id: 7, link: lan, dhcp4: true}}\n",
+			`{"hostname":"pbx","interfaces":[{"mac":"52:54:00:00:00:01"},{"name":"voice","vlan":7,"link":"52:54:00:00:00:01","dhcp4":true}]}`, ""},
 		{"driver", "version: 2\nethernets: {a: {match: {driver: virtio_net}, dhcp4: true}}\n", "", "a: interfaces cannot be matched by driver alone"},
 		{"pattern", "version: 2\nethernets: {a: {match: {name: \"e?h*\"}, dhcp4: true}}\n", "", "a: a name may have one wildcard"},
-		{"broadcast", "version: 2\nethernets: {eth0: {addresses: [192.0.2.255/24]}}\n", "", "eth0: interface 1: address 192.0.2.255/24 is the network's own or its broadcast address"},
+		{"broadcast", "version: 2\nethernets: {eth0: {addresses: [192.0.2.255/24]}}\n", "", "192.0.2.255/24 is the network's own or its broadcast address"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -382,7 +382,7 @@ func TestHandOver(t *testing.T) {
 	}
 	seed, problems := cloudinit.Parse(cloudinit.Documents{
 		UserData:      []byte("#cloud-config\nringfence: {token: abcdefghijklmnopqrstuvwxyz}\n"),
-		NetworkConfig: []byte("version: 2\nethernets: {eth0: {dhcp4: true}}\nvlans: {v: {id: 2, link: eth0}}\n"),
+		NetworkConfig: []byte("version: 2\nethernets: {eth0: {dhcp4: true}, x: {match: {driver: ena}}}\n"),
 	})
 	if len(problems) > 0 {
 		t.Fatal(problems)
