@@ -162,11 +162,24 @@ func explain(c AddressCheck) string {
 	case c.Verdict == "allowed":
 		return fmt.Sprintf("The list of addresses allows %s: no limits, no bans. Passwords are asked for, and only open ports can be reached.", c.Rule.Network)
 	case c.Verdict == "banned":
-		return fmt.Sprintf("Packets are dropped on the ports of %s until the ban ends: %s.", c.Bans[0].Scope, c.Bans[0].Reason)
+		return fmt.Sprintf("Packets to %s are dropped until the ban ends: %s.", closedTo(c.Bans[0].Scope), c.Bans[0].Reason)
 	case c.Trusted:
 		return "Nothing is held against it. A phone has proved its password from there: floods in its name ban nobody."
 	}
 	return "Nothing is held against it. It reaches the ports that are open to its zone."
+}
+
+// closedTo names the ports of a scope.
+func closedTo(scope string) string {
+	switch telephony.BanScope(scope) {
+	case telephony.BanSIP:
+		return "the SIP ports"
+	case telephony.BanWeb:
+		return "the web ports"
+	case telephony.BanProv:
+		return "the ports of provisioning"
+	}
+	return "every port"
 }
 
 func (s *Server) isOwn(a netip.Addr) bool {

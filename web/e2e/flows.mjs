@@ -141,6 +141,53 @@ export async function flows(browser) {
     must(calls.media_security === 'require' && calls.session_expires_seconds === 1200 && calls.tones === 'DE' && calls.dead_media_seconds === 600, JSON.stringify(calls));
   });
 
+  await flow(browser, 'a ban is taken back, a source is let in for good, and nobody blocks themselves by mistake', async (w, { mock }) => {
+    const { page } = w;
+    w.expected.push(/409/, /422/);
+    await w.goto('/security');
+    await page.getByText('friendly-scanner').waitFor();
+    must((await page.locator('img[src="x"]').count()) === 0, 'a User-Agent became part of the page');
+    await page.getByLabel('IP address').fill('203.0.113.66');
+    await page.getByRole('button', { name: 'Look' }).click();
+    await page.getByText('203.0.113.66: Banned').waitFor();
+    await w.settle();
+    await w.shot('flow-security-bans');
+    const row = (/** @type {string} */ text) => page.getByRole('row').filter({ hasText: text });
+    await row('198.51.100.23').getByRole('button', { name: 'Take back' }).click();
+    await page.getByText('198.51.100.23 gets answers again').waitFor();
+    await row('203.0.113.66').getByRole('button', { name: 'Always let in' }).click();
+    await page.getByLabel('Note').fill('the new branch');
+    await page.getByTestId('deed').click();
+    await page.getByText('203.0.113.66 is always let in').waitFor();
+    must(mock.bans.length === 2 && mock.addressRules[0]?.note === 'the new branch', JSON.stringify(mock.bans));
+    await page.getByRole('tab', { name: 'Addresses' }).click();
+    await page.getByText('the new branch').waitFor();
+    await page.getByLabel('Address or network').fill('pbx.example');
+    await page.getByRole('button', { name: 'Add', exact: true }).click();
+    await page.getByText('Must begin with an IP address').waitFor();
+    await page.getByLabel('Address or network').fill('192.168.10.0/24');
+    await page.getByRole('button', { name: 'Add', exact: true }).click();
+    await page.getByText('you would be shut out yourself').waitFor();
+    await w.settle();
+    await w.shot('flow-security-list');
+    await page.getByRole('button', { name: 'Block it all the same' }).click();
+    await page.getByText('192.168.10.0 to 192.168.10.255').waitFor();
+    await row('192.168.10.0/24').getByRole('button', { name: 'Remove' }).click();
+    await page.getByText('192.168.10.0/24 is off the list').waitFor();
+    await page.getByRole('tab', { name: 'Detection' }).click();
+    await page.getByLabel('Level 2', { exact: true }).fill('400');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('Must be above level 1').waitFor();
+    await page.getByLabel('Level 2', { exact: true }).fill('2500');
+    await page.getByLabel('Wrong passwords', { exact: true }).fill('20');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('Saved, and in force').waitFor();
+    must(mock.protection.wrong_answers === 20 && mock.protection.level2 === 2500, JSON.stringify(mock.protection));
+    await w.settle();
+    await w.shot('flow-security-detection');
+    await w.check();
+  });
+
   await flow(browser, 'a public address is set; what cannot be used is told at its field', async (w, { mock }) => {
     const { page } = w;
     w.expected.push(/422/);

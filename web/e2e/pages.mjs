@@ -18,6 +18,7 @@ export const stops = [
   ['ports', '/ports'],
   ['transports', '/transports'],
   ['addresses', '/addresses'],
+  ['security', '/security'],
   ['audit', '/audit'],
   ['account', '/account'],
 ];

@@ -175,6 +175,35 @@ export function addresses() {
   };
 }
 
+/** @param {number} now @returns {S['Ban'][]} */
+export function bans(now) {
+  const at = (/** @type {number} */ minutes) => new Date(now + minutes * 60_000).toISOString();
+  return [
+    { source: '203.0.113.66', scope: 'sip', reason: 'wrong passwords', user_agent: 'friendly-scanner', target: '1001', count: 50, since: at(-3), until: at(57) },
+    { source: '2001:db8:7:8::', scope: 'sip', reason: 'names tried one after another', user_agent: '<img src=x onerror=alert(1)>', target: '9011', count: 60, since: at(-20), until: at(40) },
+    { source: '198.51.100.23', scope: 'web', reason: 'failed log-ins', user_agent: '', target: '', count: 0, since: at(-50), until: at(10) },
+    { source: '192.0.2.200', scope: 'sip', reason: 'more packets than allowed', user_agent: '', target: '', count: 0, since: null, until: at(0.4) },
+  ];
+}
+
+/** @param {number} now @returns {S['AddressRule'][]} */
+export function addressRules(now) {
+  const created_at = new Date(now - 86_400_000).toISOString();
+  return [
+    { network: '41.202.0.0/16', first: '41.202.0.0', last: '41.202.255.255', action: 'block', note: 'only attacks come from there', expires_at: null, created_at, created_by: 'admin' },
+    { network: '198.51.100.7', first: '198.51.100.7', last: '198.51.100.7', action: 'allow', note: 'branch office', expires_at: new Date(now + 7 * 86_400_000).toISOString(), created_at, created_by: 'admin' },
+  ];
+}
+
+/** @returns {S['Protection']} */
+export function protection() {
+  return {
+    detect: true, period_seconds: 10, ban_seconds: 3600, wrong_answers: 50, unanswered: 1000, names: 60, malformed: 100, calls: 60, unknown_numbers: 60,
+    user_agents: ['friendly-scanner', 'pplsip', 'sipcli', 'sipvicious', 'VaxSIPUserAgent'], session_names: ['portsip.com'], ban_tools: false, silent_invite: false,
+    level1: 500, level1_ban_seconds: 30, level2: 2000, level2_ban_seconds: 3600,
+  };
+}
+
 /** @param {number} now @returns {S['AuditEntry'][]} */
 export function audit(now) {
   const actions = [

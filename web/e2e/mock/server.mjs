@@ -65,6 +65,9 @@ class Mock {
     this.phoneSettings = { name: 'Acme', domain: 'pbx.example', extension_first: '101', extension_last: '199', digest: 'md5', tls_only: false, max_contacts: 10, qualify_seconds: 30, qualify_failures: 3, calls: data.callRules() };
     this.transports = data.transports();
     this.addresses = data.addresses();
+    this.bans = data.bans(Date.now());
+    this.addressRules = data.addressRules(Date.now());
+    this.protection = data.protection();
     /** @type {S['ClientCertificates']} */
     this.certificates = { mode: 'off', authorities: '', issuers: [] };
     this.registrations = empty ? [] : data.registrations(now);
@@ -261,10 +264,52 @@ class Mock {
         return json(res, 200, { items: this.transports });
       case 'addresses':
         return this.ownAddresses(res, method, body);
+      case 'security':
+        return this.security(res, method, path, query, body);
       case 'client-certificates':
         return this.clientCertificates(res, method, body);
       case 'events':
         return this.events(res);
+      default:
+        return problem(res, 404);
+    }
+  }
+
+  /** @param {Response} res @param {string} method @param {string} path @param {URLSearchParams} query @param {any} body */
+  security(res, method, path, query, body) {
+    switch (`${method} ${path.replace(/^.*\/security\//, '')}`) {
+      case 'GET bans':
+        return json(res, 200, { items: this.bans, total: this.bans.length });
+      case 'DELETE bans':
+        this.bans = this.bans.filter((b) => b.source !== query.get('source') || b.scope !== query.get('scope'));
+        return res.writeHead(204).end();
+      case 'POST bans/allow': {
+        this.bans = this.bans.filter((b) => b.source !== body.source);
+        const rule = { network: body.source, first: body.source, last: body.source, action: 'allow', note: body.note, expires_at: null, created_at: new Date().toISOString(), created_by: 'admin' };
+        this.addressRules.unshift(/** @type {S['AddressRule']} */ (rule));
+        return json(res, 201, rule);
+      }
+      case 'GET addresses':
+        return json(res, 200, { items: this.addressRules, total: this.addressRules.length });
+      case 'POST addresses': {
+        if (!/^[0-9a-f:.]+(\/\d+)?$/.test(body.network)) return problem(res, 422, 'validation failed', { 'body.network': 'must begin with an IP address such as 203.0.113.7; names are not looked up' });
+        if (body.network === '192.168.10.0/24' && !body.anyway)
+          return problem(res, 409, '192.168.10.0/24 holds 192.168.10.77, from where you are asking: you would be shut out yourself', { 'body.anyway': 'set it to do so all the same' });
+        const rule = { network: body.network, first: '192.168.10.0', last: '192.168.10.255', action: body.action, note: body.note, expires_at: body.expires_at, created_at: new Date().toISOString(), created_by: 'admin' };
+        this.addressRules.unshift(rule);
+        return json(res, 201, rule);
+      }
+      case 'DELETE addresses':
+        this.addressRules = this.addressRules.filter((r) => r.network !== query.get('network'));
+        return res.writeHead(204).end();
+      case 'PUT protection':
+        if (body.level2 <= body.level1) return problem(res, 422, 'validation failed', { 'body.level2': 'must be above level 1 and at most 1000000' });
+        this.protection = body;
+        return json(res, 200, body);
+      case 'GET protection':
+        return json(res, 200, this.protection);
+      case 'GET check':
+        return json(res, 200, { address: query.get('address'), verdict: 'banned', explanation: 'Packets to the SIP ports are dropped until the ban ends: wrong passwords.', own: false, trusted: false, bans: this.bans.slice(0, 1) });
       default:
         return problem(res, 404);
     }

@@ -14,6 +14,7 @@ import {
   IconSearch,
   IconShieldLock,
   IconUsers,
+  IconShieldX,
 } from '@tabler/icons-react';
 import { useQuery, useSuspenseQuery } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
@@ -44,6 +45,7 @@ export function Palette() {
       ? [
           action('transports', shell.nav.transports, <IconPlugConnected size={18} />, () => void navigate({ to: '/transports' })),
           action('addresses', shell.nav.addresses, <IconMapPin size={18} />, () => void navigate({ to: '/addresses' })),
+          action('security', shell.nav.security, <IconShieldX size={18} />, () => void navigate({ to: '/security' })),
         ]
       : []),
     action('audit', shell.nav.audit, <IconClipboardList size={18} />, () => void navigate({ to: '/audit' })),

@@ -14,6 +14,7 @@ import {
   IconPlugConnected,
   IconSearch,
   IconShieldLock,
+  IconShieldX,
   IconUsers,
   type Icon,
 } from '@tabler/icons-react';
@@ -29,7 +30,7 @@ import css from './Shell.module.css';
 import { UserMenu } from './UserMenu';
 
 interface NavItem {
-  to: '/' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/transports' | '/addresses' | '/audit';
+  to: '/' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/transports' | '/addresses' | '/security' | '/audit';
   label: string;
   icon: Icon;
   /** Open to users without administration. */
@@ -61,6 +62,7 @@ const groups: readonly { label?: string; items: readonly NavItem[] }[] = [
       { to: '/ports', label: shell.nav.ports, icon: IconShieldLock },
       { to: '/transports', label: shell.nav.transports, icon: IconPlugConnected, box: true },
       { to: '/addresses', label: shell.nav.addresses, icon: IconMapPin, box: true },
+      { to: '/security', label: shell.nav.security, icon: IconShieldX, box: true },
       { to: '/audit', label: shell.nav.audit, icon: IconClipboardList },
     ],
   },

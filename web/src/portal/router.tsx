@@ -108,6 +108,12 @@ const addresses = createRoute({
   component: lazyRouteComponent(() => import('./pages/Addresses'), 'Addresses'),
 });
 
+const security = createRoute({
+  getParentRoute: () => shell,
+  path: '/security',
+  component: lazyRouteComponent(() => import('./pages/Security'), 'Security'),
+});
+
 const audit = createRoute({
   getParentRoute: () => shell,
   path: '/audit',
@@ -123,7 +129,7 @@ const account = createRoute({
 const tree = root.addChildren([
   setup,
   login,
-  shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, ports, transports, addresses, audit, account]),
+  shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, ports, transports, addresses, security, audit, account]),
 ]);
 
 /** Pages of users without administration. */

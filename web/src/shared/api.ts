@@ -4,7 +4,10 @@ import type { components, paths } from './schema';
 import { noteServerTime } from './time';
 
 type Schemas = components['schemas'];
+export type AddressCheck = Schemas['AddressCheck'];
+export type AddressRule = Schemas['AddressRule'];
 export type Addresses = Schemas['Addresses'];
+export type Ban = Schemas['Ban'];
 export type Call = Schemas['Call'];
 export type CallTrace = Schemas['CallTrace'];
 export type CallRecord = Schemas['CallRecord'];
@@ -13,6 +16,7 @@ export type ClientCertificates = Schemas['ClientCertificates'];
 export type LegQuality = Schemas['LegQuality'];
 export type Extension = Schemas['Extension'];
 export type Party = Schemas['Party'];
+export type Protection = Schemas['Protection'];
 export type Port = Schemas['Port'];
 export type Registration = Schemas['Registration'];
 export type Session = Schemas['Session'];

@@ -86,6 +86,22 @@ export const addressesQuery = queryOptions({
   queryFn: () => take(client.GET('/api/v1/addresses')),
 });
 
+export const protectionQuery = queryOptions({
+  queryKey: ['protection'],
+  queryFn: () => take(client.GET('/api/v1/security/protection')),
+});
+
+export const bansQuery = queryOptions({
+  queryKey: ['bans'],
+  queryFn: () => take(client.GET('/api/v1/security/bans')),
+  refetchInterval: 5000,
+});
+
+export const addressRulesQuery = queryOptions({
+  queryKey: ['address-rules'],
+  queryFn: () => take(client.GET('/api/v1/security/addresses', { params: { query: { limit: 1000 } } })),
+});
+
 export function provisioningQuery(number: string) {
   return queryOptions({
     queryKey: ['provisioning', number],

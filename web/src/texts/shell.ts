@@ -12,6 +12,7 @@ export const shell = {
     ports: 'Ports',
     transports: 'SIP transports',
     addresses: 'Addresses',
+    security: 'Attackers',
     audit: 'Audit log',
     account: 'Your account',
   },

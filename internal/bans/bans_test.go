@@ -1,0 +1,72 @@
+package bans
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"ringfence/internal/telephony"
+)
+
+var (
+	now  = time.Unix(1_800_000_000, 0)
+	bad  = netip.MustParseAddr("192.0.2.66")
+	hour = now.Add(time.Hour)
+)
+
+func ban(a netip.Addr, until time.Time) telephony.Ban {
+	return telephony.Ban{Source: a, Scope: telephony.BanSIP, Reason: "test", Since: now, Until: until}
+}
+
+func TestBanHoldsUntilItsEnd(t *testing.T) {
+	t.Parallel()
+	b := New(nil)
+	b.Put(ban(bad, hour))
+	b.Put(ban(bad, now.Add(time.Minute))) // does not shorten it
+	if !b.Holds(bad, telephony.BanSIP, hour.Add(-time.Second)) || b.Holds(bad, telephony.BanSIP, hour) || b.Holds(bad, telephony.BanWeb, now) {
+		t.Error("a ban holds in its scope until its end, and no longer")
+	}
+	if len(b.List(now)) != 1 || len(b.List(hour)) != 0 || len(b.List(now)) != 0 {
+		t.Error("the list shows what is over, or not what is in force")
+	}
+	b.Put(ban(netip.MustParseAddr("2001:db8::5"), hour))
+	if !b.Holds(netip.MustParseAddr("2001:db8::ffff"), telephony.BanSIP, now) || b.Holds(netip.MustParseAddr("2001:db8:0:1::5"), telephony.BanSIP, now) {
+		t.Error("IPv6 is banned by its /64")
+	}
+	if !b.Remove(netip.MustParseAddr("2001:db8::9"), telephony.BanSIP) || b.Remove(bad, telephony.BanSIP) {
+		t.Error("what is there can be taken back, once")
+	}
+}
+
+// What is taken and cannot be stored comes again, unless it changed since.
+func TestWhatIsToBeStored(t *testing.T) {
+	t.Parallel()
+	b := New([]telephony.Ban{ban(bad, hour)})
+	if c := b.Take(); len(c.Put)+len(c.Removed) != 0 {
+		t.Fatalf("what was stored is stored again: %+v", c)
+	}
+	other := netip.MustParseAddr("192.0.2.67")
+	b.Put(ban(other, hour))
+	b.Remove(bad, telephony.BanSIP)
+	c := b.Take()
+	if len(c.Put) != 1 || c.Put[0].Source != other || len(c.Removed) != 1 || c.Removed[0].Source != bad {
+		t.Fatalf("%+v", c)
+	}
+	b.Put(ban(bad, hour)) // again, while the store was busy
+	b.Return(c)
+	c = b.Take()
+	if len(c.Put) != 2 || len(c.Removed) != 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestBookIsBounded(t *testing.T) {
+	t.Parallel()
+	b := New(nil)
+	for i := range maxBans + 1000 {
+		b.Put(ban(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), hour))
+	}
+	if n := len(b.List(now)); n != maxBans {
+		t.Errorf("%d bans", n)
+	}
+}

@@ -1,0 +1,83 @@
+import { Button, Group, Stack, Tabs, TextInput } from '@mantine/core';
+import { useMutation } from '@tanstack/react-query';
+import { useState } from 'react';
+import { client, take, type AddressCheck } from '../../shared/api';
+import { asProblem } from '../../shared/problems';
+import { Notice, ProblemNotice } from '../../shared/ui/Notice';
+import { Page, Panel } from '../../shared/ui/Page';
+import { security as texts } from '../../texts/security';
+import { Bans } from '../security/Bans';
+import { Detection } from '../security/Detection';
+import { Rules } from '../security/Rules';
+import css from './pages.module.css';
+
+/** Who is shut out, and why. */
+export function Security() {
+  return (
+    <Page title={texts.title} lead={texts.lead}>
+      <div className={css.stack}>
+        <Check />
+        <Tabs defaultValue="bans" keepMounted={false}>
+          <Tabs.List mb="md">
+            <Tabs.Tab value="bans">{texts.tabs.bans}</Tabs.Tab>
+            <Tabs.Tab value="list">{texts.tabs.list}</Tabs.Tab>
+            <Tabs.Tab value="rules">{texts.tabs.rules}</Tabs.Tab>
+          </Tabs.List>
+          <Tabs.Panel value="bans">
+            <Bans />
+          </Tabs.Panel>
+          <Tabs.Panel value="list">
+            <Rules />
+          </Tabs.Panel>
+          <Tabs.Panel value="rules">
+            <Detection />
+          </Tabs.Panel>
+        </Tabs>
+      </div>
+    </Page>
+  );
+}
+
+const tones = { open: 'ok', allowed: 'ok', blocked: 'bad', banned: 'bad' } as const;
+
+/** The question of whoever has a phone that gets no answer. */
+function Check() {
+  const [address, setAddress] = useState('');
+  const look = useMutation({
+    mutationFn: (a: string): Promise<AddressCheck> => take(client.GET('/api/v1/security/check', { params: { query: { address: a } } })),
+  });
+  const problem = look.error && asProblem(look.error);
+  return (
+    <Panel title={texts.check}>
+      <form
+        noValidate
+        onSubmit={(e) => {
+          e.preventDefault();
+          look.mutate(address.trim());
+        }}
+      >
+        <Stack gap="sm">
+          <Group align="flex-end" gap="sm">
+            <TextInput
+              label={texts.checkLabel}
+              value={address}
+              maxLength={45}
+              autoComplete="off"
+              error={problem?.fields.address}
+              onChange={(e) => setAddress(e.currentTarget.value)}
+            />
+            <Button type="submit" variant="default" loading={look.isPending} disabled={address.trim() === ''}>
+              {texts.checkDeed}
+            </Button>
+          </Group>
+          {problem && problem.fields.address === undefined && <ProblemNotice problem={problem} />}
+          {look.data && (
+            <Notice tone={tones[look.data.verdict]} title={`${look.data.address}: ${texts.verdicts[look.data.verdict]}`}>
+              {look.data.explanation}
+            </Notice>
+          )}
+        </Stack>
+      </form>
+    </Panel>
+  );
+}
