@@ -36,6 +36,9 @@ check: ## formatting, vet, architecture rules; seconds
 image: deps web kernel ## build the disk image (raw, qcow2) into out/
 	go run ./cmd/mkimage build -kernel $(KERNEL) -o $(OUT)
 
+deb: deps web ## build the Debian package into out/
+	go run ./cmd/mkimage deb -o $(OUT)
+
 kernel: deps ## build the kernel, or take it from the cache
 	go run ./cmd/mkimage kernel -kernel $(KERNEL)
 
@@ -55,4 +58,4 @@ generate: ## rewrite generated files: docs, API document, web client
 rows: ## which requirement is proven by which test
 	@go run ./tests/rows
 
-.PHONY: help deps dev run test drills bench check image kernel web generate rows
+.PHONY: help deps dev run test drills bench check image deb kernel web generate rows

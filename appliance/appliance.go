@@ -136,6 +136,9 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
+// Repo is the folder of this module's go.mod around the working directory.
+func Repo() (string, error) { return findRepo() }
+
 // findRepo looks for this module's go.mod from the working directory upwards.
 func findRepo() (string, error) {
 	dir, err := os.Getwd()

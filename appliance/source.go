@@ -49,3 +49,10 @@ func readSource(ctx context.Context, repo string) source {
 	}
 	return s
 }
+
+// Source names the version and the time of the checkout in a folder, for what
+// is built from it besides the image.
+func Source(ctx context.Context, repo string) (version string, at time.Time) {
+	s := readSource(ctx, repo)
+	return s.version, s.time
+}

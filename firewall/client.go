@@ -224,6 +224,12 @@ func (c *Client) Forget(ctx context.Context, sources ...netip.Prefix) error {
 	return c.call(ctx, CallWait, methodForget, knownRequest{Prefixes: sources}, nil)
 }
 
+// SetHostPorts opens exactly these TCP ports for programs of the host, whoever
+// asks for them. It is for root, and refused where the host is ours.
+func (c *Client) SetHostPorts(ctx context.Context, open []uint16) error {
+	return c.call(ctx, CallWait, methodHostPorts, hostPortsRequest{open}, nil)
+}
+
 // MediaOpen lets RTP through to ports for ttl (1 s to 10 min), or renews it.
 // Only ports of the policy's RTP rows are possible.
 func (c *Client) MediaOpen(ctx context.Context, ports []uint16, ttl time.Duration) error {

@@ -76,6 +76,23 @@ func (k *Kernel) Apply(r Ruleset) error {
 	return err
 }
 
+// Remove takes our table away, with everything in it.
+func (k *Kernel) Remove() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.exists() {
+		return nil
+	}
+	err := k.rules.do(func(c *nftables.Conn) error {
+		c.DelTable(ownTable())
+		return c.Flush()
+	})
+	if err != nil {
+		return fmt.Errorf("removing the rules: %w", err)
+	}
+	return nil
+}
+
 func (k *Kernel) exists() bool {
 	tables, err := k.tables()
 	return err == nil && slices.ContainsFunc(tables, isOwn)

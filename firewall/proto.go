@@ -48,12 +48,15 @@ const (
 	methodConfirmAddress = "confirm_addresses"
 	methodRevertAddress  = "revert_addresses"
 	methodNetwork        = "network"
+	methodHostPorts      = "host_ports"
 )
 
 type request struct {
 	ID     uint64          `json:"id"`
 	Method string          `json:"method"`
 	Body   json.RawMessage `json:"body,omitempty"`
+
+	from uint32 // the client's user id
 }
 
 type response struct {
@@ -112,6 +115,10 @@ type NetworkStatus struct {
 	Confirmed netcfg.Config `json:"confirmed"`
 	Reverted  *Reverted     `json:"reverted,omitempty"`
 	Error     string        `json:"error,omitempty"`
+}
+
+type hostPortsRequest struct {
+	Ports []uint16 `json:"ports"`
 }
 
 // Ban is a source that is shut out of the ports of a scope until a time.

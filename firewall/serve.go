@@ -158,8 +158,13 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
 	c := &client{Conn: conn, server: s, slots: make(chan struct{}, maxInFlight), media: make(chan struct{}, maxMediaInFlight)}
 	defer c.running.Wait()
 	defer conn.Close()
+	from, err := peerUID(conn)
+	if err != nil {
+		s.log.Warn("client dropped", "err", err)
+		return
+	}
 	for {
-		var r request
+		r := request{from: from}
 		_ = conn.SetReadDeadline(time.Time{}) // a client may be silent for as long as it likes
 		err := readFrame(conn, &r, func() { _ = conn.SetReadDeadline(time.Now().Add(frameTimeout)) })
 		if err != nil {
@@ -190,6 +195,9 @@ func (s *Server) handleSafely(r request) (body any, err error) {
 			body, err = nil, errors.New("the fence failed inside")
 		}
 	}()
+	if r.Method == methodHostPorts {
+		return with(r.Body, func(in hostPortsRequest) (any, error) { return nil, s.setHostPorts(r.from, in.Ports) })
+	}
 	return s.handle(r.Method, r.Body)
 }
 

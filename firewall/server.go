@@ -53,10 +53,15 @@ type Options struct {
 	// Interfaces lists the interfaces as they are.
 	Interfaces func() ([]netcfg.State, error)
 	// UIDs may use the socket.
-	UIDs   []uint32
-	Logger *slog.Logger
+	UIDs []uint32
+	// HostPorts lets root open ports of the host's own programs, of which sshd
+	// is the standard; without it there are none, and no way to open any.
+	HostPorts bool
+	Logger    *slog.Logger
 	// OnPolicy is told each policy that came into force, one at a time.
 	OnPolicy func(Policy)
+
+	hostOwner uint32 // whoever may open them; root but in tests
 }
 
 // Server is the fence: it keeps the packet filter as its clients want it, and
@@ -72,6 +77,7 @@ type Server struct {
 
 	enacting sync.Mutex // guards the fields up to the blank line
 	host     Host
+	open     []uint16 // the host's own ports
 	good     *Ruleset // what the kernel holds
 	rtp      atomic.Pointer[[]portSpan]
 
@@ -108,7 +114,10 @@ func NewServer(o Options) (*Server, error) {
 
 // Start loads the last confirmed policy, or the standard one, into the kernel.
 // After an error nothing may bring an interface up.
-func (s *Server) Start() error { return s.policy.start(DefaultPolicy()) }
+func (s *Server) Start() error {
+	s.loadHostPorts()
+	return s.policy.start(DefaultPolicy())
+}
 
 // StartNetwork puts the last confirmed network configuration, or the standard
 // one, into effect.
@@ -140,6 +149,7 @@ func (s *Server) enact(p Policy) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
+	r.admit(s.open)
 	if err := s.o.Kernel.Apply(r); err != nil {
 		if s.good != nil {
 			err = errors.Join(err, s.o.Kernel.Apply(*s.good))

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -33,7 +34,7 @@ const socketName = "fenced.sock"
 type options struct {
 	run, state, network, resolv string
 	uids                        []uint32
-	manage                      bool
+	manage, hostPorts, remove   bool
 	proc                        string
 }
 
@@ -46,6 +47,13 @@ func main() {
 		}
 		log.Error("reading the command line", "err", err)
 		os.Exit(2)
+	}
+	if o.remove {
+		if err := removeRules(); err != nil {
+			log.Error("fence failed", "err", err)
+			os.Exit(1)
+		}
+		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -63,7 +71,9 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.network, "network", "", "`file` with the network configuration to use until one was confirmed; without it DHCP everywhere")
 	f.StringVar(&o.resolv, "resolv", "", "`file` for name servers, with -manage-network (default: resolv.conf in the run folder)")
 	f.BoolVar(&o.manage, "manage-network", false, "bring interfaces up and give them addresses")
-	uids := f.String("uid", "0", "`list` of user ids that may use the socket, separated by commas")
+	f.BoolVar(&o.hostPorts, "host-ports", false, "let root open ports of the host's own programs; sshd's is open from the start")
+	f.BoolVar(&o.remove, "remove", false, "take the rules out of the kernel, and end")
+	uids := f.String("uid", "0", "`list` of users, by name or number, that may use the socket, separated by commas")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -71,16 +81,37 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
 	for _, word := range strings.Split(*uids, ",") {
-		id, err := strconv.ParseUint(strings.TrimSpace(word), 10, 32)
+		id, err := userID(strings.TrimSpace(word))
 		if err != nil {
-			return o, fmt.Errorf("user id %q: %w", word, err)
+			return o, fmt.Errorf("-uid %q: %w", word, err)
 		}
-		o.uids = append(o.uids, uint32(id))
+		o.uids = append(o.uids, id)
 	}
 	if o.resolv == "" {
 		o.resolv = filepath.Join(o.run, "resolv.conf")
 	}
 	return o, nil
+}
+
+// removeRules is for the day the package is removed: until then the rules stay
+// in force, whatever becomes of the fence.
+func removeRules() error {
+	kernel := firewall.NewKernel(0)
+	defer kernel.Close()
+	return kernel.Remove()
+}
+
+// userID reads a number, or looks a name up.
+func userID(text string) (uint32, error) {
+	if id, err := strconv.ParseUint(text, 10, 32); err == nil {
+		return uint32(id), nil
+	}
+	u, err := user.Lookup(text)
+	if err != nil {
+		return 0, err
+	}
+	id, err := strconv.ParseUint(u.Uid, 10, 32)
+	return uint32(id), err
 }
 
 // run is the fence's life. The order matters: rules, then protective settings,
@@ -95,7 +126,7 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 	sysctls := netcfg.Sysctls{Root: o.proc}
 	so := firewall.Options{
 		Dir: o.state, Kernel: kernel, StandardNetwork: standard, Interfaces: netcfg.List,
-		UIDs: o.uids, Logger: log, OnPolicy: reserver(sysctls, log),
+		UIDs: o.uids, HostPorts: o.hostPorts, Logger: log, OnPolicy: reserver(sysctls, log),
 	}
 	var manager *netcfg.Manager
 	if o.manage {

@@ -22,6 +22,7 @@ const usage = `usage:
   mkimage build -o DIR [-format raw,qcow2] [-kernel own|gokrazy] [-size BYTES] [-version V] [-web required|build|optional]
   mkimage run [-image RAW] [-uefi] [-keep] [-memory MIB] [-instance K] [-console] [the flags of build]
   mkimage kernel [-kernel own|gokrazy] [-adopt TREE]
+  mkimage deb -o DIR [-version V] [-web required|optional]
   mkimage slot -image RAW -slot a|b -version V [-root FILE] [-image-kernel FILE] [-tries N]
   mkimage state -image RAW [-firmware bios|uefi]
 `
@@ -39,7 +40,7 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer, m *meter) error {
 	commands := map[string]func(context.Context, []string, io.Writer, *meter) error{
-		"build": build, "run": bootImage, "kernel": buildKernel, "slot": writeSlot, "state": readState,
+		"build": build, "run": bootImage, "kernel": buildKernel, "deb": buildDeb, "slot": writeSlot, "state": readState,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
 		return fmt.Errorf("say what to do\n%s", strings.TrimRight(usage, "\n"))

@@ -10,9 +10,11 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 
 	"ringfence/appliance/boot"
 	"ringfence/appliance/boot/keeper"
+	"ringfence/appliance/debian"
 )
 
 func main() {
@@ -29,36 +32,90 @@ func main() {
 	}
 }
 
-func run() error {
-	data := flag.String("data", boot.Paths{Root: "/"}.Keeper(""), "`folder` of its own files")
-	dir := flag.String("run", boot.Paths{Root: "/"}.Run(""), "`folder` of its socket")
-	users := flag.String("users", fmt.Sprintf("%d,%d", boot.UserRoot, boot.UserPBX), "`ids` of the users it serves, with commas")
-	group := flag.Int("group", boot.GroupRingfence, "`id` of the group that may open its socket; -1 for none")
+// options are what the command line says.
+type options struct {
+	data, run, users string
+	group            int
+	debian           bool
+	window           time.Duration
+	restore          bool
+	settle           bool
+	seed             bool
+}
+
+func parse() (options, error) {
+	var o options
+	flag.StringVar(&o.data, "data", boot.Paths{Root: "/"}.Keeper(""), "`folder` of its own files")
+	flag.StringVar(&o.run, "run", boot.Paths{Root: "/"}.Run(""), "`folder` of its socket")
+	flag.StringVar(&o.users, "users", fmt.Sprintf("%d,%d", boot.UserRoot, boot.UserPBX), "`list` of users, by name or number, that it serves, with commas")
+	flag.IntVar(&o.group, "group", boot.GroupRingfence, "`id` of the group that may open its socket; -1 for none")
+	flag.BoolVar(&o.debian, "debian", false, "the machine belongs to a Debian system: lay other packet filters to rest, and move sshd")
+	flag.DurationVar(&o.window, "ssh-window", debian.Window, "with -debian, how `long` sshd is tried on its new port")
+	flag.BoolVar(&o.restore, "restore", false, "give back what -debian took, and end")
+	flag.BoolVar(&o.settle, "ssh-settled", false, "put sshd on its new port for good, and end: for an image that nobody knows yet")
+	flag.BoolVar(&o.seed, "seed", false, "give the answers in cloud-init's user-data to the first of -users, and end")
 	flag.Parse()
 	if flag.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
+		return o, fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	}
-	ids, err := parseIDs(*users)
+	if o.window < time.Minute {
+		return o, fmt.Errorf("-ssh-window %s is too short for anybody to log in", o.window)
+	}
+	return o, nil
+}
+
+func run() error {
+	o, err := parse()
+	if err != nil {
+		return err
+	}
+	ids, err := parseIDs(o.users)
 	if err != nil {
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ln, err := keeper.Listen(filepath.Join(*dir, keeper.FileName), *group)
+	switch d := newDistribution(o, logger); {
+	case o.seed:
+		return debian.TakeSeed("/", ids[0], logger)
+	case o.settle:
+		return d.ssh.Settle()
+	case o.restore:
+		return d.restore(ctx)
+	case o.debian:
+		var tasks sync.WaitGroup
+		defer tasks.Wait()
+		tasks.Go(func() { d.run(ctx) })
+		defer stop() // before the wait, also after an error
+		return serve(ctx, o, ids, d.host(o.data), logger)
+	}
+	return serve(ctx, o, ids, keeper.NewHost(o.data), logger)
+}
+
+func serve(ctx context.Context, o options, ids []int, host keeper.Host, logger *slog.Logger) error {
+	path := filepath.Join(o.run, keeper.FileName)
+	ln, err := inherited()
+	if err == nil && ln == nil {
+		ln, err = keeper.Listen(path, o.group)
+	}
 	if err != nil {
 		return err
 	}
-	server := &keeper.Server{System: keeper.NewHost(*data), Users: ids, Logger: logger}
-	go notify(ctx, logger, keeper.Client{Socket: filepath.Join(*dir, keeper.FileName)})
+	server := &keeper.Server{System: host, Users: ids, Logger: logger}
+	go notify(ctx, logger, keeper.Client{Socket: path})
 	return server.Serve(ctx, ln)
 }
 
+// parseIDs reads numbers and names.
 func parseIDs(text string) (ids []int, err error) {
 	for _, s := range strings.Split(text, ",") {
 		id, err := strconv.Atoi(s)
+		if u, lerr := user.Lookup(s); err != nil && lerr == nil {
+			id, err = strconv.Atoi(u.Uid)
+		}
 		if err != nil || id < 0 {
-			return nil, fmt.Errorf("-users: %q is no user id", s)
+			return nil, fmt.Errorf("-users: %q is no user", s)
 		}
 		ids = append(ids, id)
 	}

@@ -124,6 +124,10 @@ const (
 	DHCPv6Server uint16 = 547
 )
 
+// SSHStandard is where sshd of a host that is not ours listens before it is
+// moved (F08). On the image nothing does.
+const SSHStandard uint16 = 22
+
 // Table returns a fresh copy of the table, in the order people read it.
 func Table() []Service {
 	everywhere := []Zone{Voice, Management, WAN}
