@@ -189,7 +189,7 @@ func (m *machine) update(f func(*State)) {
 	f(&m.state)
 	var err error
 	if _, missing := os.Stat(m.paths.Run("")); missing == nil {
-		err = m.paths.saveState(m.state) // in memory: it does not wait for a disk
+		err = m.paths.SaveState(m.state) // in memory: it does not wait for a disk
 	}
 	m.mu.Unlock()
 	if err != nil {

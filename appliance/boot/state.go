@@ -33,7 +33,8 @@ type State struct {
 	Notices  []string           `json:"notices,omitempty"`
 }
 
-func (p Paths) saveState(s State) error {
+// SaveState replaces what LoadState reads.
+func (p Paths) SaveState(s State) error {
 	data, err := json.Marshal(s)
 	if err != nil {
 		return err

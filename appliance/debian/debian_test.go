@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,8 +127,10 @@ func TestAFilterThatRanIsRemembered(t *testing.T) {
 type box struct {
 	*SSH
 	fake *fake
-	open []uint16
 	shut bool // the fence does not answer
+
+	mu   sync.Mutex
+	open []uint16
 }
 
 func newBox(t *testing.T) *box {
@@ -143,6 +146,8 @@ func newBox(t *testing.T) *box {
 			if b.shut {
 				return errors.New("the fence is away")
 			}
+			b.mu.Lock()
+			defer b.mu.Unlock()
 			b.open = list
 			return nil
 		}}
@@ -157,6 +162,7 @@ func (b *box) session(t *testing.T, pid, parent int) {
 
 func (b *box) want(t *testing.T, p phase, moved bool, open ...uint16) {
 	t.Helper()
+	synctest.Wait()
 	state, err := b.load()
 	if err != nil || state.Phase != p {
 		t.Errorf("phase %q, %v, want %q", state.Phase, err, p)
@@ -164,6 +170,8 @@ func (b *box) want(t *testing.T, p phase, moved bool, open ...uint16) {
 	if _, err := os.Stat(b.dropIn()); (err == nil) != moved {
 		t.Errorf("sshd's settings: moved %t, want %t", err == nil, moved)
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if !slices.Equal(b.open, open) {
 		t.Errorf("open %v, want %v", b.open, open)
 	}

@@ -7,19 +7,25 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
 
+	"ringfence/appliance/boot"
 	"ringfence/appliance/boot/keeper"
 	"ringfence/appliance/debian"
+	"ringfence/cloud-init/metadata"
 	"ringfence/firewall"
 )
 
 // restEvery is how often a look is taken for other packet filters: one may be
 // installed at any time.
 const restEvery = time.Minute
+
+// tellEvery is how soon a notice is seen by others.
+const tellEvery = 2 * time.Second
 
 // distribution is what sysd does besides where the machine is not ours.
 type distribution struct {
@@ -50,7 +56,6 @@ func openPorts(ctx context.Context, run string, ports []uint16, log *slog.Logger
 func (d *distribution) host(data string) keeper.Host {
 	h := keeper.NewHost(data)
 	h.Hostname, h.Clock = debian.Bus{}.SetHostname, debian.Bus{}.SetClock
-	h.More = func() []string { return append(d.filters.Notices(), d.ssh.Notices()...) }
 	return h
 }
 
@@ -59,6 +64,7 @@ func (d *distribution) run(ctx context.Context) {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	tasks.Go(func() { d.ssh.Run(ctx) })
+	tasks.Go(func() { d.tell(ctx) })
 	for last := ""; ctx.Err() == nil; {
 		if err := d.filters.Rest(ctx); err != nil && err.Error() != last && ctx.Err() == nil {
 			d.log.Error("laying other packet filters to rest", "err", err)
@@ -66,6 +72,24 @@ func (d *distribution) run(ctx context.Context) {
 		}
 		select {
 		case <-time.After(restEvery):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// tell keeps the notices where everybody reads what init tells on the image.
+func (d *distribution) tell(ctx context.Context) {
+	started, cloud := time.Now(), metadata.Detect("/")
+	for last := []string{""}; ctx.Err() == nil; {
+		if now := append(d.filters.Notices(), d.ssh.Notices()...); !slices.Equal(now, last) {
+			// Without a version: there is no init of ours.
+			if err := (boot.Paths{Root: "/"}).SaveState(boot.State{Started: started, Cloud: cloud, Notices: now}); err != nil {
+				d.log.Error("telling others", "err", err)
+			}
+			last = now
+		}
+		select {
+		case <-time.After(tellEvery):
 		case <-ctx.Done():
 		}
 	}

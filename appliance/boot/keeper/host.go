@@ -26,8 +26,6 @@ type Host struct {
 	// Hostname and Clock change the running system.
 	Hostname func(string) error
 	Clock    func(time.Time) error
-	// More adds to the notices; nil adds nothing.
-	More func() []string
 }
 
 // NewHost returns the machine itself.
@@ -54,9 +52,6 @@ func (h Host) Status() (Status, error) {
 	s := Status{
 		Version: version.String(), Hostname: name, MachineID: b.MachineID, Started: b.Started, Healthy: b.Healthy,
 		Watchdog: b.Watchdog, Seed: b.Seed, Notices: b.Notices, ResetPending: rerr == nil,
-	}
-	if h.More != nil {
-		s.Notices = append(s.Notices, h.More()...)
 	}
 	if b.Slot != "" {
 		// A record that cannot be read is to be seen, and no reason to tell
