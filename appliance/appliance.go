@@ -84,7 +84,7 @@ type Result struct {
 
 // Programs are what runs on the appliance besides init.
 func Programs() []string {
-	return []string{"ringfence/cmd/pbxd", "ringfence/cmd/fenced", "ringfence/cmd/sysd", "ringfence/cmd/ringfence"}
+	return []string{"ringfence/cmd/pbxd", "ringfence/cmd/fenced", "ringfence/cmd/sysd", "ringfence/cmd/opsh", "ringfence/cmd/ringfence"}
 }
 
 // CacheDir is where things are kept that take long to make, outside the work

@@ -56,7 +56,7 @@ func TestMakeFolders(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		p.Run(""): "0:1000 dtrwxrwxr-x", p.Perm("pbxd"): "1001:1000 drwx------",
-		p.Perm("fenced"): "1002:1000 drwx------", p.Perm("sysd"): "0:0 drwx------", p.Perm("log"): "0:0 drwx------",
+		p.Perm("fenced"): "1002:1000 drwx------", p.Perm("sysd"): "0:0 drwx------", p.Perm("log"): "0:0 drwx------", p.Perm("opsh"): "1004:1000 drwx------",
 	} {
 		info, err := os.Stat(path)
 		if err != nil {

@@ -14,6 +14,7 @@ const (
 	UserPBX        = 1001
 	UserFence      = 1002
 	UserCloud      = 1003 // who speaks with the metadata service of a cloud
+	UserShell      = 1004
 	UserRoot       = 0
 )
 
@@ -80,6 +81,7 @@ func (p Paths) folders() []folder {
 		{p.Perm("pbxd"), UserPBX, GroupRingfence, 0o700},
 		{p.Perm("fenced"), UserFence, GroupRingfence, 0o700},
 		{p.Perm("sysd"), UserRoot, UserRoot, 0o700},
+		{p.Perm("opsh"), UserShell, GroupRingfence, 0o700},
 		{p.Perm("log"), UserRoot, UserRoot, 0o700},
 		{p.Perm("ssh"), UserRoot, UserRoot, 0o755},
 	}

@@ -2,6 +2,7 @@ package boot
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,12 +15,13 @@ const (
 	ServiceFence  = "fenced"
 	ServiceKeeper = "sysd"
 	ServicePBX    = "pbxd"
+	ServiceShell  = "opsh"
 )
 
 // Programs is the folder of the services' programs in the root file system.
 const Programs = "/user/"
 
-// services are the three programs of the appliance and what each may do.
+// services are the programs of the appliance and what each may do.
 func (p Paths) services() []supervise.Service {
 	env := []string{"PATH=/nonexistent", "HOME=/", "TZ=UTC"}
 	noFiles := func(n uint64) supervise.Limit { return supervise.Limit{Resource: unix.RLIMIT_NOFILE, Value: n} }
@@ -55,6 +57,14 @@ func (p Paths) services() []supervise.Service {
 			// and comes back in a second.
 			OOMScore: 200, Watchdog: 30 * time.Second,
 			StopTimeout: 15 * time.Second, // it ends its calls
+		},
+		{
+			// It listens while pbxd says so and otherwise holds a few megabytes.
+			Name: ServiceShell, Path: Programs + ServiceShell,
+			Args: []string{"-data", p.Perm("opsh"), "-run", p.Run(""), "-cloud", p.Perm(SSHKeysFile)}, Env: append(slices.Clone(env), "GOMEMLIMIT=24MiB", "GOGC=50"),
+			UID: UserShell, GID: GroupRingfence,
+			Limits:   []supervise.Limit{noFiles(128), noCore},
+			OOMScore: 600, Watchdog: 60 * time.Second,
 		},
 	}
 }

@@ -49,6 +49,8 @@ type Server struct {
 	closing  chan struct{}
 	closeOne sync.Once
 
+	shell shell
+
 	mu         sync.Mutex
 	streams    map[[32]byte]int // event streams, by session
 	streamsAll int
@@ -92,5 +94,6 @@ func (s *Server) register() {
 	s.registerAddresses()
 	s.registerNetwork()
 	s.registerSecurity()
+	s.registerSSH()
 	s.registerEvents()
 }

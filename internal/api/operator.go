@@ -28,6 +28,10 @@ func (s *Server) OperatorHandler() http.Handler {
 	mux.HandleFunc("GET "+opsock.PathNetwork, s.operator(s.operatorNetwork))
 	mux.HandleFunc("POST "+opsock.PathNetworkConfirm, s.operator(s.operatorNetworkConfirm))
 	mux.HandleFunc("POST "+opsock.PathNetworkRevert, s.operator(s.operatorNetworkRevert))
+	mux.HandleFunc("GET "+opsock.PathSSH, s.operator(s.operatorSSH))
+	mux.HandleFunc("POST "+opsock.PathSSH, s.operator(s.operatorChangeSSH))
+	mux.HandleFunc("POST "+opsock.PathShell, s.operator(s.shellReport))
+	mux.HandleFunc("POST "+opsock.PathShellEvent, s.operator(s.shellEvent))
 	return mux
 }
 
@@ -46,7 +50,8 @@ func (s *Server) operator(f func(*http.Request) (any, error)) http.HandlerFunc {
 }
 
 func operatorActor(r *http.Request) telephony.Actor {
-	return telephony.Actor{Kind: telephony.ActorOperator, Name: opsock.Peer(r.Context())}
+	o := opsock.Asker(r)
+	return telephony.Actor{Kind: telephony.ActorOperator, Name: o.Name, Addr: o.From}
 }
 
 func (s *Server) operatorStatus(*http.Request) (any, error) {
@@ -91,7 +96,7 @@ func (s *Server) operatorNewToken(r *http.Request) (any, error) {
 	if errors.Is(err, setup.ErrFinished) {
 		return nil, errSetUp
 	}
-	s.cfg.Logger.Info("set-up token renewed", "by", opsock.Peer(r.Context()))
+	s.cfg.Logger.Info("set-up token renewed", "by", opsock.Asker(r).Name)
 	return opsock.Token{Token: t}, err
 }
 

@@ -412,6 +412,43 @@ type Authority struct {
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
+// SSH is the operator shell over SSH.
+type SSH struct {
+	Enabled  bool     `json:"enabled"`
+	State    string   `json:"state" doc:"listening, off, or why it does not listen."`
+	Port     int      `json:"port"`
+	Zones    []string `json:"zones" nullable:"false" doc:"Who may reach the port."`
+	User     string   `json:"user" doc:"The name to log in with."`
+	HostKey  string   `json:"host_key" doc:"Fingerprint of the host key; empty while no operator shell runs."`
+	Refused  uint64   `json:"refused" doc:"Log-ins that were refused since the operator shell started."`
+	Sessions int      `json:"sessions" doc:"People who are logged in."`
+	Keys     []SSHKey `json:"keys" nullable:"false"`
+}
+
+// SSHKey is a public key whose owner may log in to the operator shell.
+type SSHKey struct {
+	ID          string     `json:"id"`
+	Label       string     `json:"label"`
+	Type        string     `json:"type"`
+	Bits        int        `json:"bits"`
+	Fingerprint string     `json:"fingerprint"`
+	Cloud       bool       `json:"cloud" doc:"From the cloud's metadata; it cannot be removed here."`
+	AddedBy     string     `json:"added_by"`
+	AddedAt     *time.Time `json:"added_at,omitempty"`
+	LastUsedAt  *time.Time `json:"last_used_at,omitempty"`
+}
+
+// SSHUpdate switches the operator shell.
+type SSHUpdate struct {
+	Enabled bool `json:"enabled"`
+}
+
+// SSHKeyCreate adds a key to the operator shell.
+type SSHKeyCreate struct {
+	Label string `json:"label" maxLength:"100" doc:"Whose it is."`
+	Key   string `json:"key" maxLength:"8192" doc:"A line of a .pub file: Ed25519, ECDSA, or RSA of 3072 bits or more."`
+}
+
 // Addresses says which addresses of the box peers are told.
 type Addresses struct {
 	PublicAddress   string          `json:"public_address" doc:"Told to peers outside; empty: the one they are reached from."`

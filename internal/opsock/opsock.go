@@ -33,6 +33,9 @@ const (
 	PathNetwork        = "/network"
 	PathNetworkConfirm = "/network/confirm"
 	PathNetworkRevert  = "/network/revert"
+	PathSSH            = "/ssh"
+	PathShell          = "/shell"       // for the operator shell's process
+	PathShellEvent     = "/shell/event" // likewise
 )
 
 // Status is how the PBX is doing.
@@ -211,6 +214,9 @@ func Call(ctx context.Context, socket, method, path string, in, out any) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://pbxd"+path, body)
 	if err != nil {
 		return fmt.Errorf("making a request: %w", err)
+	}
+	if o, ok := ctx.Value(operatorKey{}).(Operator); ok {
+		o.put(req.Header)
 	}
 	res, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {

@@ -115,6 +115,8 @@ func (p *PBX) listening(s ports.Service) error {
 	switch {
 	case s.Wrap == ports.RTP:
 		return nil // opened call by call
+	case s.Wrap == ports.SSHWrap:
+		return p.api.ShellError()
 	case s.IsSignalling():
 		if err := p.telephone.endpoint.Failed(s.ID); err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"ringfence/internal/ports"
+	"ringfence/internal/telephony"
 	"ringfence/internal/version"
 )
 
@@ -29,6 +30,8 @@ type ConsoleStatus struct {
 	Registered  int      `json:"registered"`
 	Calls       int      `json:"calls"`
 	Warnings    []string `json:"warnings,omitempty"`
+	SSH         string   `json:"ssh,omitempty"`     // how to log in to the operator shell; empty while it is off
+	SSHKey      string   `json:"ssh_key,omitempty"` // fingerprint of its host key
 }
 
 // notify tells the supervisor: ready now, alive while the PBX answers, and
@@ -100,6 +103,9 @@ func (p *PBX) console() string {
 	if e, bad := p.applied.failed(); bad {
 		c.Warnings = append(c.Warnings, e.Subsystem+": "+e.Err)
 	}
+	if c.SSHKey = p.api.ShellHostKey(); c.SSHKey != "" {
+		c.SSH = p.shellAddress()
+	}
 	text, err := json.Marshal(c)
 	if err != nil {
 		return "{}"
@@ -144,6 +150,17 @@ func (p *PBX) urls() []string {
 		all = append(all, "https://"+net.JoinHostPort(a.String(), portal.Ports())+path)
 	}
 	return all
+}
+
+// shellAddress is how to log in to the operator shell.
+func (p *PBX) shellAddress() string {
+	on, err := p.services()
+	row, ok := ports.Lookup(on, ports.SSH)
+	all := p.reachable()
+	if err != nil || !ok || len(all) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("ssh -p %s %s@%s", row.Ports(), telephony.SSHUser, all[0])
 }
 
 // maxURLs bounds what the console lists.

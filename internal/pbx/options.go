@@ -101,6 +101,9 @@ func allOn(overrides []ports.Override) []ports.Override {
 			continue
 		}
 		o := ports.Override{ID: s.ID, Enabled: &on}
+		if s.Side == ports.Host { // served by a process that is not here
+			o.Enabled = nil
+		}
 		for _, given := range overrides {
 			if given.ID == s.ID {
 				o.First, o.Last = given.First, given.Last

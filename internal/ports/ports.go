@@ -162,7 +162,7 @@ func Table() []Service {
 			Doc: "Signalling over TCP; not 5060."},
 		{ID: EdgeWSS, Name: "SIP over WSS on the SBC", Side: Edge, Proto: TCP, First: 5065, Last: 5065, Wrap: SIPWSS, DefaultOn: true, Available: true, Zones: everywhere, Rows: []string{"P16"},
 			Doc: "Signalling of WebRTC clients."},
-		{ID: SSH, Name: "Operator shell", Side: Host, Proto: TCP, First: 10210, Last: 10210, Wrap: SSHWrap, Zones: []Zone{Management}, Rows: []string{"P17"},
+		{ID: SSH, Name: "Operator shell", Side: Host, Proto: TCP, First: 10210, Last: 10210, Wrap: SSHWrap, Available: true, Zones: []Zone{Management}, Rows: []string{"P17"},
 			Doc: "Restricted operator shell by key, off unless enabled; never port 22."},
 	}
 }

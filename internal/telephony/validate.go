@@ -327,6 +327,9 @@ func (s Settings) Validate() error {
 	case s.LoginBlock < time.Minute || s.LoginBlock > 30*24*time.Hour:
 		return refuse("login_block", "must be between 1 minute and 30 days")
 	}
+	if err := s.CheckSSHKeys(); err != nil {
+		return err
+	}
 	return s.checkClientCertificates()
 }
 

@@ -93,6 +93,11 @@ func (s Screen) body(width int) []string {
 		add("")
 		add("SHA-256 fingerprint of the certificate:")
 		b = append(b, fingerprint(st.Fingerprint, width)...)
+		if st.SSH != "" {
+			add("")
+			add("Operator shell: %s", st.SSH)
+			add("  %s", st.SSHKey)
+		}
 	}
 	if len(s.Services) > 0 {
 		add("")

@@ -31,6 +31,8 @@ type Status struct {
 	Registered  int      `json:"registered"`
 	Calls       int      `json:"calls"`
 	Warnings    []string `json:"warnings"`
+	SSH         string   `json:"ssh"`     // how to log in to the operator shell; empty while it is off
+	SSHKey      string   `json:"ssh_key"` // fingerprint of its host key
 }
 
 // The states of a Status.
@@ -55,6 +57,8 @@ func ParseStatus(text string) (Status, error) {
 	s.Warnings = lines(s.Warnings, maxWarnings, maxText)
 	s.Fingerprint = word(s.Fingerprint, 128)
 	s.Token = word(s.Token, 128)
+	s.SSH = Printable(s.SSH, maxText)
+	s.SSHKey = word(s.SSHKey, 128)
 	s.Version = Printable(s.Version, 64)
 	s.Extensions, s.Registered, s.Calls = max(0, s.Extensions), max(0, s.Registered), max(0, s.Calls)
 	return s, nil
@@ -84,6 +88,7 @@ func (s Status) Equal(o Status) bool {
 // told and should not be told every call.
 func (s Status) sameButCounts(o Status) bool {
 	return s.State == o.State && s.Fingerprint == o.Fingerprint && s.Token == o.Token && s.Version == o.Version &&
+		s.SSH == o.SSH && s.SSHKey == o.SSHKey &&
 		s.Extensions == o.Extensions && slices.Equal(s.URLs, o.URLs) && slices.Equal(s.Warnings, o.Warnings)
 }
 

@@ -1,4 +1,4 @@
-package main
+package opcmd
 
 import (
 	"fmt"
@@ -10,13 +10,13 @@ import (
 	"ringfence/internal/opsock"
 )
 
-func (c command) network(args []string) error {
+func network(e Env, args []string) error {
 	if len(args) == 0 {
 		var n opsock.Network
-		if err := opsock.Call(c.ctx, c.socket, http.MethodGet, opsock.PathNetwork, nil, &n); err != nil {
+		if err := e.call(http.MethodGet, opsock.PathNetwork, nil, &n); err != nil {
 			return err
 		}
-		return networkTable(c.out, n)
+		return networkTable(e.Out, n)
 	}
 	path, said := "", ""
 	switch args[0] {
@@ -30,10 +30,10 @@ func (c command) network(args []string) error {
 	if err := none(args[1:]); err != nil {
 		return err
 	}
-	if err := opsock.Call(c.ctx, c.socket, http.MethodPost, path, nil, nil); err != nil {
+	if err := e.call(http.MethodPost, path, nil, nil); err != nil {
 		return err
 	}
-	fmt.Fprintln(c.out, said)
+	fmt.Fprintln(e.Out, said)
 	return nil
 }
 
