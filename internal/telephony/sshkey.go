@@ -110,7 +110,7 @@ func checkSSHKind(kind string) error {
 		return errors.New("is a certificate; enter the key itself")
 	case strings.HasPrefix(kind, "sk-"):
 		return errors.New("is a key on a security token, which this version does not take")
-	case strings.ContainsAny(kind, `="`) || strings.HasPrefix(kind, "no-") || kind == "restrict":
+	case strings.ContainsAny(kind, `=",`) || strings.HasPrefix(kind, "no-") || kind == "restrict":
 		return errors.New("begins with options; the operator shell knows none, enter the key alone")
 	}
 	return errors.New("does not begin with ssh-ed25519, ssh-rsa or ecdsa-sha2-nistp256, 384 or 521")
