@@ -129,7 +129,7 @@ func (s *Server) shellReport(r *http.Request) (any, error) {
 func (s *Server) shellConfig() (opsock.ShellConfig, error) {
 	row, on := s.sshRow()
 	cfg := opsock.ShellConfig{Enabled: on, Port: row.First, Keys: []opsock.ShellKey{}}
-	for _, k := range s.cfg.Store.Snapshot().Settings.SSHKeys {
+	for _, k := range s.cfg.Store.Snapshot().Settings.ShellKeys {
 		cfg.Keys = append(cfg.Keys, opsock.ShellKey{Label: k.Label, Key: k.Key})
 	}
 	text, err := json.Marshal(cfg)

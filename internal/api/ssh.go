@@ -29,7 +29,7 @@ type sshKeyPath struct {
 }
 
 // newKey begins the fields of a key that is being added.
-const newKey = "ssh_keys[new]."
+const newKey = "shell_keys[new]."
 
 // sshRow is the operator shell's row of the port table as the settings have it.
 func (s *Server) sshRow() (row ports.Service, on bool) {
@@ -58,7 +58,7 @@ func (s *Server) sshSettings() SSH {
 	for _, z := range row.Zones {
 		out.Zones = append(out.Zones, string(z))
 	}
-	for _, k := range s.cfg.Store.Snapshot().Settings.SSHKeys {
+	for _, k := range s.cfg.Store.Snapshot().Settings.ShellKeys {
 		if key, err := telephony.ParseSSHKey(k.Key); err == nil {
 			shown := report.keyOf(key)
 			shown.Label, shown.AddedBy, shown.AddedAt = k.Label, k.AddedBy, &k.AddedAt
@@ -84,7 +84,7 @@ func (s *Server) getSSH(context.Context, *noInput) (*body[SSH], error) {
 
 func (s *Server) enableSSH(on bool) func(*telephony.Settings) error {
 	return func(settings *telephony.Settings) error {
-		if on && len(settings.SSHKeys)+len(s.shell.present().cloud()) == 0 {
+		if on && len(settings.ShellKeys)+len(s.shell.present().cloud()) == 0 {
 			return &telephony.FieldError{Field: "enabled", Reason: "needs a key: add the public key of somebody who is to log in first"}
 		}
 		settings.Ports = ports.Put(settings.Ports, ports.Override{ID: ports.SSH, Enabled: &on})
@@ -99,12 +99,12 @@ func addSSHKey(label, text, by string) func(*telephony.Settings) error {
 			return &telephony.FieldError{Field: newKey + "key", Reason: err.Error()}
 		}
 		added := telephony.SSHKey{Label: label, Key: key.String(), AddedAt: time.Now().UTC().Truncate(time.Second), AddedBy: by}
-		one := telephony.Settings{SSHKeys: []telephony.SSHKey{added}}
+		one := telephony.Settings{ShellKeys: []telephony.SSHKey{added}}
 		if err := one.CheckSSHKeys(); err != nil { // names the field of the form
 			fe, _ := telephony.AsFieldError(err)
 			return &telephony.FieldError{Field: newKey + "label", Reason: fe.Reason}
 		}
-		settings.SSHKeys = append(slices.Clone(settings.SSHKeys), added)
+		settings.ShellKeys = append(slices.Clone(settings.ShellKeys), added)
 		if err := settings.CheckSSHKeys(); err != nil {
 			fe, _ := telephony.AsFieldError(err)
 			return &telephony.FieldError{Field: newKey + "key", Reason: fe.Reason}
@@ -117,11 +117,11 @@ func addSSHKey(label, text, by string) func(*telephony.Settings) error {
 // nobody may use is for attackers only.
 func (s *Server) removeSSHKey(id string) func(*telephony.Settings) error {
 	return func(settings *telephony.Settings) error {
-		keep := slices.DeleteFunc(slices.Clone(settings.SSHKeys), func(k telephony.SSHKey) bool {
+		keep := slices.DeleteFunc(slices.Clone(settings.ShellKeys), func(k telephony.SSHKey) bool {
 			key, err := telephony.ParseSSHKey(k.Key)
 			return err == nil && key.ID() == id
 		})
-		if len(keep) == len(settings.SSHKeys) {
+		if len(keep) == len(settings.ShellKeys) {
 			if slices.ContainsFunc(s.shell.present().cloud(), func(k telephony.SSHPublicKey) bool { return k.ID() == id }) {
 				return errCloudKey
 			}
@@ -130,7 +130,7 @@ func (s *Server) removeSSHKey(id string) func(*telephony.Settings) error {
 		if _, on := s.sshRow(); on && len(keep)+len(s.shell.present().cloud()) == 0 {
 			return errLastKey
 		}
-		settings.SSHKeys = keep
+		settings.ShellKeys = keep
 		return nil
 	}
 }

@@ -84,7 +84,7 @@ func TestSSHSettings(t *testing.T) {
 	boss.must(http.StatusNotFound, "DELETE", "/ssh/keys/0123456789abcdef", nil, nil)
 	boss.must(http.StatusOK, "PUT", "/ssh", SSHUpdate{false}, nil)
 	boss.must(http.StatusNoContent, "DELETE", "/ssh/keys/"+s.Keys[0].ID, nil, nil)
-	if b.sshIsOn() || len(b.store.Snapshot().Settings.SSHKeys) != 0 {
+	if b.sshIsOn() || len(b.store.Snapshot().Settings.ShellKeys) != 0 {
 		t.Errorf("%+v", b.store.Snapshot().Settings)
 	}
 }

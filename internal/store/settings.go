@@ -40,7 +40,7 @@ func settingFields() []settingField {
 		{"client_authorities", false, func(s *telephony.Settings) any { return &s.ClientAuthorities }},
 		{"protection", false, func(s *telephony.Settings) any { return &s.Protection }},
 		{"limits", false, func(s *telephony.Settings) any { return &s.Limits }},
-		{"ssh_keys", true, func(s *telephony.Settings) any { return &s.SSHKeys }},
+		{"shell_keys", true, func(s *telephony.Settings) any { return &s.ShellKeys }},
 	}
 }
 

@@ -190,21 +190,21 @@ func sshString(b []byte) (field, rest []byte, ok bool) {
 
 // CheckSSHKeys reports the first key that is not usable.
 func (s Settings) CheckSSHKeys() error {
-	if len(s.SSHKeys) > MaxSSHKeys {
-		return refuse("ssh_keys", "are more than %d", MaxSSHKeys)
+	if len(s.ShellKeys) > MaxSSHKeys {
+		return refuse("shell_keys", "are more than %d", MaxSSHKeys)
 	}
 	var seen [][]byte
-	for i, k := range s.SSHKeys {
-		if err := checkName(entry("ssh_keys", i, "label"), k.Label, 1, MaxNameLen); err != nil {
+	for i, k := range s.ShellKeys {
+		if err := checkName(entry("shell_keys", i, "label"), k.Label, 1, MaxNameLen); err != nil {
 			return err
 		}
 		key, err := ParseSSHKey(k.Key)
 		if err != nil {
-			return refuse(entry("ssh_keys", i, "key"), "%s", err)
+			return refuse(entry("shell_keys", i, "key"), "%s", err)
 		}
 		for _, old := range seen {
 			if bytes.Equal(old, key.Wire) {
-				return refuse(entry("ssh_keys", i, "key"), "is in the list already")
+				return refuse(entry("shell_keys", i, "key"), "is in the list already")
 			}
 		}
 		seen = append(seen, key.Wire)

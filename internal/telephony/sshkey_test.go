@@ -95,18 +95,18 @@ func TestSSHKeySettings(t *testing.T) {
 	t.Parallel()
 	pub, _, _ := ed25519.GenerateKey(rand.Reader)
 	s := DefaultSettings()
-	s.SSHKeys = []SSHKey{{Label: "boss", Key: line(t, pub)}}
+	s.ShellKeys = []SSHKey{{Label: "boss", Key: line(t, pub)}}
 	if err := s.Validate(); err != nil {
 		t.Error(err)
 	}
 	for want, change := range map[string]func(*Settings){
-		"ssh_keys[0].label": func(s *Settings) { s.SSHKeys[0].Label = "" },
-		"ssh_keys[0].key":   func(s *Settings) { s.SSHKeys[0].Key = "x" },
-		"ssh_keys[1].key":   func(s *Settings) { s.SSHKeys = append(s.SSHKeys, s.SSHKeys[0]) },
-		"ssh_keys":          func(s *Settings) { s.SSHKeys = make([]SSHKey, MaxSSHKeys+1) },
+		"shell_keys[0].label": func(s *Settings) { s.ShellKeys[0].Label = "" },
+		"shell_keys[0].key":   func(s *Settings) { s.ShellKeys[0].Key = "x" },
+		"shell_keys[1].key":   func(s *Settings) { s.ShellKeys = append(s.ShellKeys, s.ShellKeys[0]) },
+		"shell_keys":          func(s *Settings) { s.ShellKeys = make([]SSHKey, MaxSSHKeys+1) },
 	} {
 		bad := s
-		bad.SSHKeys = append([]SSHKey{}, s.SSHKeys...)
+		bad.ShellKeys = append([]SSHKey{}, s.ShellKeys...)
 		change(&bad)
 		if fe, ok := AsFieldError(bad.Validate()); !ok || fe.Field != want {
 			t.Errorf("%s: %v", want, fe)

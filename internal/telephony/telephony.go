@@ -342,9 +342,9 @@ type Settings struct {
 	Protection Protection
 	// Limits are those of packets.
 	Limits PacketLimits
-	// SSHKeys are the public keys whose owners may use the operator shell; at
+	// ShellKeys are the public keys whose owners may use the operator shell; at
 	// most 32. Whether it is on says its row of Ports.
-	SSHKeys []SSHKey
+	ShellKeys []SSHKey
 }
 
 // The values of Settings.ClientCertificates.

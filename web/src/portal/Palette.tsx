@@ -13,6 +13,7 @@ import {
   IconPlus,
   IconSearch,
   IconShieldLock,
+  IconTerminal2,
   IconUsers,
   IconShieldX,
 } from '@tabler/icons-react';
@@ -46,6 +47,7 @@ export function Palette() {
           action('transports', shell.nav.transports, <IconPlugConnected size={18} />, () => void navigate({ to: '/transports' })),
           action('addresses', shell.nav.addresses, <IconMapPin size={18} />, () => void navigate({ to: '/addresses' })),
           action('security', shell.nav.security, <IconShieldX size={18} />, () => void navigate({ to: '/security' })),
+          action('ssh', shell.nav.ssh, <IconTerminal2 size={18} />, () => void navigate({ to: '/ssh' })),
         ]
       : []),
     action('audit', shell.nav.audit, <IconClipboardList size={18} />, () => void navigate({ to: '/audit' })),

@@ -15,6 +15,7 @@ import {
   IconSearch,
   IconShieldLock,
   IconShieldX,
+  IconTerminal2,
   IconUsers,
   type Icon,
 } from '@tabler/icons-react';
@@ -30,7 +31,7 @@ import css from './Shell.module.css';
 import { UserMenu } from './UserMenu';
 
 interface NavItem {
-  to: '/' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/transports' | '/addresses' | '/security' | '/audit';
+  to: '/' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/transports' | '/addresses' | '/security' | '/ssh' | '/audit';
   label: string;
   icon: Icon;
   /** Open to users without administration. */
@@ -63,6 +64,7 @@ const groups: readonly { label?: string; items: readonly NavItem[] }[] = [
       { to: '/transports', label: shell.nav.transports, icon: IconPlugConnected, box: true },
       { to: '/addresses', label: shell.nav.addresses, icon: IconMapPin, box: true },
       { to: '/security', label: shell.nav.security, icon: IconShieldX, box: true },
+      { to: '/ssh', label: shell.nav.ssh, icon: IconTerminal2, box: true },
       { to: '/audit', label: shell.nav.audit, icon: IconClipboardList },
     ],
   },

@@ -114,6 +114,12 @@ const security = createRoute({
   component: lazyRouteComponent(() => import('./pages/Security'), 'Security'),
 });
 
+const ssh = createRoute({
+  getParentRoute: () => shell,
+  path: '/ssh',
+  component: lazyRouteComponent(() => import('./pages/SSH'), 'SSH'),
+});
+
 const audit = createRoute({
   getParentRoute: () => shell,
   path: '/audit',
@@ -129,7 +135,7 @@ const account = createRoute({
 const tree = root.addChildren([
   setup,
   login,
-  shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, ports, transports, addresses, security, audit, account]),
+  shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, ports, transports, addresses, security, ssh, audit, account]),
 ]);
 
 /** Pages of users without administration. */

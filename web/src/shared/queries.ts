@@ -81,6 +81,11 @@ export const clientCertificatesQuery = queryOptions({
   queryFn: () => take(client.GET('/api/v1/client-certificates')),
 });
 
+export const sshQuery = queryOptions({
+  queryKey: ['ssh'],
+  queryFn: () => take(client.GET('/api/v1/ssh')),
+});
+
 export const addressesQuery = queryOptions({
   queryKey: ['addresses'],
   queryFn: () => take(client.GET('/api/v1/addresses')),

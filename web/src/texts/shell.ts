@@ -13,6 +13,7 @@ export const shell = {
     transports: 'SIP transports',
     addresses: 'Addresses',
     security: 'Attackers',
+    ssh: 'SSH',
     audit: 'Audit log',
     account: 'Your account',
   },
