@@ -3,10 +3,13 @@ package supervise
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A program that runs once is heard, bounded, and ended in time.
@@ -50,5 +53,22 @@ func TestRun(t *testing.T) {
 	}
 	if _, err := (Exec{Unprivileged: true}).Run(t.Context(), Service{Name: "x", Path: "/nonexistent"}, 100, nil); err == nil || errors.Is(err, context.Canceled) {
 		t.Errorf("a program that is not there: %v", err)
+	}
+}
+
+// What runs once may do nothing: no user of anybody's, no group, no capability.
+func TestRunHasNoRights(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 || !hasCapability(t, unix.CAP_SETPCAP) {
+		t.Skip("changing users needs root")
+	}
+	status, err := (Exec{}).Run(t.Context(), Service{Name: "x", Path: "/bin/cat", Args: []string{"/proc/self/status"}, UID: 65534, GID: 65534}, 1<<16, func(line string) { t.Log(line) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Uid:\t65534\t65534\t65534\t65534\n", "Groups:\t65534 \n", "CapEff:\t0000000000000000\n", "CapBnd:\t0000000000000000\n", "NoNewPrivs:\t1\n"} {
+		if !strings.Contains(string(status), want) {
+			t.Errorf("no %q in\n%s", want, status)
+		}
 	}
 }
