@@ -40,6 +40,7 @@ type live struct {
 	ports    []PortState
 	settings func() telephony.Settings
 	bans     []telephony.Ban
+	cloud    string
 }
 
 // busyPort belongs to another program.
@@ -132,7 +133,7 @@ func (l *live) Addresses() []LocalAddress {
 
 func (l *live) Health() Health {
 	return Health{Fence: FenceStatus{Error: "no packet filter here"}, Applied: []Applied{{Subsystem: "sip", Rev: 3}},
-		Cloud: "AWS", Notices: []string{"user-data was wrong"}, Public: []telephony.PublicAddress{{Public: netip.MustParseAddr("203.0.113.9")}}}
+		Cloud: l.cloud, Notices: []string{"user-data was wrong"}, Public: []telephony.PublicAddress{{Public: netip.MustParseAddr("203.0.113.9")}}}
 }
 
 // box is a whole API over a real store.
@@ -191,7 +192,7 @@ func newBox(t testing.TB) *box { return openBox(t, t.TempDir(), nil) }
 
 func openBox(t testing.TB, dir string, seed *setup.Seed) *box {
 	t.Helper()
-	b := &box{t: t, live: &live{bindings: map[telephony.TenantID][]telephony.Binding{}, calls: map[telephony.TenantID][]telephony.LiveCall{}}, bus: &events.Bus{}, log: &syncBuffer{}, webPhones: &webPhones{}}
+	b := &box{t: t, live: &live{cloud: "AWS", bindings: map[telephony.TenantID][]telephony.Binding{}, calls: map[telephony.TenantID][]telephony.LiveCall{}}, bus: &events.Bus{}, log: &syncBuffer{}, webPhones: &webPhones{}}
 	logger := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	if b.store, err = store.Open(t.Context(), dir, store.Options{}); err != nil {

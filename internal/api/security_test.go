@@ -202,3 +202,27 @@ func TestBans(t *testing.T) {
 		t.Errorf("%+v %v", rule, b.live.bans)
 	}
 }
+
+// C06, C07: offered in a cloud, refused everywhere else.
+func TestCloudModeNeedsACloud(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	boss := b.setUp()
+	b.live.cloud = ""
+	a := boss.do("PUT", "/security/filter", PortFilterPut{Mode: "cloud"}, nil)
+	if a.Code != http.StatusConflict || len(a.Problem.Errors) != 1 || a.Problem.Errors[0].Location != "body.mode" || b.store.Snapshot().Settings.CloudMode {
+		t.Errorf("on premises: %d %s", a.Code, a.Body)
+	}
+	b.live.cloud = "AWS"
+	var now PortFilter
+	boss.must(http.StatusOK, "PUT", "/security/filter", PortFilterPut{Mode: "cloud"}, &now)
+	if now != (PortFilter{"cloud", "AWS"}) || !b.store.Snapshot().Settings.CloudMode {
+		t.Errorf("%+v", now)
+	}
+	b.live.cloud = "" // the disk was carried out of the cloud
+	boss.must(http.StatusOK, "GET", "/security/filter", nil, &now)
+	if now != (PortFilter{"filter", "none"}) {
+		t.Errorf("%+v", now)
+	}
+	boss.must(http.StatusOK, "PUT", "/security/filter", PortFilterPut{Mode: "filter"}, &now)
+}

@@ -23,6 +23,17 @@ type Protection struct {
 	Level2BanSeconds int      `json:"level2_ban_seconds" minimum:"2" maximum:"31622400"`
 }
 
+// PortFilter says who filters by port.
+type PortFilter struct {
+	Mode  string `json:"mode" enum:"filter,cloud" doc:"filter: this box, by its table of ports; cloud: the cloud's security groups. Lists of addresses, bans and limits hold in both."`
+	Cloud string `json:"cloud" enum:"none,AWS,Azure,Google Cloud" doc:"Cloud that this machine runs in."`
+}
+
+// PortFilterPut changes who filters by port.
+type PortFilterPut struct {
+	Mode string `json:"mode" enum:"filter,cloud"`
+}
+
 // Ban is a source that gets no answer.
 type Ban struct {
 	Source    string     `json:"source" doc:"IPv4 address, or the first of an IPv6 network of 64 bits."`

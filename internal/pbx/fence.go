@@ -91,8 +91,13 @@ func (f *fence) apply(ctx context.Context) error {
 }
 
 // policyOf is what the packet filter is to do under a snapshot.
-func policyOf(s *telephony.Snapshot, on []ports.Service) firewall.Policy {
+// What was switched on in a cloud does not hold on a disk that was carried out of
+// it.
+func policyOf(s *telephony.Snapshot, on []ports.Service, cloud bool) firewall.Policy {
 	p := firewall.DefaultPolicy()
+	if cloud && s.Settings.CloudMode {
+		p.Mode = firewall.ModeCloud
+	}
 	p.Rev = s.Rev
 	p.Services = on
 	l := s.Settings.Limits

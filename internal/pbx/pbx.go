@@ -394,7 +394,7 @@ func (p *PBX) policy() (pol firewall.Policy, err error) {
 	if err != nil {
 		return pol, err
 	}
-	return policyOf(s, on), nil
+	return policyOf(s, on, p.machine.Cloud != ""), nil
 }
 
 // reconcile brings every part to the present settings: at start, and after

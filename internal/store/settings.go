@@ -41,6 +41,7 @@ func settingFields() []settingField {
 		{"protection", false, func(s *telephony.Settings) any { return &s.Protection }},
 		{"limits", false, func(s *telephony.Settings) any { return &s.Limits }},
 		{"shell_keys", true, func(s *telephony.Settings) any { return &s.ShellKeys }},
+		{"cloud_mode", true, func(s *telephony.Settings) any { return &s.CloudMode }},
 	}
 }
 

@@ -345,6 +345,9 @@ type Settings struct {
 	// ShellKeys are the public keys whose owners may use the operator shell; at
 	// most 32. Whether it is on says its row of Ports.
 	ShellKeys []SSHKey
+	// CloudMode leaves filtering by port to the cloud's own packet filter; lists
+	// of addresses, bans and limits stay. It holds in a cloud only.
+	CloudMode bool
 }
 
 // The values of Settings.ClientCertificates.

@@ -188,6 +188,24 @@ export async function flows(browser) {
     await w.check();
   });
 
+  await flow(browser, 'in a cloud, filtering by port is left to it and taken back', async (w, { mock }) => {
+    const { page } = w;
+    await w.goto('/ports');
+    await page.getByRole('button', { name: 'Leave it to the cloud' }).click();
+    await page.getByText('can then be reached by whoever the rules of AWS let in').waitFor();
+    await w.settle();
+    await w.shot('flow-cloud-mode');
+    await page.getByTestId('deed').click();
+    await page.getByText('Ports are filtered by AWS alone').waitFor();
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    must(mock.portFilter === 'cloud', mock.portFilter);
+    await page.getByRole('button', { name: 'Filter on this box' }).click();
+    await page.getByTestId('deed').click();
+    await page.getByText('This box filters by port again').waitFor();
+    must(/** @type {string} */ (mock.portFilter) === 'filter' && (await page.getByText('Ports are filtered by AWS alone').count()) === 0, 'not taken back');
+    await w.check();
+  });
+
   await flow(browser, 'a public address is set; what cannot be used is told at its field', async (w, { mock }) => {
     const { page } = w;
     w.expected.push(/422/);

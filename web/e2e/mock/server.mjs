@@ -68,6 +68,7 @@ class Mock {
     this.bans = data.bans(Date.now());
     this.addressRules = data.addressRules(Date.now());
     this.protection = data.protection();
+    this.portFilter = 'filter';
     /** @type {S['ClientCertificates']} */
     this.certificates = { mode: 'off', authorities: '', issuers: [] };
     this.registrations = empty ? [] : data.registrations(now);
@@ -302,6 +303,11 @@ class Mock {
       case 'DELETE addresses':
         this.addressRules = this.addressRules.filter((r) => r.network !== query.get('network'));
         return res.writeHead(204).end();
+      case 'PUT filter':
+        this.portFilter = body.mode;
+        return json(res, 200, { mode: body.mode, cloud: 'AWS' });
+      case 'GET filter':
+        return json(res, 200, { mode: this.portFilter, cloud: 'AWS' });
       case 'PUT protection':
         if (body.level2 <= body.level1) return problem(res, 422, 'validation failed', { 'body.level2': 'must be above level 1 and at most 1000000' });
         this.protection = body;

@@ -96,6 +96,11 @@ export const protectionQuery = queryOptions({
   queryFn: () => take(client.GET('/api/v1/security/protection')),
 });
 
+export const portFilterQuery = queryOptions({
+  queryKey: ['port-filter'],
+  queryFn: () => take(client.GET('/api/v1/security/filter')),
+});
+
 export const bansQuery = queryOptions({
   queryKey: ['bans'],
   queryFn: () => take(client.GET('/api/v1/security/bans')),

@@ -94,3 +94,20 @@ export const security = {
   level2Ban: 'Ban, seconds',
   saved: 'Saved, and in force.',
 } as const;
+
+export const portFilter = {
+  title: 'Filtering by port',
+  states: {
+    filter: (cloud: string) => `This box drops every packet to a port that is not open in the table above. ${cloud} filters before it by its own rules.`,
+    cloud: (cloud: string) => `Left to ${cloud}. Blocked addresses, bans and limits of packets hold on this box all the same.`,
+  },
+  deeds: { cloud: 'Leave it to the cloud', filter: 'Filter on this box' },
+  effects: {
+    cloud: (cloud: string) =>
+      `Every port that a program listens on can then be reached by whoever the rules of ${cloud} let in. Blocked addresses, bans and limits of packets stay. Do so only if those rules are as strict as the table; it is written for them below.`,
+    filter: (_cloud: string) => 'Packets to ports that are not open in the table are dropped on this box again, at once.',
+  },
+  done: { cloud: 'The cloud filters by port now.', filter: 'This box filters by port again.' },
+  warning: (cloud: string) => `Ports are filtered by ${cloud} alone`,
+  warningText: 'If its rules let more in than the table, this box does not stop it.',
+} as const;

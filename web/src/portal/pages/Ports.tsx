@@ -1,11 +1,11 @@
 import { SegmentedControl } from '@mantine/core';
 import { IconShieldLock } from '@tabler/icons-react';
-import { useQuery } from '@tanstack/react-query';
+import { useQuery, useSuspenseQuery } from '@tanstack/react-query';
 import { useMemo, useState } from 'react';
 import type { Port } from '../../shared/api';
 import { bytes, count } from '../../shared/format';
 import { asProblem } from '../../shared/problems';
-import { pollMs, portsQuery, statusQuery } from '../../shared/queries';
+import { pollMs, portsQuery, sessionQuery, statusQuery } from '../../shared/queries';
 import { DataTable, type Column } from '../../shared/ui/DataTable';
 import { Empty } from '../../shared/ui/Empty';
 import { Notice } from '../../shared/ui/Notice';
@@ -13,6 +13,7 @@ import { Page, Panel } from '../../shared/ui/Page';
 import { State, type Tone } from '../../shared/ui/State';
 import { dashboard } from '../../texts/dashboard';
 import { ports as texts } from '../../texts/system';
+import { PortFilter } from '../security/PortFilter';
 import { PortRules } from './PortRules';
 
 const tones: Record<Port['state'], Tone> = { open: 'ok', closed: 'idle', failed: 'bad', unavailable: 'idle' };
@@ -67,6 +68,7 @@ const columns: readonly Column<Port>[] = [
 export function Ports() {
   // Counters run without events.
   const query = useQuery({ ...portsQuery, refetchInterval: pollMs });
+  const box = useSuspenseQuery(sessionQuery).data.role === 'system_admin';
   const fence = useQuery(statusQuery).data?.fence;
   const [which, setWhich] = useState('all');
   const all = query.data?.items;
@@ -111,6 +113,7 @@ export function Ports() {
           }
         />
       </Panel>
+      {box && <PortFilter />}
       <PortRules />
     </Page>
   );
