@@ -103,6 +103,7 @@ func (s *session) serve(requests <-chan *ssh.Request) {
 			var exec struct{ Command string }
 			err := ssh.Unmarshal(r.Payload, &exec)
 			ok = s.begin(err == nil, func() uint32 { return s.once(exec.Command) })
+		case "env": // ordinary clients send their language; it is refused without a word
 		default:
 			s.log.Warn("refused", "request", cut(r.Type))
 		}

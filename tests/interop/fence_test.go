@@ -20,6 +20,7 @@ type fenced struct {
 	host, outside *netlab.Namespace
 	api           *apiclient.Client
 	addr          netip.Addr
+	run           string // folder of the sockets
 }
 
 func startFenced(t *testing.T) fenced {
@@ -29,7 +30,8 @@ func startFenced(t *testing.T) fenced {
 	if err := netlab.Join(f.host, "ph0", []string{"10.77.0.1/24"}, f.outside, "pbx0", []string{"10.77.0.2/24", "10.77.0.3/24"}); err != nil {
 		t.Fatal(err)
 	}
-	f.pbx = pbxproc.StartFresh(t, f.host, f.addr.String(), "-run", startFence(t, f.host))
+	f.run = startFence(t, f.host)
+	f.pbx = pbxproc.StartFresh(t, f.host, f.addr.String(), "-run", f.run)
 	f.api = apiclient.New(f.pbx.Facts.Admin.URL, "", from(f.outside, "10.77.0.3"))
 	f.api.Token = f.pbx.Facts.Admin.Token
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
