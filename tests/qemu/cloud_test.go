@@ -55,7 +55,10 @@ func TestAWS(t *testing.T) {
 	c := aws()
 	c.userData = preset
 	vm := Boot(t, InCloud(c))
-	first := vm.console(t, 0, `msg="new machine" id=(\w{32}) instance=i-0123456789abcdef0`)[1]
+	first := vm.machineID(t)
+	if !strings.Contains(vm.Console.String(), "instance=i-0123456789abcdef0") {
+		t.Error("the console does not tell the instance")
+	}
 	checkIMDSv2(t, c.Asked())
 	if vm.Token != invite {
 		t.Errorf("the console invites with %q", vm.Token)
@@ -65,14 +68,23 @@ func TestAWS(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 	checkPublicAddress(t, vm)
-	fingerprint := vm.Fingerprint
+	vm.checkLaterBoots(t, c, first, "pbx-aws", "i-0fedcba9876543210")
+}
 
+// checkLaterBoots boots again, which repeats nothing, and then as a copy in
+// another instance, which gets an identity and keys of its own.
+func (vm *VM) checkLaterBoots(t *testing.T, c *Cloud, first, name, other string) {
+	t.Helper()
+	fingerprint := vm.Fingerprint
+	c.Asked()
 	vm.PowerCycle()
-	checkIMDSv2(t, c.Asked())
+	if c.Name == "AWS" {
+		checkIMDSv2(t, c.Asked())
+	}
 	if text := vm.Console.String(); strings.Contains(text, "new machine") || strings.Contains(text, "certificate made") || !strings.Contains(text, "ringfence: running") {
 		t.Error("the second boot did the first one's work again")
 	}
-	if s := vm.status(t); vm.Fingerprint != fingerprint || s.Hostname != "pbx-aws" || s.Counts.Extensions != 4 {
+	if s := vm.status(t); vm.Fingerprint != fingerprint || s.Hostname != name || s.Counts.Extensions != 4 {
 		t.Errorf("second boot: %s, %+v", vm.Fingerprint, s)
 	}
 	if err := vm.API.Do(t.Context(), "GET", "/setup", nil, nil); err == nil {
@@ -80,9 +92,9 @@ func TestAWS(t *testing.T) {
 	}
 
 	vm.Kill()
-	c.Set(func(c *Cloud) { c.instance = "i-0fedcba9876543210" })
+	c.Set(func(c *Cloud) { c.instance = other })
 	vm.PowerOn()
-	if second := vm.console(t, 0, `msg="new machine" id=(\w{32}) instance=i-0fedcba9876543210`)[1]; second == first {
+	if second := vm.console(t, 0, `msg="new machine" id=(\w{32}) instance=`+other)[1]; second == first {
 		t.Errorf("the copy is machine %s too", second)
 	}
 	if vm.Fingerprint == fingerprint || !strings.Contains(vm.Console.String(), "ringfence: running") {
@@ -120,7 +132,9 @@ func checkPublicAddress(t *testing.T, vm *VM) {
 	if err := vm.NS.IP("addr", "add", outside+"/32", "dev", tap); err != nil {
 		t.Fatal(err)
 	}
-	var addresses struct{ Cloud []struct{ Local, Public string } }
+	var addresses struct {
+		Cloud []struct{ Local, Public string }
+	}
 	if err := vm.API.Do(t.Context(), "GET", "/addresses", nil, &addresses); err != nil || len(addresses.Cloud) != 1 || addresses.Cloud[0].Public != publicAddress || addresses.Cloud[0].Local != guest4 {
 		t.Errorf("addresses %+v, %v", addresses, err)
 	}
@@ -197,6 +211,15 @@ func TestAzure(t *testing.T) {
 	if s := vm.status(t); s.Cloud != "Azure" || s.Hostname != "pbx-azure" {
 		t.Errorf("status %+v", s)
 	}
+	if whole() {
+		vm.checkLaterBoots(t, c, vm.machineID(t), "pbx-azure", "12aab8a4-74ef-476e-8182-f6d2ba4166a7")
+	}
+}
+
+// machineID is the one that this boot made.
+func (vm *VM) machineID(t *testing.T) string {
+	t.Helper()
+	return vm.console(t, 0, `msg="new machine" id=(\w{32})`)[1]
 }
 
 // TestGoogleAndHostileMetadata: wrong user-data is told on console and portal,
@@ -218,7 +241,7 @@ func TestGoogleAndHostileMetadata(t *testing.T) {
 	if s := vm.status(t); s.Cloud != "Google Cloud" || s.Hostname != "pbx-google" || !slices.Contains(s.Notices, told) {
 		t.Errorf("status %+v", s)
 	}
-	fingerprint := vm.Fingerprint
+	first, fingerprint := vm.machineID(t), vm.Fingerprint
 	for kind, h := range hostile() {
 		if kind != "slow" && !whole() {
 			continue
@@ -245,5 +268,9 @@ func TestGoogleAndHostileMetadata(t *testing.T) {
 				t.Errorf("%s, %+v", vm.Fingerprint, s)
 			}
 		})
+	}
+	vm.t = t
+	if c.Set(func(c *Cloud) { c.hostile = nil }); whole() {
+		vm.checkLaterBoots(t, c, first, "pbx-google", "8520871235012936482")
 	}
 }
