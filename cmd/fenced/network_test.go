@@ -87,10 +87,10 @@ func TestFenceBringsTheLinkUpBehindTheRules(t *testing.T) {
 	if n.Drops["rest"].Packets == 0 {
 		t.Error("no flood arrived at the filter: the test proves nothing")
 	}
-	raw, err := os.ReadFile(filepath.Join(f.dir, "run", "resolv.conf"))
-	if err != nil || !strings.Contains(string(raw), "nameserver 10.77.0.53\n") {
-		t.Errorf("resolv.conf: %q, %v", raw, err)
-	}
+	eventually(t, "the resolver knows its server", func() bool {
+		raw, err := os.ReadFile(filepath.Join(f.dir, "run", "resolv.conf"))
+		return err == nil && strings.Contains(string(raw), "nameserver 10.77.0.53\n")
+	})
 	if got := strings.TrimSpace(host.Run("sysctl", "-n", "net.ipv4.conf.all.rp_filter")); got != "2" {
 		t.Errorf("rp_filter is %s", got)
 	}

@@ -58,6 +58,7 @@ type options struct {
 	raw      string // an image of the test's own, changed in place
 	userData string // the ringfence section of user-data
 	args     []string
+	net      []string                  // instead of the guest's end of tap
 	disk     func(raw string) []string // whole -drive arguments instead of a disk
 	before   func(*VM)
 	noSeed   bool
@@ -191,6 +192,9 @@ func (vm *VM) start() error {
 	}
 	if vm.options.noSeed {
 		o.Disks = o.Disks[:1]
+	}
+	if vm.options.net != nil {
+		o.Net = vm.options.net
 	}
 	if vm.options.disk != nil {
 		o.Disks = o.Disks[1:]

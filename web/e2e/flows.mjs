@@ -206,6 +206,44 @@ export async function flows(browser) {
     await w.check();
   });
 
+  await flow(browser, 'the network moves, and the change is confirmed at the new address', async (w, server) => {
+    const { page } = w;
+    const { mock } = server;
+    w.expected.push(/422/, /409/);
+    await w.goto('/network');
+    const eth0 = page.getByRole('region', { name: 'eth0', exact: true });
+    must(await eth0.getByLabel('IPv4 address by DHCP').isChecked(), 'DHCP is not shown as on');
+    must(!(await page.getByRole('region', { name: 'eth1' }).getByLabel('Use this interface').isChecked()), 'an unused interface is shown as used');
+    await eth0.getByLabel('IPv4 address by DHCP').uncheck();
+    await eth0.getByLabel('Static addresses').fill('192.168.10.7');
+    await eth0.getByLabel('Router for IPv4').fill('192.168.10.1');
+    await page.getByRole('button', { name: 'Add VLAN' }).click();
+    const vlan = page.getByRole('region', { name: 'VLAN 1 on eth0' });
+    await vlan.getByLabel('VLAN id').fill('30');
+    await page.getByRole('button', { name: 'Remove VLAN 20 on eth0' }).click();
+    await page.getByRole('button', { name: 'Try the change' }).click();
+    await eth0.getByText('Must be an address with its prefix length').waitFor();
+    await w.settle();
+    await w.shot('flow-network-refused');
+    await w.check();
+    await eth0.getByLabel('Static addresses').fill('192.168.10.7/24');
+    await page.getByRole('button', { name: 'Try the change' }).click();
+    const trial = page.getByRole('region', { name: /The change is tried/ });
+    const link = trial.getByRole('link', { name: /Go to 192.168.10.7/ });
+    must(/^https:\/\/192\.168\.10\.7(:\d+)?\/confirm-network#TRIALID$/.test((await link.getAttribute('href')) ?? ''), 'the link is wrong');
+    const sent = mock.network.settings;
+    must(sent.length === 2 && sent[0]?.routes[0]?.via === '192.168.10.1' && sent[1]?.vlan === 30, JSON.stringify(sent));
+    await w.settle();
+    await w.shot('flow-network-tried');
+    await w.check();
+    await w.goto('/confirm-network#TRIALID');
+    await page.getByRole('button', { name: 'Keep the change' }).click();
+    await page.getByText('The change is kept').waitFor();
+    must(mock.network.pending === undefined && mock.oldPath < 0, 'it was not confirmed by a second connection');
+    await w.settle();
+    await w.shot('flow-network-kept');
+  });
+
   await flow(browser, 'a public address is set; what cannot be used is told at its field', async (w, { mock }) => {
     const { page } = w;
     w.expected.push(/422/);

@@ -19,6 +19,8 @@ export const stops = [
   ['transports', '/transports'],
   ['addresses', '/addresses'],
   ['security', '/security'],
+  ['network', '/network'],
+  ['confirm-network', '/confirm-network#NOTHING'],
   ['audit', '/audit'],
   ['account', '/account'],
 ];

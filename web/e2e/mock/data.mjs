@@ -204,6 +204,27 @@ export function protection() {
   };
 }
 
+/** @returns {S['Network']} */
+export function network() {
+  const off = { name: '', mac: '', vlan: 0, link: '', zone: /** @type {''} */ (''), dhcp4: false, dhcp6: false, accept_ra: false, no_default_route: false, metric: 0, addresses: [], routes: [], nameservers: [], search: [], mtu: 0 };
+  return {
+    managed: true, standard: false, error: '',
+    interfaces: [
+      {
+        name: 'eth0', mac: '52:54:00:12:34:56', vlan: 0, link: '', up: true, carrier: true, mtu: 1460, managed: true, error: '',
+        addresses: ['192.168.10.2/24', 'fe80::5054:ff:fe12:3456/64'], gateways: ['192.168.10.1'],
+        lease: { address: '192.168.10.2/24', server: '192.168.10.1', expires_at: '2031-05-01T10:00:00Z', nameservers: ['192.168.10.1'] },
+      },
+      { name: 'eth1', mac: '52:54:00:12:34:57', vlan: 0, link: '', up: false, carrier: false, mtu: 1500, managed: false, error: '', addresses: [], gateways: [] },
+      { name: 'eth0.20', mac: '52:54:00:12:34:56', vlan: 20, link: 'eth0', up: true, carrier: true, mtu: 1460, managed: true, error: '', addresses: ['10.40.0.2/24'], gateways: [] },
+    ],
+    settings: [
+      { ...off, name: 'eth0', dhcp4: true, accept_ra: true },
+      { ...off, vlan: 20, link: 'eth0', zone: 'voice', addresses: ['10.40.0.2/24'] },
+    ],
+  };
+}
+
 /** @param {number} now @returns {S['AuditEntry'][]} */
 export function audit(now) {
   const actions = [

@@ -69,6 +69,8 @@ class Mock {
     this.addressRules = data.addressRules(Date.now());
     this.protection = data.protection();
     this.portFilter = 'filter';
+    this.network = data.network();
+    this.oldPath = 1; // confirmations to come that are by an old connection
     /** @type {S['ClientCertificates']} */
     this.certificates = { mode: 'off', authorities: '', issuers: [] };
     this.registrations = empty ? [] : data.registrations(now);
@@ -123,6 +125,7 @@ class Mock {
     if (path.startsWith('/setup')) return this.setup(req, res, method, path, body);
     if (!this.open) return problem(res, 404);
     if (path === '/login') return this.login(res, body);
+    if (path === '/network/confirm') return this.confirmNetwork(res, body);
     const cookie = /__Host-ringfence-portal=([^;]+)/.exec(req.headers.cookie ?? '')?.[1];
     const csrf = this.sessions.get(cookie ?? '');
     if (cookie === undefined || csrf === undefined) return problem(res, 401);
@@ -267,6 +270,8 @@ class Mock {
         return this.ownAddresses(res, method, body);
       case 'security':
         return this.security(res, method, path, query, body);
+      case 'network':
+        return this.machineNetwork(res, method, id, body);
       case 'client-certificates':
         return this.clientCertificates(res, method, body);
       case 'events':
@@ -331,6 +336,32 @@ class Mock {
       this.addresses = { ...this.addresses, ...body };
     }
     return json(res, 200, this.addresses);
+  }
+
+  /** @param {Response} res @param {string} method @param {string} deed @param {any} body */
+  machineNetwork(res, method, deed, body) {
+    if (deed === 'revert') {
+      delete this.network.pending;
+      this.network.reverted = { reason: 'taken back on request', at: new Date().toISOString() };
+      return res.writeHead(204).end();
+    }
+    if (method === 'PUT') {
+      for (const [i, entry] of body.interfaces.entries()) {
+        const bad = entry.addresses.findIndex((/** @type {string} */ a) => !a.includes('/'));
+        if (bad >= 0) return problem(res, 422, 'validation failed', { [`body.interfaces[${i}].addresses[${bad}]`]: 'must be an address with its prefix length, such as 192.0.2.10/24' });
+      }
+      this.network = { ...this.network, settings: body.interfaces, pending: { id: 'TRIALID', seconds_left: body.confirm_seconds } };
+      return json(res, 200, this.network.pending);
+    }
+    return json(res, 200, this.network);
+  }
+
+  /** @param {Response} res @param {any} body */
+  confirmNetwork(res, body) {
+    if (body.id !== this.network.pending?.id) return problem(res, 409, 'no such change of the network waits for confirmation');
+    if (this.oldPath-- > 0) return problem(res, 409, 'this connection does not show that the machine can be reached after the change; connect anew, to an address it has now');
+    delete this.network.pending;
+    return res.writeHead(204).end();
   }
 
   /** @param {Response} res @param {URLSearchParams} query */

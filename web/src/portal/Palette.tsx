@@ -7,7 +7,7 @@ import {
   IconHistory,
   IconKey,
   IconLayoutDashboard,
-  IconMapPin,
+  IconMapPin, IconNetwork,
   IconPhoneCall,
   IconPlugConnected,
   IconPlus,
@@ -48,6 +48,7 @@ export function Palette() {
           action('addresses', shell.nav.addresses, <IconMapPin size={18} />, () => void navigate({ to: '/addresses' })),
           action('security', shell.nav.security, <IconShieldX size={18} />, () => void navigate({ to: '/security' })),
           action('ssh', shell.nav.ssh, <IconTerminal2 size={18} />, () => void navigate({ to: '/ssh' })),
+          action('network', shell.nav.network, <IconNetwork size={18} />, () => void navigate({ to: '/network' })),
         ]
       : []),
     action('audit', shell.nav.audit, <IconClipboardList size={18} />, () => void navigate({ to: '/audit' })),

@@ -10,6 +10,7 @@ import {
   IconHistory,
   IconLayoutDashboard,
   IconMapPin,
+  IconNetwork,
   IconPhoneCall,
   IconPlugConnected,
   IconSearch,
@@ -31,7 +32,7 @@ import css from './Shell.module.css';
 import { UserMenu } from './UserMenu';
 
 interface NavItem {
-  to: '/' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/transports' | '/addresses' | '/security' | '/ssh' | '/audit';
+  to: '/' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/transports' | '/addresses' | '/security' | '/ssh' | '/network' | '/audit';
   label: string;
   icon: Icon;
   /** Open to users without administration. */
@@ -65,6 +66,7 @@ const groups: readonly { label?: string; items: readonly NavItem[] }[] = [
       { to: '/addresses', label: shell.nav.addresses, icon: IconMapPin, box: true },
       { to: '/security', label: shell.nav.security, icon: IconShieldX, box: true },
       { to: '/ssh', label: shell.nav.ssh, icon: IconTerminal2, box: true },
+      { to: '/network', label: shell.nav.network, icon: IconNetwork, box: true },
       { to: '/audit', label: shell.nav.audit, icon: IconClipboardList },
     ],
   },

@@ -120,6 +120,19 @@ const ssh = createRoute({
   component: lazyRouteComponent(() => import('./pages/SSH'), 'SSH'),
 });
 
+const network = createRoute({
+  getParentRoute: () => shell,
+  path: '/network',
+  component: lazyRouteComponent(() => import('./pages/Network'), 'Network'),
+});
+
+/** Without a session: at the new address there is none yet. */
+const confirmNetwork = createRoute({
+  getParentRoute: () => root,
+  path: '/confirm-network',
+  component: lazyRouteComponent(() => import('./pages/ConfirmNetwork'), 'ConfirmNetwork'),
+});
+
 const audit = createRoute({
   getParentRoute: () => shell,
   path: '/audit',
@@ -135,7 +148,8 @@ const account = createRoute({
 const tree = root.addChildren([
   setup,
   login,
-  shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, ports, transports, addresses, security, ssh, audit, account]),
+  confirmNetwork,
+  shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, ports, transports, addresses, security, ssh, network, audit, account]),
 ]);
 
 /** Pages of users without administration. */

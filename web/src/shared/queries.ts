@@ -86,6 +86,11 @@ export const sshQuery = queryOptions({
   queryFn: () => take(client.GET('/api/v1/ssh')),
 });
 
+export const networkQuery = queryOptions({
+  queryKey: ['network'],
+  queryFn: () => take(client.GET('/api/v1/network')),
+});
+
 export const addressesQuery = queryOptions({
   queryKey: ['addresses'],
   queryFn: () => take(client.GET('/api/v1/addresses')),

@@ -14,6 +14,7 @@ export const shell = {
     addresses: 'Addresses',
     security: 'Attackers',
     ssh: 'SSH',
+    network: 'Network',
     audit: 'Audit log',
     account: 'Your account',
   },
