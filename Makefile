@@ -33,8 +33,8 @@ check: ## formatting, vet, architecture rules; seconds
 	go vet ./...
 	go test ./internal/archtest
 
-image: deps web kernel ## build the disk image (raw, qcow2) into out/
-	go run ./cmd/mkimage build -kernel $(KERNEL) -o $(OUT)
+image: deps web kernel ## build all of a release into out/; RINGFENCE_SIGN_KEY=FILE signs it
+	go run ./cmd/mkimage build -kernel $(KERNEL) -format all -o $(OUT)
 
 deb: deps web ## build the Debian package into out/
 	go run ./cmd/mkimage deb -o $(OUT)

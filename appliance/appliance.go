@@ -10,27 +10,20 @@ package appliance
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"ringfence/appliance/disk"
 	"ringfence/appliance/kernel"
 	"ringfence/appliance/rootfs"
 	"ringfence/appliance/slot"
-)
-
-// Format is a kind of disk image.
-type Format string
-
-// The formats.
-const (
-	Raw   Format = "raw"
-	QCOW2 Format = "qcow2"
 )
 
 // Web says what to do about the user interface, which `make web` builds.
@@ -62,6 +55,7 @@ type Options struct {
 	Cache   string   // CacheDir() when empty
 	Version string   // from the commit when empty
 	Web     Web
+	SignKey ed25519.PrivateKey // signs the sums; nil makes an image without signature
 	// Init and Programs are import paths. Tests put their own in.
 	Init     string
 	Programs []string
@@ -74,11 +68,11 @@ type Options struct {
 // Result names the files that were made.
 type Result struct {
 	Version  string
-	Raw      string // the disk image
-	QCOW2    string // empty when not asked for
-	Kernel   string // the kernel in the image
-	Root     string // the root file system in the image
-	Manifest string // what shaped the image
+	Raw      string   // the disk image
+	Kernel   string   // the kernel in the image
+	Root     string   // the root file system in the image
+	Manifest string   // what shaped the image
+	Others   []string // all other files, sorted
 	SHA256   map[string]string
 }
 
@@ -184,6 +178,9 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	}
 	if _, err := disk.Layout(o.Size); err != nil {
 		return Result{}, err
+	}
+	if slices.Contains(o.Formats, GCE) && o.Size%(1<<30) != 0 {
+		return Result{}, fmt.Errorf("image of %d bytes: Compute Engine takes whole GiB only", o.Size)
 	}
 	if err := os.MkdirAll(o.Out, 0o755); err != nil {
 		return Result{}, fmt.Errorf("making folder for the image: %w", err)

@@ -8,86 +8,86 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
-// publish computes sums, makes the other formats and moves everything to Out
+// publish makes the other formats, computes sums and moves everything to Out
 // under its final name, so that a name never stands for half a file.
 func (b *builder) publish(ctx context.Context) (Result, error) {
-	names := map[string]*string{}
 	r := Result{Version: b.Version, SHA256: map[string]string{}}
-	names["ringfence.raw"], names["root.squashfs"], names["vmlinuz"] = &r.Raw, &r.Root, &r.Kernel
 	if err := copyWhole(b.kernel.Path, b.path("vmlinuz")); err != nil {
 		return r, fmt.Errorf("copying the kernel: %w", err)
 	}
 	if err := punch(b.path("ringfence.raw")); err != nil {
 		return r, fmt.Errorf("making the image sparse: %w", err)
 	}
-	if slices.Contains(b.Formats, QCOW2) {
-		b.Progress("converting to qcow2", 0, 1)
-		if err := b.convert(ctx); err != nil {
-			return r, err
-		}
-		b.Progress("converting to qcow2", 1, 1)
-		names["ringfence.qcow2"] = &r.QCOW2
+	c := Conversion{Raw: b.path("ringfence.raw"), Out: b.scratch, Version: b.Version, Time: b.stamp(), Progress: b.Progress}
+	if err := Convert(ctx, c, b.Formats...); err != nil {
+		return r, err
 	}
+	if err := b.writeBill(); err != nil {
+		return r, err
+	}
+	names := []string{"root.squashfs", "vmlinuz", SBOMFile, Raw.Files()[0]}
+	for _, f := range b.Formats {
+		names = append(names, f.Files()...)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
 	if err := b.sums(names, &r); err != nil {
 		return r, err
 	}
-	for name, final := range names {
-		*final = filepath.Join(b.Out, name)
-		if err := os.Rename(b.path(name), *final); err != nil {
+	final := func(name string) string { return filepath.Join(b.Out, name) }
+	for _, name := range names {
+		if err := os.Rename(b.path(name), final(name)); err != nil {
 			return r, fmt.Errorf("publishing the image: %w", err)
+		}
+	}
+	r.Raw, r.Root, r.Kernel = final("ringfence.raw"), final("root.squashfs"), final("vmlinuz")
+	for _, name := range names {
+		if path := final(name); path != r.Raw && path != r.Root && path != r.Kernel {
+			r.Others = append(r.Others, path)
 		}
 	}
 	return r, b.writeLists(&r)
 }
 
-func (b *builder) convert(ctx context.Context) error {
-	t := tools{home: b.scratch, time: b.stamp()}
-	_, err := t.run(ctx, nil, "qemu-img", "convert", "-q", "-c", "-f", "raw", "-O", "qcow2", "-o", "compression_type=zlib", b.path("ringfence.raw"), b.path("ringfence.qcow2"))
-	if err != nil {
-		return fmt.Errorf("converting to qcow2: %w", err)
-	}
-	return nil
-}
-
-func (b *builder) sums(names map[string]*string, r *Result) error {
+func (b *builder) sums(names []string, r *Result) error {
 	const step = "computing checksums"
-	done := 0
-	for name := range names {
+	for done, name := range names {
 		b.Progress(step, done, len(names))
 		sum, err := sumOf(b.path(name))
 		if err != nil {
 			return fmt.Errorf("%s: %w", step, err)
 		}
 		r.SHA256[name] = sum
-		done++
 	}
-	b.Progress(step, done, done)
+	b.Progress(step, len(names), len(names))
 	return nil
 }
 
-// writeLists writes the manifest and, in the form that sha256sum -c reads, the
-// sums.
+// writeLists writes the manifest, the sums of everything, and the signature
+// over the sums.
 func (b *builder) writeLists(r *Result) error {
-	b.manifest.Files = r.SHA256
+	b.manifest.Files = maps.Clone(r.SHA256)
 	text, err := b.manifest.encode()
 	if err != nil {
 		return err
 	}
-	var lines []string
-	for name, sum := range r.SHA256 {
-		lines = append(lines, sum+"  "+name+"\n")
+	sum := sha256.Sum256(text)
+	r.SHA256[ManifestFile] = hex.EncodeToString(sum[:])
+	var sums bytes.Buffer
+	for _, name := range slices.Sorted(maps.Keys(r.SHA256)) {
+		fmt.Fprintf(&sums, "%s  %s\n", r.SHA256[name], name)
 	}
-	slices.SortFunc(lines, func(x, y string) int { return strings.Compare(x[66:], y[66:]) })
-	r.Manifest = filepath.Join(b.Out, "manifest.json")
+	r.Manifest = filepath.Join(b.Out, ManifestFile)
 	return errors.Join(
 		os.WriteFile(r.Manifest, text, 0o644),
-		os.WriteFile(filepath.Join(b.Out, "SHA256SUMS"), []byte(strings.Join(lines, "")), 0o644),
+		os.WriteFile(filepath.Join(b.Out, SumsFile), sums.Bytes(), 0o644),
+		b.sign(sums.Bytes()),
 	)
 }
 

@@ -24,7 +24,7 @@ func TestSameImageFromTwoClones(t *testing.T) {
 		if i > 0 {
 			t.Setenv("GOCACHE", t.TempDir())
 		}
-		r, err := Build(t.Context(), Options{Repo: dir, Out: filepath.Join(t.TempDir(), "out"), Web: WebOptional, Formats: []Format{Raw, QCOW2}})
+		r, err := Build(t.Context(), Options{Repo: dir, Out: filepath.Join(t.TempDir(), "out"), Web: WebOptional, Formats: Formats()})
 		if err != nil {
 			t.Fatal(err)
 		}

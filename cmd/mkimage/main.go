@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,7 +20,7 @@ import (
 )
 
 const usage = `usage:
-  mkimage build -o DIR [-format raw,qcow2] [-kernel own|gokrazy] [-size BYTES] [-version V] [-web required|build|optional]
+  mkimage build -o DIR [-format LIST|all] [-sign-key FILE] [-kernel own|gokrazy] [-size BYTES] [-version V] [-web required|build|optional]
   mkimage run [-image RAW] [-uefi] [-keep] [-memory MIB] [-instance K] [-console] [the flags of build]
   mkimage kernel [-kernel own|gokrazy] [-adopt TREE]
   mkimage deb -o DIR [-version V] [-web required|optional]
@@ -75,7 +76,7 @@ func buildOptions(flags *flag.FlagSet, m *meter, format string) (*appliance.Opti
 	o := options(flags, m)
 	flags.StringVar(&o.Out, "o", "out", "`folder` for the image")
 	flags.StringVar(&o.Version, "version", "", "`version` of the image; from the commit when empty")
-	formats := flags.String("format", format, "`formats` to make")
+	formats := flags.String("format", format, "`formats` to make, or all: "+formatNames())
 	size := flags.String("size", "", "`size` of the disk, such as 4GiB; the smallest when empty")
 	web := flags.String("web", "required", "the user interface: `required, build or optional`")
 	return o, func() (err error) {
@@ -90,24 +91,40 @@ func buildOptions(flags *flag.FlagSet, m *meter, format string) (*appliance.Opti
 	}
 }
 
+func formatNames() string {
+	var names []string
+	for _, f := range appliance.Formats() {
+		names = append(names, string(f))
+	}
+	return strings.Join(names, ", ")
+}
+
 func build(ctx context.Context, args []string, out io.Writer, m *meter) error {
 	flags := flag.NewFlagSet("mkimage build", flag.ContinueOnError)
 	o, read := buildOptions(flags, m, "raw,qcow2")
+	signKey := flags.String("sign-key", os.Getenv("RINGFENCE_SIGN_KEY"), "PEM `file` of the Ed25519 key that signs SHA256SUMS; RINGFENCE_SIGN_KEY names one too")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
 	if err := read(); err != nil {
 		return err
 	}
+	if *signKey != "" {
+		var err error
+		if o.SignKey, err = appliance.ReadSignKey(*signKey); err != nil {
+			return err
+		}
+	}
 	r, err := appliance.Build(ctx, *o)
 	if err != nil {
 		return err
 	}
+	if o.SignKey == nil {
+		m.notice("This build is unsigned: there is no -sign-key.")
+	}
 	m.end()
-	for _, path := range []string{r.Raw, r.QCOW2, r.Manifest} {
-		if path != "" {
-			fmt.Fprintln(out, path)
-		}
+	for _, path := range append([]string{r.Raw, r.Manifest}, r.Others...) {
+		fmt.Fprintln(out, path)
 	}
 	fmt.Fprintf(out, "version %s, sha256 of the raw image %s\n", r.Version, r.SHA256["ringfence.raw"])
 	return nil
@@ -188,14 +205,16 @@ func printState(ctx context.Context, out io.Writer, image string, fw slot.Firmwa
 }
 
 func parseFormats(list string) ([]appliance.Format, error) {
+	all := appliance.Formats()
+	if list == "all" {
+		return all, nil
+	}
 	var formats []appliance.Format
 	for _, f := range strings.Split(list, ",") {
-		switch f := appliance.Format(f); f {
-		case appliance.Raw, appliance.QCOW2:
-			formats = append(formats, f)
-		default:
-			return nil, fmt.Errorf("format %q is not one of raw, qcow2", string(f))
+		if !slices.Contains(all, appliance.Format(f)) {
+			return nil, fmt.Errorf("format %q is not one of %s", f, formatNames())
 		}
+		formats = append(formats, appliance.Format(f))
 	}
 	return formats, nil
 }

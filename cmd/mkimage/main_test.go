@@ -30,7 +30,10 @@ func TestParseFormats(t *testing.T) {
 	if err != nil || !slices.Equal(got, []appliance.Format{appliance.Raw, appliance.QCOW2}) {
 		t.Errorf("%v, %v", got, err)
 	}
-	for _, bad := range []string{"", "raw,", "vmdk"} {
+	if all, err := parseFormats("all"); err != nil || !slices.Equal(all, appliance.Formats()) {
+		t.Errorf("all are %v, %v", all, err)
+	}
+	for _, bad := range []string{"", "raw,", "vdi", "all,raw"} {
 		if _, err := parseFormats(bad); err == nil {
 			t.Errorf("%q was accepted", bad)
 		}
@@ -43,7 +46,8 @@ func TestWrongUse(t *testing.T) {
 		nil, {"bake"}, {"build", "extra"}, {"build", "-format", "x"}, {"build", "-web", "x"}, {"build", "-size", "x"},
 		{"kernel", "-kernel", "x"}, {"slot", "-firmware", "x"}, {"slot", "-slot", "c", "-image", "/dev/null"},
 		{"state", "-image", filepath.Join(t.TempDir(), "none")}, {"build", "-o", t.TempDir(), "-size", "1MiB"},
-		{"build", "-o", t.TempDir(), "-version", "has space"},
+		{"build", "-o", t.TempDir(), "-version", "has space"}, {"build", "-o", t.TempDir(), "-sign-key", "/dev/null"},
+		{"build", "-o", t.TempDir(), "-format", "gce", "-size", "2049MiB"},
 	} {
 		var out bytes.Buffer
 		if err := run(t.Context(), args, &out, newMeter(discard(t))); err == nil {

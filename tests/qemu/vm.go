@@ -52,16 +52,18 @@ type VM struct {
 }
 
 type options struct {
-	firmware qemu.Firmware
-	bus      qemu.Bus
-	memory   int
-	raw      string // an image of the test's own, changed in place
-	userData string // the ringfence section of user-data
-	args     []string
-	net      []string                  // instead of the guest's end of tap
-	disk     func(raw string) []string // whole -drive arguments instead of a disk
-	before   func(*VM)
-	noSeed   bool
+	firmware      qemu.Firmware
+	bus           qemu.Bus
+	memory        int
+	raw           string // an image of the test's own, changed in place
+	backing       string // a file to boot from that is not changed, and its format
+	backingFormat string
+	userData      string // the ringfence section of user-data
+	args          []string
+	disk          func(raw string) []string // whole -drive arguments instead of a disk
+	before        func(*VM)
+	noSeed        bool
+	net           []string // instead of the guest's end of tap
 }
 
 // Option changes how a VM boots.
@@ -175,8 +177,12 @@ func (vm *VM) start() error {
 	disk := qemu.Disk{Path: vm.DiskPath(), Format: "raw", Bus: vm.options.bus}
 	if vm.options.raw == "" {
 		disk.Format = "qcow2"
+		backing, format := raw, "raw"
+		if vm.options.backing != "" {
+			backing, format = vm.options.backing, vm.options.backingFormat
+		}
 		if _, err := os.Stat(disk.Path); err != nil {
-			out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", "-b", raw, "-F", "raw", disk.Path).CombinedOutput()
+			out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", format, disk.Path).CombinedOutput()
 			if err != nil {
 				return fmt.Errorf("making the disk: %w: %s", err, out)
 			}

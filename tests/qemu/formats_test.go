@@ -1,0 +1,21 @@
+package qemu
+
+import (
+	"testing"
+
+	"ringfence/appliance/qemu"
+)
+
+// The image boots from every format and every bus, with both firmwares; raw on
+// virtio is every other test of this package. All of them with all others are
+// a drill.
+func TestFormatsBoot(t *testing.T) {
+	files := InFormats(t)
+	for _, p := range []Place{
+		{"qcow2", qemu.NVMe, qemu.BIOS},
+		{"vmdk", qemu.AHCI, qemu.UEFI},
+		{"vpc", qemu.SCSI, qemu.BIOS},
+	} {
+		t.Run(p.String(), func(t *testing.T) { BootsFrom(t, p, files) })
+	}
+}
