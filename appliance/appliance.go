@@ -214,7 +214,7 @@ func (b *builder) run(ctx context.Context) error {
 	if b.Version == "" {
 		b.Version = b.source.version
 	}
-	if _, err := slot.FactoryFiles(b.Version); err != nil {
+	if _, err := slot.FactoryFiles(slot.Factory(b.Version)); err != nil {
 		return err
 	}
 	if b.kernel, err = BuildKernel(ctx, b.Options); err != nil {

@@ -93,7 +93,11 @@ func (b *builder) writeESP(ctx context.Context, t tools, path string, table *dis
 	if err := esp.format(ctx, part); err != nil {
 		return err
 	}
-	files, err := slot.FactoryFiles(b.Version)
+	state, err := factory(b.Version, table)
+	if err != nil {
+		return err
+	}
+	files, err := slot.FactoryFiles(state)
 	if err != nil {
 		return err
 	}
@@ -113,6 +117,23 @@ func (b *builder) writeESP(ctx context.Context, t tools, path string, table *dis
 		return err
 	}
 	return esp.write(ctx, b.scratch, files)
+}
+
+// factory is the state of a fresh image. Its roots go by GUID: on a machine that
+// already has a system, the same labels are on two disks while it is started
+// from a stick.
+func factory(version string, table *disk.Table) (slot.State, error) {
+	state := slot.Factory(version)
+	for _, n := range []slot.Name{slot.A, slot.B} {
+		part, found := table.Part(disk.RootPart(n))
+		if !found {
+			return state, fmt.Errorf("the layout has no root for slot %s", n)
+		}
+		img := state.Image(n)
+		img.Root = "PARTUUID=" + part.ID.String()
+		state = state.WithImage(n, img)
+	}
+	return state, nil
 }
 
 // kernelFiles are the kernel of a slot and its sum, by their names on the ESP.

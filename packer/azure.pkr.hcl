@@ -1,7 +1,6 @@
-# Turns the finished image into an Azure managed image: wraps ringfence.raw as
-# a fixed VHD, uploads it as a page blob, creates the image. Packer has no
-# post-processor for that, so the steps call the az program, which has to be
-# installed and logged in.
+# Turns the finished image into an Azure managed image: uploads ringfence.vhd as
+# a page blob, creates the image. Packer has no post-processor for that, so the
+# steps call the az program, which has to be installed and logged in.
 #
 #   make image
 #   packer build -var resource_group=my-group -var storage_account=myaccount \
@@ -9,8 +8,8 @@
 
 variable "image" {
   type        = string
-  default     = "out/ringfence.raw"
-  description = "The raw image that make image wrote; its size is whole MiB."
+  default     = "out/ringfence.vhd"
+  description = "The fixed VHD that make image wrote."
 }
 
 variable "name" {
@@ -61,12 +60,8 @@ build {
       ]
       inline = [
         "set -eu",
-        # Azure takes whole MiB and a 512-byte footer; force_size keeps
-        # qemu-img from rounding to disk geometry.
-        "qemu-img convert -f raw -O vpc -o subformat=fixed,force_size=on \"$IMAGE\" \"$IMAGE.vhd\"",
-        "az storage blob upload --auth-mode login --account-name \"$ACCOUNT\" --container-name \"$CONTAINER\" --name \"$NAME.vhd\" --type page --file \"$IMAGE.vhd\"",
+        "az storage blob upload --auth-mode login --account-name \"$ACCOUNT\" --container-name \"$CONTAINER\" --name \"$NAME.vhd\" --type page --file \"$IMAGE\"",
         "az image create --resource-group \"$GROUP\" --name \"$NAME\" --os-type Linux --hyper-v-generation \"$GENERATION\" --source \"https://$ACCOUNT.blob.core.windows.net/$CONTAINER/$NAME.vhd\"",
-        "rm -f \"$IMAGE.vhd\"",
       ]
     }
   }

@@ -1,5 +1,5 @@
-# Turns the finished image into a Compute Engine image: packs ringfence.raw the
-# way Google wants it, uploads it to Cloud Storage, creates the image.
+# Turns the finished image into a Compute Engine image: uploads the archive of
+# disk.raw to Cloud Storage, creates the image.
 #
 #   make image
 #   packer build -var project=my-project -var bucket=my-bucket \
@@ -7,8 +7,8 @@
 
 variable "image" {
   type        = string
-  default     = "out/ringfence.raw"
-  description = "The raw image that make image wrote; its size is whole GiB."
+  default     = "out/ringfence.gce.tar.gz"
+  description = "The archive that make image wrote."
 }
 
 variable "name" {
@@ -39,16 +39,8 @@ build {
   sources = ["source.null.finished"]
 
   post-processors {
-    # The archive holds one file that has to be called disk.raw, in the old GNU
-    # format, with its holes.
-    post-processor "shell-local" {
-      inline = [
-        "set -eu",
-        "tar --format=oldgnu --sparse --transform='s|.*|disk.raw|' --owner=0 --group=0 -C \"$(dirname '${var.image}')\" -czf '${var.image}.tar.gz' \"$(basename '${var.image}')\"",
-      ]
-    }
     post-processor "artifice" {
-      files = ["${var.image}.tar.gz"]
+      files = [var.image]
     }
     post-processor "googlecompute-import" {
       account_file      = var.account_file

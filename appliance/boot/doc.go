@@ -21,6 +21,9 @@
 // Meanwhile, once the file system is there, the partition table and /perm grow
 // to the size of the disk and get identifiers of their own.
 //
-// Nothing here listens on the network, reads from a terminal, or executes
-// anything but the three programs of the read-only root.
+// A machine that was started from a stick with a fresh image has none of this:
+// it asks which disk to install on, and restarts (package install).
+//
+// Nothing here listens on the network, reads from a terminal but for that
+// dialog, or executes anything but the three programs of the read-only root.
 package boot

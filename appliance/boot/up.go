@@ -30,6 +30,9 @@ func (m *machine) up(ctx context.Context) {
 	}
 	d, err := m.paths.findDisk()
 	if err == nil {
+		if size, is := m.fromStick(ctx, d); is && !m.install(ctx, d, size) {
+			return
+		}
 		m.disk = d
 		if esp, perr := m.paths.partition(d, disk.ESP); perr == nil {
 			m.openSlots(esp)
@@ -349,15 +352,20 @@ func (m *machine) openConsole() {
 	m.console = console.Open(outputs...)
 }
 
-func (m *machine) terminal(name string) (console.Output, bool) {
-	kind := console.Log
+// kind tells a screen from a serial line.
+func (m *machine) kind(name string) console.Kind {
 	if strings.HasPrefix(name, "tty") && len(name) > 3 && name[3] >= '0' && name[3] <= '9' {
-		kind = console.Display
-		if name == "tty0" {
-			name = "tty1" // tty0 is whichever is in front
-		}
+		return console.Display
 	}
-	// Not as a controlling terminal, and never to read from.
+	return console.Log
+}
+
+func (m *machine) terminal(name string) (console.Output, bool) {
+	kind := m.kind(name)
+	if name == "tty0" {
+		name = "tty1" // tty0 is whichever is in front
+	}
+	// Not as a controlling terminal, and not to read from.
 	f, err := os.OpenFile(m.paths.dev(name), os.O_WRONLY|unix.O_NOCTTY, 0)
 	if err != nil {
 		return console.Output{}, false

@@ -61,7 +61,7 @@ func Layout(size int64) (*Table, error) {
 	if size < MinSize || size%MiB != 0 {
 		return nil, fmt.Errorf("image of %d bytes: the size has to be at least %d MiB and whole MiB", size, MinSize/MiB)
 	}
-	t := &Table{Disk: DeriveGUID("disk"), Sectors: uint64(size) / SectorSize}
+	t := &Table{Disk: DeriveGUID(freshDisk), Sectors: uint64(size) / SectorSize}
 	next := int64(MiB)
 	for _, p := range []struct {
 		number     int
@@ -88,6 +88,13 @@ func Layout(size int64) (*Table, error) {
 	}
 	return t, t.check()
 }
+
+// freshDisk is the name that the GUID of every image is made of.
+const freshDisk = "disk"
+
+// Fresh reports whether the table is that of an image that never ran: the first
+// boot changes its GUIDs.
+func (t *Table) Fresh() bool { return t.Disk == DeriveGUID(freshDisk) }
 
 // lastAligned is the last sector a partition may have so that it ends on a
 // multiple of MiB before the second copy of the table.

@@ -68,6 +68,7 @@ type Machine struct {
 	Console *Console
 	Started time.Time
 	cmd     *exec.Cmd
+	in      io.WriteCloser // the serial line's other direction
 	qmp     string
 	ended   chan struct{}
 	err     error
@@ -92,6 +93,9 @@ func Start(ctx context.Context, o Options) (*Machine, error) {
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	m.cmd.Cancel = func() error { return m.cmd.Process.Kill() }
 	m.cmd.WaitDelay = 5 * time.Second
+	if m.in, err = m.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", binary, err)
+	}
 	m.Started = time.Now()
 	if err := m.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", binary, err)
@@ -171,6 +175,9 @@ func (d Disk) args(i int) []string {
 	case SCSI:
 		return append(args, "-device", fmt.Sprintf("virtio-scsi-pci,id=scsi%d", i), "-device", fmt.Sprintf("scsi-hd,bus=scsi%d.0,drive=%s", i, id))
 	case AHCI:
+		if d.ReadOnly { // no hard disk is
+			return append(args, "-device", fmt.Sprintf("ide-cd,bus=ide.%d,drive=%s", i, id))
+		}
 		return append(args, "-device", fmt.Sprintf("ide-hd,bus=ide.%d,drive=%s", i, id))
 	default:
 		return append(args, "-device", "virtio-blk-pci,drive="+id)
@@ -205,6 +212,12 @@ func UserNet(forwards []Forward) []string {
 func (m *Machine) Kill() {
 	_ = m.cmd.Process.Kill()
 	<-m.ended
+}
+
+// Type types text on the serial line.
+func (m *Machine) Type(text string) error {
+	_, err := io.WriteString(m.in, text)
+	return err
 }
 
 // Ended is closed when QEMU has ended.

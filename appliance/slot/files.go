@@ -3,8 +3,7 @@ package slot
 // FactoryFiles returns the boot files of a fresh image by their path on the
 // ESP, without the kernels and the loaders' own binaries: slot a committed and
 // holding version, slot b empty.
-func FactoryFiles(version string) (map[string][]byte, error) {
-	state := Factory(version)
+func FactoryFiles(state State) (map[string][]byte, error) {
 	env, err := EncodeGrubEnv(state)
 	if err != nil {
 		return nil, err

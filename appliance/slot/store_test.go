@@ -12,7 +12,7 @@ import (
 // esp is a folder that looks like the ESP of a fresh image.
 func esp(t *testing.T) string {
 	t.Helper()
-	files, err := FactoryFiles("1.0")
+	files, err := FactoryFiles(Factory("1.0"))
 	if err != nil {
 		t.Fatal(err)
 	}

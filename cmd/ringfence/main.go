@@ -1,5 +1,6 @@
 // Command ringfence is the operator's command line: it asks pbxd over a local
-// socket that root and pbxd's group may open.
+// socket that root and pbxd's group may open. `ringfence flash` needs no PBX: it
+// writes images to disks.
 package main
 
 import (
@@ -26,7 +27,12 @@ func main() {
 
 // commands are those of the operator shell; what works on this machine only
 // is added here.
-func commands() []opcmd.Command { return opcmd.Table() }
+func commands() []opcmd.Command {
+	return append(opcmd.Table(), opcmd.Command{Name: "flash", Run: flashCommand, Help: []opcmd.Usage{
+		{Text: "the disks of this machine"},
+		{Args: "[-yes] IMAGE DISK", Text: "write an image (.raw or .raw.zst) to a disk and read it back; asks before, unless -yes"},
+	}})
+}
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("ringfence", flag.ContinueOnError)

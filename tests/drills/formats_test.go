@@ -3,6 +3,7 @@ package drills
 import (
 	"testing"
 
+	machine "ringfence/appliance/qemu"
 	"ringfence/tests/qemu"
 )
 
@@ -16,4 +17,12 @@ func TestEveryFormatBootsEverywhere(t *testing.T) {
 	for _, p := range all[:n] {
 		t.Run(p.String(), func(t *testing.T) { qemu.BootsFrom(t, p, files) })
 	}
+}
+
+// The installer's stick starts under UEFI too.
+func TestStickInstallsUEFI(t *testing.T) {
+	if n := share(t, 10, 0); n < 10 {
+		t.Skip("make test has the same under BIOS")
+	}
+	qemu.InstallsFromStick(t, machine.UEFI)
 }

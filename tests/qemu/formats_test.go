@@ -19,3 +19,7 @@ func TestFormatsBoot(t *testing.T) {
 		t.Run(p.String(), func(t *testing.T) { BootsFrom(t, p, files) })
 	}
 }
+
+// Bare metal: started from a stick, the machine asks on the serial line where
+// to install, writes that disk and no other, and runs from it without the stick.
+func TestStickInstalls(t *testing.T) { InstallsFromStick(t, qemu.BIOS) }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -44,13 +45,14 @@ type Console struct {
 	wg      sync.WaitGroup
 	done    chan struct{}
 	writers []*writer
+	held    atomic.Bool
 }
 
 // Open starts the console.
 func Open(outputs ...Output) *Console {
 	c := &Console{done: make(chan struct{})}
 	for _, o := range outputs {
-		w := &writer{Output: o, wake: make(chan struct{}, 1)}
+		w := &writer{Output: o, held: &c.held, wake: make(chan struct{}, 1)}
 		c.writers = append(c.writers, w)
 		c.wg.Go(func() { w.run(c.done) })
 	}
@@ -83,6 +85,25 @@ func (c *Console) Line(text string) {
 	}
 }
 
+// Hold leaves the terminals to somebody else until Release: when it returns,
+// nothing is drawn any more.
+func (c *Console) Hold() {
+	c.held.Store(true)
+	for _, w := range c.writers {
+		w.drawing.Lock()
+		w.drawn = false // what is there then is the other's
+		w.drawing.Unlock()
+	}
+}
+
+// Release ends Hold and draws anew.
+func (c *Console) Release() {
+	c.held.Store(false)
+	for _, w := range c.writers {
+		w.poke()
+	}
+}
+
 // Close shows what is still to be shown, waiting no longer than limit for slow
 // terminals.
 func (c *Console) Close(limit time.Duration) {
@@ -100,14 +121,17 @@ func (c *Console) Close(limit time.Duration) {
 
 type writer struct {
 	Output
+	held *atomic.Bool
 	wake chan struct{}
+
+	drawing sync.Mutex // held while drawing
 
 	mu      sync.Mutex
 	next    Screen
 	pending []string
 	lost    int
 
-	// Of the goroutine alone.
+	// Under drawing.
 	shown   Screen
 	drawn   bool
 	foot    []string
@@ -143,6 +167,11 @@ func (w *writer) run(done <-chan struct{}) {
 }
 
 func (w *writer) draw() {
+	w.drawing.Lock()
+	defer w.drawing.Unlock()
+	if w.held.Load() {
+		return
+	}
 	w.mu.Lock()
 	next, lines, lost := w.next, w.pending, w.lost
 	w.pending, w.lost = nil, 0

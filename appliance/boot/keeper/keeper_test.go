@@ -225,7 +225,7 @@ func TestHost(t *testing.T) {
 	if err := os.WriteFile(h.Paths.Run(boot.StateFile), []byte(`{"version":"1.2","slot":"a","healthy":true,"machine_id":"0123","undone":"1.3","notices":["n"]}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	files, err := slot.FactoryFiles("1.2")
+	files, err := slot.FactoryFiles(slot.Factory("1.2"))
 	if err != nil {
 		t.Fatal(err)
 	}
