@@ -124,7 +124,7 @@ func model(dir string) string {
 	if vendor == "ATA" || strings.HasPrefix(vendor, "0x") {
 		vendor = ""
 	}
-	return strings.TrimSpace(vendor + " " + name)
+	return cmp.Or(strings.TrimSpace(vendor+" "+name), "no name")
 }
 
 // findUses adds what is mounted and what is swapped to.

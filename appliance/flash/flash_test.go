@@ -171,6 +171,11 @@ func (m *memory) ReadAt(p []byte, at int64) (int, error) {
 	return n, nil
 }
 
+func (m *memory) Zero(at, n int64) error {
+	_, err := m.WriteAt(make([]byte, n), at)
+	return err
+}
+
 func (m *memory) Sync() error   { return nil }
 func (m *memory) Forget() error { m.forgot = true; return nil }
 func (m *memory) Close() error  { return nil }
@@ -225,8 +230,8 @@ func TestWriteAndVerify(t *testing.T) {
 		if err != nil || last != img.Size {
 			t.Fatal(err, last)
 		}
-		if want := sha256.Sum256(data); sum != hex.EncodeToString(want[:]) {
-			t.Errorf("sum %s", sum)
+		if want := sha256.Sum256(data[:block]); len(sum) != 4 || sum[0] != want {
+			t.Errorf("%d sums, the first %x", len(sum), sum[0])
 		}
 		if err := Verify(t.Context(), m, img.Size, sum, nil); err != nil || !m.forgot {
 			t.Errorf("%v, forgot %t", err, m.forgot)

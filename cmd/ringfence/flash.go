@@ -119,14 +119,14 @@ func (f flashing) write(ctx context.Context, path, name string, sure bool) error
 	if err != nil {
 		return err
 	}
-	sum, err := flash.Write(ctx, target, d.Size, img, flash.Bar(f.out, "writing"))
+	sums, err := flash.Write(ctx, target, d.Size, img, flash.Bar(f.out, "writing"))
 	if err == nil {
-		err = flash.Verify(ctx, target, img.Size, sum, flash.Bar(f.out, "reading back"))
+		err = flash.Verify(ctx, target, img.Size, sums, flash.Bar(f.out, "reading back"))
 	}
 	if err := errors.Join(err, target.Close()); err != nil {
 		return fmt.Errorf("%w\n%s cannot be booted from now; write it again", err, d.Path)
 	}
-	fmt.Fprintf(f.out, "\n%s holds the image (SHA-256 %s).\n", d.Path, sum)
+	fmt.Fprintf(f.out, "\n%s holds the image.\n", d.Path)
 	if d.USB || d.Removable {
 		fmt.Fprintln(f.out, "Booted from it over USB, a machine offers to install Ringfence on one of its disks.")
 	}

@@ -197,9 +197,9 @@ func (d *dialog) install(chosen flash.Disk) error {
 	img := flash.Image{Name: d.Stick, Size: d.Size, Open: func() (io.ReadCloser, error) {
 		return os.Open(filepath.Join(d.Host.Root, "dev", d.Stick))
 	}}
-	sum, err := flash.Write(d.ctx, target, chosen.Size, img, flash.Bar(d.Out, "writing"))
+	sums, err := flash.Write(d.ctx, target, chosen.Size, img, flash.Bar(d.Out, "writing"))
 	if err == nil {
-		err = flash.Verify(d.ctx, target, d.Size, sum, flash.Bar(d.Out, "reading back"))
+		err = flash.Verify(d.ctx, target, d.Size, sums, flash.Bar(d.Out, "reading back"))
 	}
 	return errors.Join(err, target.Close())
 }
