@@ -61,10 +61,10 @@ func TestImage(t *testing.T) {
 	needTools(t)
 	cachedKernel(t)
 	first := buildTest(t, t.TempDir(), "healthy-1", Formats()...)
-	second := buildTest(t, t.TempDir(), "healthy-1", Formats()...)
-	for name, sum := range first.SHA256 {
-		if second.SHA256[name] != sum {
-			t.Errorf("%s differs between two builds: %s and %s", name, sum, second.SHA256[name])
+	second := buildTest(t, t.TempDir(), "healthy-1", QCOW2)
+	for name, sum := range second.SHA256 {
+		if name != ManifestFile && first.SHA256[name] != sum { // the manifest names the formats
+			t.Errorf("%s differs between two builds: %s and %s", name, sum, first.SHA256[name])
 		}
 	}
 	t.Run("GPT", func(t *testing.T) { checkGPT(t, first.Raw) })

