@@ -45,6 +45,7 @@ func TestFirstLight(t *testing.T) {
 	t.Run("baresip pair", func(t *testing.T) { checkBaresip(t, vm) })
 	t.Run("IPv6 phone", func(t *testing.T) { checkIPv6(t, vm) })
 	t.Run("scan after set-up", func(t *testing.T) { checkScan(t, vm, after) })
+	t.Run("operator shell", func(t *testing.T) { checkShell(t, vm) })
 }
 
 // checkOrder demands that the packet filter was loaded before an interface

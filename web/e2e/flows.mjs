@@ -188,6 +188,34 @@ export async function flows(browser) {
     await w.check();
   });
 
+  await flow(browser, 'the operator shell wants a key before it opens, and never a private one', async (w, { mock }) => {
+    const { page } = w;
+    w.expected.push(/422/);
+    await w.goto('/ssh');
+    const open = page.getByRole('button', { name: 'Switch on' });
+    must(await open.isDisabled(), 'it can be switched on without a key');
+    await page.getByRole('button', { name: 'Add key' }).first().click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel('Label').fill('Ada');
+    await dialog.getByLabel('Public key').fill('-----BEGIN OPENSSH PRIVATE KEY-----');
+    await dialog.getByRole('button', { name: 'Add key' }).click();
+    await page.getByText('Is a private key').waitFor();
+    await dialog.getByLabel('Public key').fill('ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA ada@example');
+    await dialog.getByRole('button', { name: 'Add key' }).click();
+    await page.getByText('Ada may log in').waitFor();
+    await open.click();
+    await page.getByText('Port 10210 opens for').waitFor();
+    await w.settle();
+    await w.shot('flow-ssh-open');
+    await page.getByTestId('deed').click();
+    await page.getByText('The operator shell is on').waitFor();
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    must(mock.ssh.enabled && mock.ssh.keys.length === 1, JSON.stringify(mock.ssh));
+    await w.settle();
+    await w.shot('flow-ssh');
+    await w.check();
+  });
+
   await flow(browser, 'in a cloud, filtering by port is left to it and taken back', async (w, { mock }) => {
     const { page } = w;
     await w.goto('/ports');

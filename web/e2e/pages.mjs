@@ -21,6 +21,7 @@ export const stops = [
   ['security', '/security'],
   ['network', '/network'],
   ['confirm-network', '/confirm-network#NOTHING'],
+  ['ssh', '/ssh'],
   ['audit', '/audit'],
   ['account', '/account'],
 ];

@@ -195,6 +195,11 @@ export function addressRules(now) {
   ];
 }
 
+/** @returns {S['SSH']} */
+export function ssh() {
+  return { enabled: false, state: 'off', port: 10210, user: 'operator', zones: ['management', 'voice'], host_key: 'SHA256:Qm1nZ3l2b3Jta2V5Zm9ydGhlcGFnZXMxMjM0NTY3OA', sessions: 0, refused: 12, keys: [] };
+}
+
 /** @returns {S['Protection']} */
 export function protection() {
   return {

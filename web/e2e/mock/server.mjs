@@ -71,6 +71,7 @@ class Mock {
     this.portFilter = 'filter';
     this.network = data.network();
     this.oldPath = 1; // confirmations to come that are by an old connection
+    this.ssh = data.ssh();
     /** @type {S['ClientCertificates']} */
     this.certificates = { mode: 'off', authorities: '', issuers: [] };
     this.registrations = empty ? [] : data.registrations(now);
@@ -268,6 +269,8 @@ class Mock {
         return json(res, 200, { items: this.transports });
       case 'addresses':
         return this.ownAddresses(res, method, body);
+      case 'ssh':
+        return this.shell(res, method, id, tail, body);
       case 'security':
         return this.security(res, method, path, query, body);
       case 'network':
@@ -279,6 +282,17 @@ class Mock {
       default:
         return problem(res, 404);
     }
+  }
+
+  /** @param {Response} res @param {string} method @param {string} id @param {string} tail @param {any} body */
+  shell(res, method, id, tail, body) {
+    if (method === 'PUT') this.ssh = { ...this.ssh, enabled: body.enabled, state: body.enabled ? 'listening' : 'off' };
+    if (method === 'POST') {
+      if (body.key.includes('PRIVATE')) return problem(res, 422, 'validation failed', { 'body.key': 'is a private key; it belongs to nobody but its owner. Paste the line of the .pub file' });
+      this.ssh.keys.push({ id: '1', label: body.label, type: 'ssh-ed25519', bits: 256, fingerprint: 'SHA256:q5mS0V2r3b8', cloud: false, added_at: new Date().toISOString(), added_by: 'ada' });
+    }
+    if (method === 'DELETE') this.ssh.keys = this.ssh.keys.filter((k) => k.id !== tail || id !== 'keys');
+    return method === 'DELETE' ? res.writeHead(204).end() : json(res, method === 'POST' ? 201 : 200, this.ssh);
   }
 
   /** @param {Response} res @param {string} method @param {string} path @param {URLSearchParams} query @param {any} body */
