@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -226,6 +227,21 @@ func TestRestorePointsRotate(t *testing.T) {
 	var calls int
 	if err := db.QueryRow(`SELECT count(*) FROM call_record`).Scan(&calls); err != nil || calls != 0 {
 		t.Errorf("%d call records, %v", calls, err)
+	}
+}
+
+// One that is given up, as when the store closes, does not spoil the next.
+func TestRestorePointAfterOneThatWasGivenUp(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	fill(t, s)
+	for i := range 60 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*time.Millisecond)
+		_, err := s.makePoint(ctx)
+		cancel()
+		if _, again := s.makePoint(t.Context()); again != nil {
+			t.Fatalf("after one that was given up after %d ms (%v): %v", i, err, again)
+		}
 	}
 }
 

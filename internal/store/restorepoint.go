@@ -107,7 +107,9 @@ func copySettings(ctx context.Context, from, to string) error {
 	if _, err := db.ExecContext(ctx, `ATTACH ? AS live`, source.String()); err != nil {
 		return err
 	}
-	tx, err := db.BeginTx(ctx, nil)
+	// Each statement ends with ctx. A transaction that did would be rolled back by
+	// a goroutine nobody waits for, which takes the files of the next copy away.
+	tx, err := db.BeginTx(context.WithoutCancel(ctx), nil)
 	if err != nil {
 		return err
 	}
