@@ -35,11 +35,22 @@ func accountFile(t *testing.T) string {
 	return path
 }
 
+func emptyFile(t *testing.T, name string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func variables(t *testing.T) map[string][]string {
 	return map[string][]string{
 		"amazon.pkr.hcl": {"bucket=example"},
 		"google.pkr.hcl": {"project=example", "bucket=example", "account_file=" + accountFile(t)},
 		"azure.pkr.hcl":  {"resource_group=example", "storage_account=example"},
+		"debian.pkr.hcl": {"deb=" + emptyFile(t, "ringfence.deb"), "key=" + emptyFile(t, "key"), "base=" + emptyFile(t, "base.qcow2"),
+			"subscription=00000000-0000-0000-0000-000000000000", "account_file=" + accountFile(t)},
 	}
 }
 
