@@ -1,11 +1,16 @@
 package packer
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // run runs packer without network access to its maker and without the user's
@@ -44,12 +49,30 @@ func emptyFile(t *testing.T, name string) string {
 	return path
 }
 
+// keyFile is an SSH key that opens nothing.
+func keyFile(t *testing.T) string {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := emptyFile(t, "key")
+	if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func variables(t *testing.T) map[string][]string {
 	return map[string][]string{
 		"amazon.pkr.hcl": {"bucket=example"},
 		"google.pkr.hcl": {"project=example", "bucket=example", "account_file=" + accountFile(t)},
 		"azure.pkr.hcl":  {"resource_group=example", "storage_account=example"},
-		"debian.pkr.hcl": {"deb=" + emptyFile(t, "ringfence.deb"), "key=" + emptyFile(t, "key"), "base=" + emptyFile(t, "base.qcow2"),
+		"debian.pkr.hcl": {"deb=" + emptyFile(t, "ringfence.deb"), "key=" + keyFile(t), "base=" + emptyFile(t, "base.qcow2"),
 			"subscription=00000000-0000-0000-0000-000000000000", "account_file=" + accountFile(t)},
 	}
 }

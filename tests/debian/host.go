@@ -133,7 +133,7 @@ func (h *host) unpack() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if err := os.Mkdir(h.path("root/.ssh"), 0o700); err != nil {
+	if err := os.MkdirAll(h.path("root/.ssh"), 0o700); err != nil {
 		h.t.Fatal(err)
 	}
 	h.put("root/.ssh/authorized_keys", string(ssh.MarshalAuthorizedKey(authorized)))
