@@ -112,7 +112,7 @@ func (h *host) install(path string) {
 
 // checkConfined asks systemd about the running services.
 func (h *host) checkConfined(t *testing.T) {
-	for unit, limit := range map[string]float64{"ringfence-fenced": 1.7, "ringfence-pbxd": 1.3, "ringfence-sysd": 1.3} {
+	for unit, limit := range map[string]float64{"ringfence-fenced": 1.5, "ringfence-pbxd": 1.1, "ringfence-sysd": 0.9} {
 		out, err := h.in("systemd-analyze", "security", "--no-pager", unit)
 		m := regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+)`).FindStringSubmatch(out)
 		if err != nil || m == nil {
