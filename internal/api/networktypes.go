@@ -100,7 +100,7 @@ func networkPortOf(s netcfg.State) NetworkPort {
 		Name: s.Name, MAC: s.MAC, VLAN: s.VLAN, Link: s.Link, Up: s.Up, Carrier: s.Carrier, MTU: s.MTU, Managed: s.Managed,
 		Addresses: texts(s.Addresses), Gateways: texts(s.Gateways), Error: s.Error,
 	}
-	p.Lease = networkLeaseOf(s.Lease)
+	p.Lease, p.Lease6 = networkLeaseOf(s.Lease), networkLeaseOf(s.Lease6)
 	return p
 }
 

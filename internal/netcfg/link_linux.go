@@ -41,9 +41,9 @@ func hasCarrier(l netlink.Link) bool {
 }
 
 // setAddresses gives the link the wanted addresses. It takes others away:
-// permanent ones, and with dropIPv4 also leased IPv4 ones. Addresses that the
+// permanent ones, and leased ones of the families to drop. Addresses that the
 // kernel made by itself (link-local, autoconfigured) stay.
-func setAddresses(link netlink.Link, want []wantedAddress, dropIPv4 bool) error {
+func setAddresses(link netlink.Link, want []wantedAddress, dropIPv4, dropIPv6 bool) error {
 	var failed []error
 	for _, w := range want {
 		a := &netlink.Addr{IPNet: toIPNet(w.prefix)}
@@ -68,6 +68,8 @@ func setAddresses(link netlink.Link, want []wantedAddress, dropIPv4 bool) error 
 			continue
 		case p.Addr().Is4() && !dropIPv4 && a.Flags&unix.IFA_F_PERMANENT == 0:
 			continue // leased; a static one belongs to an earlier configuration
+		case p.Addr().Is6() && p.Bits() == 128 && a.Flags&unix.IFA_F_PERMANENT == 0 && dropIPv6:
+			// By DHCPv6: autoconfigured ones have the prefix of their network.
 		case p.Addr().Is6() && (p.Addr().IsLinkLocalUnicast() || a.Flags&unix.IFA_F_PERMANENT == 0):
 			continue
 		}

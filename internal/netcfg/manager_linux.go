@@ -157,7 +157,7 @@ func (m *Manager) leave(index int) error {
 		return nil
 	}
 	m.log.Info("interface given up", "interface", link.Attrs().Name)
-	err = errors.Join(setAddresses(link, nil, true), setRoutes(link, nil, nil), netlink.LinkSetDown(link))
+	err = errors.Join(setAddresses(link, nil, true, true), setRoutes(link, nil, nil), netlink.LinkSetDown(link))
 	if err != nil {
 		return fmt.Errorf("giving interface %s up: %w", link.Attrs().Name, err)
 	}

@@ -31,6 +31,8 @@ type port struct {
 	carrier bool
 	lease   *Lease
 	leased  bool // there was a lease, perhaps lost since
+	lease6  *Lease
+	leased6 bool
 	fault   error
 }
 
@@ -64,6 +66,13 @@ func (p *port) start(l netlink.Link) error {
 		ctx, cancel := context.WithCancel(context.Background())
 		p.cancel = cancel
 		client := &dhcpClient{wire: link4{p.name, l.Attrs().HardwareAddr, p.hostname}, log: p.log, up: p.up, carrier: p.hasCarrier, set: p.setLease}
+		p.m.running.Go(func() { client.run(ctx) })
+	}
+	if p.entry.DHCP6 {
+		ctx, cancel := context.WithCancel(context.Background())
+		before := p.cancel
+		p.cancel = func() { before(); cancel() }
+		client := &dhcp6Client{name: p.name, mac: l.Attrs().HardwareAddr, log: p.log, carrier: p.hasCarrier, set: p.setLease6}
 		p.m.running.Go(func() { client.run(ctx) })
 	}
 	return err
@@ -117,13 +126,25 @@ func (p *port) setLease(l *Lease) {
 	}
 }
 
+// setLease6 is setLease for DHCPv6.
+func (p *port) setLease6(l *Lease) {
+	if p.change(func() { p.lease6, p.leased6 = l, true }) {
+		p.m.resolversChanged()
+	}
+}
+
 func (p *port) takeLease(l *Lease) bool {
+	return p.change(func() { p.lease, p.leased = l, true })
+}
+
+// change puts a new lease into effect, unless the port is not ours any more.
+func (p *port) change(note func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {
 		return false
 	}
-	p.lease, p.leased = l, true
+	note()
 	link, err := netlink.LinkByIndex(p.index)
 	if err == nil {
 		err = p.apply(link)
@@ -157,6 +178,10 @@ func (p *port) apply(link netlink.Link) error {
 			err = setMTU(link, l.MTU)
 		}
 	}
+	if l := p.lease6; l != nil && l.Address.IsValid() {
+		addresses = append(addresses, wantedAddress{l.Address, l.Expires})
+	}
+	drop6 := !p.entry.DHCP6 || p.leased6
 	for n := range routes {
 		if routes[n].Metric == 0 {
 			routes[n].Metric = p.entry.Metric
@@ -165,9 +190,9 @@ func (p *port) apply(link netlink.Link) error {
 	if p.entry.DHCP4 && !p.leased {
 		// Until there is a lease, the address and routes that the last process
 		// got stay: calls go on while the fence restarts.
-		p.fault = errors.Join(err, setAddresses(link, addresses, false), addRoutes(link, routes, addresses))
+		p.fault = errors.Join(err, setAddresses(link, addresses, false, drop6), addRoutes(link, routes, addresses))
 	} else {
-		p.fault = errors.Join(err, setAddresses(link, addresses, true), setRoutes(link, routes, addresses))
+		p.fault = errors.Join(err, setAddresses(link, addresses, true, drop6), setRoutes(link, routes, addresses))
 	}
 	return p.fault
 }
@@ -180,6 +205,10 @@ func (p *port) resolver() resolver {
 		r.servers = append(r.servers, p.lease.Nameservers...)
 		r.search = append(r.search, p.lease.Search...)
 	}
+	if p.lease6 != nil {
+		r.servers = append(r.servers, p.lease6.Nameservers...)
+		r.search = append(r.search, p.lease6.Search...)
+	}
 	return r
 }
 
@@ -191,6 +220,10 @@ func (p *port) describe(s *State) {
 	if p.lease != nil {
 		l := *p.lease
 		s.Lease = &l
+	}
+	if p.lease6 != nil {
+		l := *p.lease6
+		s.Lease6 = &l
 	}
 	if p.fault != nil {
 		s.Error = p.fault.Error()

@@ -20,6 +20,7 @@ type State struct {
 	// Gateways are the next hops of the default routes.
 	Gateways []netip.Addr `json:"gateways,omitempty"`
 	Lease    *Lease       `json:"lease,omitempty"`
+	Lease6   *Lease       `json:"lease6,omitempty"` // by DHCPv6; its address may be missing
 	Error    string       `json:"error,omitempty"`
 }
 
