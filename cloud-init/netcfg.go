@@ -24,9 +24,6 @@ func (w *Network) Config(hostname string) (c netcfg.Config, problems []Problem, 
 			refuse(i, false, "a name may have one wildcard, * at its end")
 			continue
 		}
-		if i.DHCP6 {
-			refuse(i, true, "DHCPv6 is not supported by this version; router advertisements are used")
-		}
 		c.Interfaces = append(c.Interfaces, w.config(i))
 		if err := c.Validate(); err != nil {
 			refuse(i, false, printable(err.Error()))
@@ -39,7 +36,7 @@ func (w *Network) Config(hostname string) (c netcfg.Config, problems []Problem, 
 func (w *Network) config(i Interface) netcfg.Interface {
 	n := netcfg.Interface{
 		MAC: i.MAC, Name: i.Name,
-		DHCP4: i.DHCP4, AcceptRA: i.AcceptRA,
+		DHCP4: i.DHCP4, DHCP6: i.DHCP6, AcceptRA: i.AcceptRA,
 		Addresses: i.Addresses, Nameservers: i.Nameservers, Search: i.Search, MTU: i.MTU,
 	}
 	if i.VLAN != 0 {

@@ -20,7 +20,7 @@ func TestNetworkConfigForTheHost(t *testing.T) {
 		{"static", "version: 2\nethernets: {lan: {match: {macaddress: \"52:54:00:00:00:01\"}, addresses: [192.0.2.9/24], gateway4: 192.0.2.1, nameservers: {addresses: [192.0.2.53]}}}\n",
 			`{"hostname":"pbx","interfaces":[{"mac":"52:54:00:00:00:01","addresses":["192.0.2.9/24"],"routes":[{"to":"0.0.0.0/0","via":"192.0.2.1"}],"nameservers":["192.0.2.53"]}]}`, ""},
 		{"dhcp6", "version: 2\nethernets: {eth0: {dhcp6: true}}\n",
-			`{"hostname":"pbx","interfaces":[{"name":"eth0","accept_ra":true}]}`, "eth0: DHCPv6 is not supported by this version"},
+			`{"hostname":"pbx","interfaces":[{"name":"eth0","dhcp6":true,"accept_ra":true}]}`, ""},
 		{"vlan", "version: 2\nethernets: {eth0: {dhcp4: true}}\nvlans: {v: {id: 7, link: eth0}}\n",
 			`{"hostname":"pbx","interfaces":[{"name":"eth0","dhcp4":true},{"name":"v","vlan":7,"link":"eth0"}]}`, ""},
 		{"vlan by address", "version: 2\nethernets: {lan: {match: {macaddress: \"52:54:00:00:00:01\"}}}\nvlans: {voice: {id: 7, link: lan, dhcp4: true}}\n",

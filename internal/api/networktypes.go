@@ -148,7 +148,10 @@ func (u NetworkUpdate) config() (c netcfg.Config, err error) {
 		}
 		c.Interfaces = append(c.Interfaces, entry)
 	}
-	return c, c.Validate()
+	if err := c.Validate(); err != nil {
+		return c, err
+	}
+	return c, c.CheckReach()
 }
 
 func (i NetworkInterface) config(at string) (netcfg.Interface, error) {

@@ -53,9 +53,7 @@ func TestParse(t *testing.T) {
 		"vlan, long name":   {`{"interfaces":[{"vlan":4094,"link":"enp1s0f0np0"}]}`, "interfaces[0].name: must be given"},
 		"same twice":        {`{"interfaces":[{"name":"eth0"},{"name":"eth0","dhcp4":true}]}`, "interfaces[1].name"},
 		"zone":              {`{"interfaces":[{"zone":"dmz"}]}`, "interfaces[0].zone"},
-		"trunk alone":       {`{"interfaces":[{"zone":"trunk","dhcp4":true}]}`, "administrators"},
 		"trunk with a way":  {`{"interfaces":[{"name":"eth0"},{"name":"eth1","zone":"trunk","addresses":["192.0.2.2/24"],"routes":[{"to":"0.0.0.0/0","via":"192.0.2.1"}]}]}`, "interfaces[1].routes[0].to: this interface is to have no default route"},
-		"all cut off":       {`{"interfaces":[{"name":"eth0","accept_ra":false}]}`, "administrators"},
 		"many addresses":    {`{"interfaces":[{"nameservers":["192.0.2.1"` + strings.Repeat(`,"192.0.2.1"`, MaxServers) + `]}]}`, "interfaces[0].nameservers: has 9 entries"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -232,5 +230,22 @@ func TestSysctls(t *testing.T) {
 		if err := s.Set(Setting{"net/ipv4/ip_forward", "0"}); err == nil {
 			t.Error("a refused write is no error")
 		}
+	}
+}
+
+func TestCheckReach(t *testing.T) {
+	t.Parallel()
+	no := false
+	for what, c := range map[string]Config{
+		"nothing":             {},
+		"a trunk alone":       {Interfaces: []Interface{{Zone: ZoneTrunk, DHCP4: true}}},
+		"no address anywhere": {Interfaces: []Interface{{Name: "eth0", AcceptRA: &no}}},
+	} {
+		if err := c.CheckReach(); err == nil {
+			t.Errorf("%s: passed", what)
+		}
+	}
+	if err := Standard().CheckReach(); err != nil {
+		t.Error(err)
 	}
 }

@@ -80,6 +80,36 @@ func setAddresses(link netlink.Link, want []wantedAddress, dropIPv4, dropIPv6 bo
 	return errors.Join(failed...)
 }
 
+// dropAutoconf takes away what router advertisements brought, after they are
+// not to count any more.
+func dropAutoconf(link netlink.Link) error {
+	var failed []error
+	have, err := netlink.AddrList(link, netlink.FAMILY_V6)
+	if err != nil {
+		return fmt.Errorf("listing addresses: %w", err)
+	}
+	for _, a := range have {
+		p := fromIPNet(a.IPNet)
+		if p.Addr().IsLinkLocalUnicast() || p.Bits() == 128 || a.Flags&unix.IFA_F_PERMANENT != 0 {
+			continue
+		}
+		if err := netlink.AddrDel(link, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			failed = append(failed, fmt.Errorf("removing address %s: %w", p, err))
+		}
+	}
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V6, &netlink.Route{LinkIndex: link.Attrs().Index, Protocol: unix.RTPROT_RA},
+		netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)
+	if err != nil {
+		failed = append(failed, fmt.Errorf("listing routes: %w", err))
+	}
+	for _, r := range routes {
+		if err := netlink.RouteDel(&r); err != nil && !errors.Is(err, unix.ESRCH) {
+			failed = append(failed, fmt.Errorf("removing route to %s: %w", r.Dst, err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
 // addRoutes gives the link the wanted routes.
 func addRoutes(link netlink.Link, want []wantedRoute, addresses []wantedAddress) error {
 	var failed []error

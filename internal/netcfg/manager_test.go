@@ -410,6 +410,11 @@ func TestManagerTakesRouterAdvertisements(t *testing.T) {
 	if len(s.Addresses) < 3 {
 		t.Errorf("state %+v", s)
 	}
+	// Without them it goes, so that nobody confirms a configuration by it.
+	s = m.say(`{"interfaces":[{"accept_ra":false,"addresses":["10.77.0.1/24"]}]}`)
+	if len(s.Addresses) != 2 || len(s.Gateways) != 0 {
+		t.Errorf("state %+v", s)
+	}
 }
 
 // advertise sends one router advertisement for 2001:db8:77::/64 (RFC 4861

@@ -55,6 +55,9 @@ func (p *port) same(name, hostname string, o Interface) bool {
 func (p *port) start(l netlink.Link) error {
 	err := p.m.o.Sysctls.Set(append(perInterface(p.name), autoconf(p.name, p.entry)...)...)
 	err = errors.Join(err, setMTU(l, p.standardMTU))
+	if !p.entry.AcceptsRA() {
+		err = errors.Join(err, dropAutoconf(l))
+	}
 	if uerr := netlink.LinkSetUp(l); uerr != nil {
 		err = errors.Join(err, fmt.Errorf("bringing the link up: %w", uerr))
 	}

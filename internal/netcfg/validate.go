@@ -32,7 +32,13 @@ func (c Config) Validate() error {
 			return err
 		}
 	}
-	if len(c.Interfaces) > 0 && !slices.ContainsFunc(c.Interfaces, Interface.forPeople) {
+	return nil
+}
+
+// CheckReach refuses a configuration by which no administrator could reach the
+// portal.
+func (c Config) CheckReach() error {
+	if !slices.ContainsFunc(c.Interfaces, Interface.forPeople) {
 		return refuse("interfaces", "no interface is left that administrators could use")
 	}
 	return nil
