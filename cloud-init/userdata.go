@@ -39,6 +39,8 @@ type Answers struct {
 	PublicAddress   netip.Addr `json:"public_address,omitzero"`
 	AdvertiseAlways bool       `json:"advertise_always,omitempty"`
 	Ports           []Port     `json:"ports,omitempty"`
+	// CloudMode leaves filtering by port to the cloud. It holds in a cloud only.
+	CloudMode bool `json:"cloud_mode,omitempty"`
 }
 
 // Administrator is the first user.
@@ -131,6 +133,7 @@ func (n node) answers() *Answers {
 		"public_address":   func(n node) { a.PublicAddress = n.addr() },
 		"advertise_always": func(n node) { a.AdvertiseAlways = n.boolean() },
 		"ports":            func(n node) { a.Ports = n.ports() },
+		"cloud_mode":       func(n node) { a.CloudMode = n.boolean() },
 	}, false)
 	if n.d.failed {
 		return nil

@@ -32,6 +32,8 @@ type Seed struct {
 	PublicAddress   netip.Addr `json:"public_address,omitzero"`
 	AdvertiseAlways bool       `json:"advertise_always,omitempty"`
 	Ports           []Port     `json:"ports,omitempty"`
+	// CloudMode leaves filtering by port to the cloud. It holds in a cloud only.
+	CloudMode bool `json:"cloud_mode,omitempty"`
 }
 
 // Administrator is the first user.
@@ -145,6 +147,7 @@ func (w *Wizard) applySettings(ctx context.Context, actor telephony.Actor, seed 
 		if seed.PublicAddress.IsValid() {
 			s.PublicAddress, s.AdvertiseAlways = seed.PublicAddress, seed.AdvertiseAlways
 		}
+		s.CloudMode = s.CloudMode || seed.CloudMode
 		if len(seed.Ports) > 0 {
 			s.Ports = nil
 			for _, p := range seed.Ports {

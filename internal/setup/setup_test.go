@@ -87,7 +87,7 @@ func TestSeedIsWhatFirstBootWrites(t *testing.T) {
 		Administrator: &cloudinit.Administrator{Name: "n", Password: "p", FirstName: "f", LastName: "l", Email: "e"},
 		Tenant:        &cloudinit.Tenant{Name: "n", Domain: "d", ExtensionFirst: "101", ExtensionLast: "199"},
 		Extensions:    []cloudinit.Extension{{Number: "101", DisplayName: "d", SIPPassword: "s"}}, ExtensionCount: 3,
-		PublicAddress: addr, AdvertiseAlways: true,
+		PublicAddress: addr, AdvertiseAlways: true, CloudMode: true,
 		Ports: []cloudinit.Port{{ID: ports.SIPUDP, Enabled: &on, First: 1, Last: 2}},
 	}
 	v := reflect.ValueOf(written)
