@@ -16,7 +16,6 @@ type Caller struct {
 type calls struct {
 	begun   window
 	unknown names
-	seen    time.Time
 	until   time.Time // refused until
 	slowed  time.Time // when it was last told to be slower
 }
@@ -32,7 +31,7 @@ func (g *Guard) Call(who Caller, now time.Time) (offence Offence, first bool) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	c := g.caller(who, now)
+	c := g.callers.at(who, now)
 	if now.Before(c.until) {
 		return WarDialling, false
 	}
@@ -54,7 +53,7 @@ func (g *Guard) Unknown(who Caller, number string, now time.Time) (until time.Ti
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	c := g.caller(who, now)
+	c := g.callers.at(who, now)
 	c.unknown.note(g.hash(number), now, long*rules.Period, rules.UnknownNumbers)
 	if len(c.unknown) < rules.UnknownNumbers || now.Before(c.until) {
 		return c.until, false
@@ -67,19 +66,5 @@ func (g *Guard) Unknown(who Caller, number string, now time.Time) (until time.Ti
 func (g *Guard) Forgive(who Caller) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.callers, who)
-}
-
-// caller finds or makes the record of who; the caller holds g.mu.
-func (g *Guard) caller(who Caller, now time.Time) *calls {
-	c := g.callers[who]
-	if c == nil {
-		if len(g.callers) >= maxCallers {
-			delete(g.callers, quietest(g.callers, func(c *calls) time.Time { return c.seen }))
-		}
-		c = new(calls)
-		g.callers[who] = c
-	}
-	c.seen = now
-	return c
+	g.callers.remove(who)
 }

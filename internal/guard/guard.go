@@ -77,10 +77,10 @@ type Guard struct {
 	seed  maphash.Seed
 
 	mu      sync.Mutex
-	sources map[netip.Addr]*source
-	trusted map[netip.Addr]time.Time // until
-	callers map[Caller]*calls
-	guesses map[guess]*guesses
+	sources crowd[netip.Addr, source]
+	trusted crowd[netip.Addr, struct{}] // seen is until when
+	callers crowd[Caller, calls]
+	guesses crowd[guess, window]
 }
 
 // guess is a name that a source gives wrong passwords for.
@@ -89,16 +89,10 @@ type guess struct {
 	name   uint32
 }
 
-type guesses struct {
-	wrong window
-	seen  time.Time
-}
-
 // source is what is counted of one.
 type source struct {
 	wrong, open, malformed window
 	names                  names
-	seen                   time.Time
 	until                  time.Time // convicted until
 }
 
@@ -108,8 +102,9 @@ func New(c Config) *Guard {
 		c.Spared = func(netip.Addr) bool { return false }
 	}
 	g := &Guard{
-		c: c, seed: maphash.MakeSeed(), sources: make(map[netip.Addr]*source), trusted: make(map[netip.Addr]time.Time),
-		callers: make(map[Caller]*calls), guesses: make(map[guess]*guesses),
+		c: c, seed: maphash.MakeSeed(),
+		sources: newCrowd[netip.Addr, source](maxSources), trusted: newCrowd[netip.Addr, struct{}](maxTrusted),
+		callers: newCrowd[Caller, calls](maxCallers), guesses: newCrowd[guess, window](maxSources),
 	}
 	g.Configure(telephony.DefaultProtection())
 	return g
@@ -144,20 +139,17 @@ func (g *Guard) Stale(r Request, now time.Time) { g.answered(r, now) }
 // Trust makes a source trusted until a time: a phone that registered before a
 // restart may be there.
 func (g *Guard) Trust(a netip.Addr, until time.Time) {
-	a = tries.Source(a)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if _, known := g.trusted[a]; !known && len(g.trusted) >= maxTrusted {
-		delete(g.trusted, quietest(g.trusted, func(until time.Time) time.Time { return until }))
-	}
-	g.trusted[a] = until
+	g.trusted.at(tries.Source(a), until)
 }
 
 // trusts reports whether a source has proved a password of late.
 func (g *Guard) trusts(a netip.Addr, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return now.Before(g.trusted[tries.Source(a)])
+	m := g.trusted.members[tries.Source(a)]
+	return m != nil && now.Before(m.seen)
 }
 
 // Worn reports whether a source has given so many wrong passwords for a name that
@@ -171,8 +163,8 @@ func (g *Guard) Worn(r Request, now time.Time) bool {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	w := g.guesses[guess{tries.Source(r.Source), g.hash(r.Name)}]
-	return w != nil && w.wrong.add(now, long*rules.Period, 0) >= rules.WrongAnswers
+	w := g.guesses.find(guess{tries.Source(r.Source), g.hash(r.Name)})
+	return w != nil && w.add(now, long*rules.Period, 0) >= rules.WrongAnswers
 }
 
 // Wrong counts a wrong answer to a challenge. One that answers no challenge sent
@@ -183,27 +175,12 @@ func (g *Guard) Wrong(r Request, now time.Time) (Verdict, bool) {
 	}
 	g.answered(r, now)
 	return g.judge(r, now, true, func(s *source, rules *rules) (Offence, int) {
-		g.guessed(r, now, rules)
+		g.guesses.at(guess{tries.Source(r.Source), g.hash(r.Name)}, now).add(now, long*rules.Period, 1)
 		if n := s.wrong.add(now, rules.Period, 1); n >= rules.WrongAnswers {
 			return WrongAnswers, n
 		}
 		return "", 0
 	})
-}
-
-// guessed counts a wrong password for a name; the caller holds g.mu.
-func (g *Guard) guessed(r Request, now time.Time, rules *rules) {
-	key := guess{tries.Source(r.Source), g.hash(r.Name)}
-	w := g.guesses[key]
-	if w == nil {
-		if len(g.guesses) >= maxSources {
-			delete(g.guesses, quietest(g.guesses, func(w *guesses) time.Time { return w.seen }))
-		}
-		w = new(guesses)
-		g.guesses[key] = w
-	}
-	w.seen = now
-	w.wrong.add(now, long*rules.Period, 1)
 }
 
 // answered takes back what Challenged counted.
@@ -214,7 +191,7 @@ func (g *Guard) answered(r Request, now time.Time) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if s := g.sources[tries.Source(r.Source)]; s != nil {
+	if s := g.sources.find(tries.Source(r.Source)); s != nil {
 		s.names.forget(g.hash(r.Name))
 		if s.open.add(now, rules.Period, 0) > 0 {
 			s.open.add(now, rules.Period, -1)
@@ -240,7 +217,7 @@ func (g *Guard) judge(r Request, now time.Time, proven bool, count func(*source,
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s := g.source(tries.Source(r.Source), now)
+	s := g.sources.at(tries.Source(r.Source), now)
 	offence, n := count(s, rules)
 	if offence == "" || now.Before(s.until) {
 		return v, false
@@ -260,38 +237,7 @@ func (g *Guard) convict(s *source, r Request, offence Offence, n int, proven boo
 func (g *Guard) Pardon(a netip.Addr) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.sources, tries.Source(a))
-}
-
-// source finds or makes the record of a; the caller holds g.mu.
-func (g *Guard) source(a netip.Addr, now time.Time) *source {
-	s := g.sources[a]
-	if s == nil {
-		if len(g.sources) >= maxSources {
-			delete(g.sources, quietest(g.sources, func(s *source) time.Time { return s.seen }))
-		}
-		s = new(source)
-		g.sources[a] = s
-	}
-	s.seen = now
-	return s
-}
-
-// quietest is the key, among a few, of who was quiet for longest. It looks at a
-// few only (the map's order is random): a spoofed flood must not make every
-// packet a full scan.
-func quietest[K comparable, V any](m map[K]V, seen func(V) time.Time) (victim K) {
-	var oldest time.Time
-	looked := 0
-	for k, v := range m {
-		if at := seen(v); looked == 0 || at.Before(oldest) {
-			victim, oldest = k, at
-		}
-		if looked++; looked == 16 {
-			break
-		}
-	}
-	return victim
+	g.sources.remove(tries.Source(a))
 }
 
 func (g *Guard) hash(name string) uint32 { return uint32(maphash.String(g.seed, name)) }

@@ -344,7 +344,7 @@ func TestDetectionCanBeSwitchedOff(t *testing.T) {
 			t.Fatal("it is off")
 		}
 	}
-	if len(g.sources)+len(g.guesses)+len(g.callers) != 0 {
+	if len(g.sources.members)+len(g.guesses.members)+len(g.callers.members) != 0 {
 		t.Error("it counts nevertheless")
 	}
 }
@@ -359,8 +359,8 @@ func TestSpoofedSourcesStayBounded(t *testing.T) {
 		g.Trust(a, start.Add(time.Hour))
 		g.Call(Caller{1, a.String()}, start)
 	}
-	if len(g.sources) > maxSources || len(g.guesses) > maxSources || len(g.trusted) > maxTrusted || len(g.callers) > maxCallers {
-		t.Errorf("%d sources, %d guesses, %d trusted, %d callers", len(g.sources), len(g.guesses), len(g.trusted), len(g.callers))
+	if len(g.sources.members) > maxSources || len(g.guesses.members) > maxSources || len(g.trusted.members) > maxTrusted || len(g.callers.members) > maxCallers {
+		t.Errorf("%d sources, %d guesses, %d trusted, %d callers", len(g.sources.members), len(g.guesses.members), len(g.trusted.members), len(g.callers.members))
 	}
 }
 
@@ -409,9 +409,9 @@ func FuzzGuard(f *testing.F) {
 				t.Fatalf("%+v", v)
 			}
 		}
-		for _, s := range g.sources {
-			if len(s.names) > telephony.DefaultProtection().Names {
-				t.Fatal(len(s.names))
+		for _, m := range g.sources.members {
+			if len(m.value.names) > telephony.DefaultProtection().Names {
+				t.Fatal(len(m.value.names))
 			}
 		}
 	})
