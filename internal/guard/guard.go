@@ -46,6 +46,7 @@ const (
 	Scan         Offence = "names tried one after another"
 	Malformed    Offence = "malformed requests"
 	Tool         Offence = "attack tool"
+	Flood        Offence = "more messages than allowed"
 	TooManyCalls Offence = "too many calls at once"
 	WarDialling  Offence = "numbers dialled that nobody has"
 )
@@ -92,6 +93,7 @@ type guess struct {
 // source is what is counted of one.
 type source struct {
 	wrong, open, malformed window
+	messages               window // of a second
 	names                  names
 	until                  time.Time // convicted until
 }
@@ -106,12 +108,35 @@ func New(c Config) *Guard {
 		sources: newCrowd[netip.Addr, source](maxSources), trusted: newCrowd[netip.Addr, struct{}](maxTrusted),
 		callers: newCrowd[Caller, calls](maxCallers), guesses: newCrowd[guess, window](maxSources),
 	}
-	g.Configure(telephony.DefaultProtection())
+	g.Configure(telephony.DefaultProtection(), telephony.DefaultPacketLimits())
 	return g
 }
 
 // Configure takes other rules, for what is counted from now on.
-func (g *Guard) Configure(p telephony.Protection) { g.rules.Store(compile(p)) }
+func (g *Guard) Configure(p telephony.Protection, l telephony.PacketLimits) {
+	g.rules.Store(compile(p, l))
+}
+
+// Message counts a message that came over a connection: the packet filter counts
+// connections only. Who goes on while banned is banned for longer.
+func (g *Guard) Message(a netip.Addr, now time.Time) (v Verdict, convicted bool) {
+	rules := g.rules.Load()
+	if g.c.Spared(a) || g.trusts(a, now) {
+		return v, false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.sources.at(tries.Source(a), now)
+	n := s.messages.add(now, time.Second, 1)
+	ban := rules.limits.L1Ban
+	if n > rules.limits.L2 {
+		ban = rules.limits.L2Ban
+	}
+	if n <= rules.limits.L1 || s.until.Sub(now) > ban/2 { // not one verdict for each message
+		return v, false
+	}
+	return s.convict(Request{Source: a}, Flood, n, true, now, ban), true
+}
 
 // Challenged counts a challenge that was sent.
 func (g *Guard) Challenged(r Request, now time.Time) (Verdict, bool) {
@@ -222,11 +247,11 @@ func (g *Guard) judge(r Request, now time.Time, proven bool, count func(*source,
 	if offence == "" || now.Before(s.until) {
 		return v, false
 	}
-	return g.convict(s, r, offence, n, proven, now, rules), true
+	return s.convict(r, offence, n, proven, now, rules.Ban), true
 }
 
-func (g *Guard) convict(s *source, r Request, offence Offence, n int, proven bool, now time.Time, rules *rules) Verdict {
-	s.until = now.Add(rules.Ban)
+func (s *source) convict(r Request, offence Offence, n int, proven bool, now time.Time, ban time.Duration) Verdict {
+	s.until = now.Add(ban)
 	return Verdict{
 		Source: tries.Source(r.Source), Offence: offence, Proven: proven, Until: s.until,
 		Evidence: telephony.Evidence{UserAgent: clip(r.UserAgent), Target: clip(r.Name), Count: n},

@@ -236,7 +236,7 @@ func TestAttackToolsGetNoAnswer(t *testing.T) {
 	p := telephony.DefaultProtection()
 	p.UserAgents = append(p.UserAgents, "scan*v2")
 	g := New(Config{})
-	g.Configure(p)
+	g.Configure(p, telephony.DefaultPacketLimits())
 	sdp := func(name string) []byte {
 		return []byte("v=0\r\no=x\r\ns=" + name + "\r\nm=audio 1 RTP/AVP 0\r\ns=portsip.com\r\n")
 	}
@@ -261,7 +261,7 @@ func TestAttackToolsGetNoAnswer(t *testing.T) {
 		}
 	}
 	p.BanTools = true
-	g.Configure(p)
+	g.Configure(p, telephony.DefaultPacketLimits())
 	if _, _, banned := g.Screen(Request{Source: attacker, UserAgent: "sipvicious"}, nil, start); banned {
 		t.Error("a source that may be forged is banned")
 	}
@@ -335,7 +335,7 @@ func TestDetectionCanBeSwitchedOff(t *testing.T) {
 	g := New(Config{})
 	p := telephony.DefaultProtection()
 	p.Detect = false
-	g.Configure(p)
+	g.Configure(p, telephony.DefaultPacketLimits())
 	for i := range 5000 {
 		_, a := g.Wrong(from(attacker, fmt.Sprint(i)), start)
 		_, b := g.Challenged(forged(attacker, fmt.Sprint(i)), start)
@@ -346,6 +346,38 @@ func TestDetectionCanBeSwitchedOff(t *testing.T) {
 	}
 	if len(g.sources.members)+len(g.guesses.members)+len(g.callers.members) != 0 {
 		t.Error("it counts nevertheless")
+	}
+}
+
+// S07, S08 for connections: below the limit for a minute nobody is banned, above
+// it for 30 seconds, and who goes on four times as fast for an hour.
+func TestMessagesOfConnectionsHaveLimits(t *testing.T) {
+	t.Parallel()
+	l := telephony.DefaultPacketLimits()
+	rate := func(g *Guard, a netip.Addr, from time.Time, perSecond float64, length time.Duration) (bans []Verdict) {
+		every := time.Duration(float64(time.Second) / perSecond)
+		for now := from; now.Before(from.Add(length)); now = now.Add(every) {
+			if v, banned := g.Message(a, now); banned {
+				bans = append(bans, v)
+			}
+		}
+		return bans
+	}
+	g := New(Config{})
+	if bans := rate(g, attacker, start, 0.95*float64(l.L1), time.Minute); len(bans) != 0 {
+		t.Errorf("below the limit: %+v", bans)
+	}
+	bans := rate(g, attacker, start.Add(2*time.Minute), 1.3*float64(l.L1), 5*time.Second)
+	if len(bans) != 1 || bans[0].Offence != Flood || !bans[0].Proven || bans[0].Evidence.Count != l.L1+1 {
+		t.Fatalf("above level 1: %+v", bans)
+	}
+	bans = rate(g, attacker, start.Add(2*time.Minute+5*time.Second), 1.3*float64(l.L2), 2*time.Second)
+	if len(bans) != 1 || bans[0].Until.Sub(start) < 50*time.Minute {
+		t.Errorf("above level 2: %+v", bans)
+	}
+	g.Right(from(office, "101"), start)
+	if bans := rate(g, office, start, 4*float64(l.L1), 2*time.Second); len(bans) != 0 {
+		t.Errorf("an office whose phones proved their passwords: %+v", bans)
 	}
 }
 

@@ -13,11 +13,12 @@ import (
 // rules are the settings with their patterns made ready.
 type rules struct {
 	telephony.Protection
+	limits        telephony.PacketLimits
 	agents, names []pattern
 }
 
-func compile(p telephony.Protection) *rules {
-	return &rules{p, patterns(p.UserAgents), patterns(p.SessionNames)}
+func compile(p telephony.Protection, l telephony.PacketLimits) *rules {
+	return &rules{p, l, patterns(p.UserAgents), patterns(p.SessionNames)}
 }
 
 // pattern are parts that follow each other in a text, in lower case.

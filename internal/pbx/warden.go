@@ -38,7 +38,7 @@ func newWarden(bus *events.Bus, log *slog.Logger, stored []telephony.Ban) *warde
 
 // reconcile takes the settings.
 func (w *warden) reconcile(s *telephony.Snapshot) {
-	w.guard.Configure(s.Settings.Protection)
+	w.guard.Configure(s.Settings.Protection, s.Settings.Limits)
 	w.index.Store(telephony.NewAddressIndex(s.Rules))
 	w.own.Store(ownAddresses())
 	var next *time.Time
@@ -82,8 +82,14 @@ func (w *warden) spared(a netip.Addr) bool {
 
 // gate lets a message in unless its source is banned: a ban holds also where no
 // packet filter is.
-func (w *warden) gate(src netip.AddrPort, _ []byte) bool {
-	return !w.book.Holds(src.Addr(), telephony.BanSIP, time.Now()) || w.spared(src.Addr())
+func (w *warden) gate(f sip.Flow, _ []byte) bool {
+	now, src := time.Now(), f.Remote.Addr()
+	if f.Token != "" {
+		if v, convicted := w.guard.Message(src, now); convicted {
+			w.convict(v, now)
+		}
+	}
+	return !w.book.Holds(src, telephony.BanSIP, now) || w.spared(src)
 }
 
 // screen drops what attack tools send, and INVITEs of strangers if so set.

@@ -152,7 +152,7 @@ func (e *Endpoint) Receive(f Flow, raw []byte) { e.receive(f, raw, nil) }
 // TCP slows the peer down. A datagram (gone is nil) is dropped.
 func (e *Endpoint) receive(f Flow, raw []byte, gone <-chan struct{}) {
 	e.stats.received.Add(1)
-	if e.cfg.Gate != nil && !e.cfg.Gate(f.Remote, raw) {
+	if e.cfg.Gate != nil && !e.cfg.Gate(f, raw) {
 		e.stats.gated.Add(1)
 		return
 	}

@@ -33,8 +33,8 @@ type Addresses interface {
 	Advertised(peer netip.Addr) netip.Addr
 }
 
-// Gate decides on a datagram before anything is parsed; false drops it.
-type Gate func(src netip.AddrPort, raw []byte) bool
+// Gate decides on a message before anything is parsed; false drops it.
+type Gate func(f Flow, raw []byte) bool
 
 // Handler handles the requests of one method. It runs on a worker and must not
 // block. Each request is to be answered once by tx.Reply, or tx.Begin is to be

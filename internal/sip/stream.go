@@ -314,7 +314,7 @@ func (l *streamListener) read(c *conn, socket net.Conn) (lost bool) {
 // can be read, and reports whether it did.
 func (e *Endpoint) refuse(f Flow, head []byte, p Reply) bool {
 	e.stats.malformed.Add(1)
-	if e.cfg.Gate != nil && !e.cfg.Gate(f.Remote, head) {
+	if e.cfg.Gate != nil && !e.cfg.Gate(f, head) {
 		return false
 	}
 	e.traced(false, f, head)

@@ -261,8 +261,8 @@ func register(i int, extra ...string) string {
 func TestGate(t *testing.T) {
 	t.Parallel()
 	banned := dial(t, netip.MustParseAddrPort("127.0.0.1:9"))
-	e, on := listen(t, Config{Gate: func(src netip.AddrPort, raw []byte) bool {
-		return src != banned.LocalAddr().(*net.UDPAddr).AddrPort() && !strings.Contains(string(raw), "friendly-scanner")
+	e, on := listen(t, Config{Gate: func(f Flow, raw []byte) bool {
+		return f.Remote != banned.LocalAddr().(*net.UDPAddr).AddrPort() && !strings.Contains(string(raw), "friendly-scanner")
 	}}, netip.MustParseAddr("127.0.0.1"))
 	c := dial(t, on[0].Addr)
 	fmt.Fprint(c, strings.Replace(options("192.0.2.1;branch=z9hG4bK0"), "\r\n\r\n", "\r\nUser-Agent: friendly-scanner\r\n\r\n", 1))
