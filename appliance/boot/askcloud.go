@@ -46,13 +46,16 @@ type cloudAnswer struct {
 }
 
 // SpeakWithCloud is the life of the process that speaks with a metadata
-// service, told by its arguments: what a stranger in the network says is read
+// service or with time servers, told by its arguments: what a stranger in the network says is read
 // by a process without rights, and PID 1 gets to see values of a known form.
 func SpeakWithCloud(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("init", flag.ContinueOnError)
 	var s metadata.Service
 	flags.StringVar(&s.Link, "link", "", "`address` of the metadata service, for tests")
 	flags.StringVar(&s.Wire, "wire", "", "`address` of Azure's wire server, for tests")
+	if len(args) > 0 && args[0] == askTime {
+		return askServers(ctx, args[1:], out)
+	}
 	if len(args) < 2 {
 		return errors.New("two words are needed: what to do and the cloud")
 	}

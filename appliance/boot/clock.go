@@ -3,6 +3,7 @@ package boot
 import (
 	"crypto/rand"
 	"fmt"
+	"math/bits"
 	"os"
 	"time"
 
@@ -37,6 +38,35 @@ func (p Paths) noteClock() error {
 	_ = f.Close()
 	now := time.Now()
 	return os.Chtimes(p.Keeper(ClockFile), now, now)
+}
+
+// lifetime is how long after it was made this program believes that it runs.
+const lifetime = 10 * 365 * 24 * time.Hour
+
+// CheckClock refuses a time before this program was made, or long after it.
+func CheckClock(t time.Time) error {
+	if built := version.Built(); t.Before(built) || t.After(built.Add(lifetime)) {
+		return fmt.Errorf("the time %s is not plausible", t.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// slewClock leads the system's clock until it has moved by offset, by the
+// kernel's phase-locked loop (RFC 5905 section 11.3), which also learns how
+// fast the clock runs. pause is the time to the next answer. The kernel keeps
+// the battery's clock from then on.
+func slewClock(offset, distance, pause time.Duration) error {
+	const most = 500 * time.Millisecond // what the kernel takes at once
+	t := unix.Timex{
+		Modes:  unix.ADJ_STATUS | unix.ADJ_NANO | unix.ADJ_OFFSET | unix.ADJ_TIMECONST | unix.ADJ_MAXERROR | unix.ADJ_ESTERROR,
+		Status: unix.STA_PLL, Offset: int64(min(max(offset, -most), most)),
+		Constant: int64(max(bits.Len64(uint64(pause/time.Second))-5, 0)), // a sixteenth of the pause, as a power of two
+		Maxerror: distance.Microseconds(), Esterror: distance.Microseconds(),
+	}
+	if _, err := unix.Adjtimex(&t); err != nil {
+		return fmt.Errorf("leading the clock: %w", err)
+	}
+	return nil
 }
 
 // SetClock sets the system's time, and the battery's clock where there is one.

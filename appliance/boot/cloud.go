@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ringfence/appliance/boot/supervise"
+	"ringfence/appliance/boot/timesync"
 	cloudinit "ringfence/cloud-init"
 	"ringfence/cloud-init/metadata"
 )
@@ -30,6 +31,16 @@ func speaker(args ...string) (supervise.Service, error) {
 		},
 		OOMScore: 900,
 	}, nil
+}
+
+// speakTime runs the process that asks time servers.
+func (m *machine) speakTime(ctx context.Context, args ...string) ([]byte, error) {
+	s, err := speaker(args...)
+	if err != nil {
+		return nil, err
+	}
+	s.UID, s.GID = UserTime, UserTime
+	return m.exec.Run(ctx, s, timesync.MaxAnswer, func(line string) { m.journal.Line(s.Name, line) })
 }
 
 // speak runs the process that speaks with a cloud.

@@ -38,6 +38,7 @@ type machine struct {
 	exec     supervise.Exec
 	sup      *supervise.Supervisor
 	askCloud func(ctx context.Context, args ...string) ([]byte, error) // speak, outside tests
+	askTime  func(ctx context.Context, args ...string) ([]byte, error) // speakTime, outside tests
 	slots    Slots                                                     // nil without a slot or an EFI system partition
 	disk     systemDisk
 	dog      *watchdog
@@ -103,7 +104,7 @@ func newMachine(p Paths) *machine {
 	})
 	m.logger = slog.New(slog.NewTextHandler(m.journal, nil))
 	m.exec = supervise.Exec{Notify: p.Run(NotifySocket), Children: m.children}
-	m.askCloud = m.speak
+	m.askCloud, m.askTime = m.speak, m.speakTime
 	m.sup = supervise.New(supervise.Options{
 		Spawner: m.exec,
 		Logger:  m.logger,
@@ -225,6 +226,9 @@ func (m *machine) screen() console.Screen {
 	s := console.Screen{
 		Product: "Ringfence " + m.state.Version, Slot: string(m.cmd.Slot), Hostname: m.hostname,
 		Doing: m.doing, Notices: slices.Clone(m.state.Notices), Status: m.status,
+	}
+	if c := m.state.Clock; c != nil && c.Problem != "" {
+		s.Notices = append(s.Notices, c.Problem)
 	}
 	bad := false
 	for _, sv := range services {

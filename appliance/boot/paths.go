@@ -15,6 +15,7 @@ const (
 	UserFence      = 1002
 	UserCloud      = 1003 // who speaks with the metadata service of a cloud
 	UserShell      = 1004
+	UserTime       = 1005 // who asks the time servers
 	UserRoot       = 0
 )
 
@@ -57,6 +58,8 @@ const (
 	SeedFile    = "seed.json"
 	// ResolverFile in Run has the name servers, from fenced for everybody.
 	ResolverFile = "resolv.conf"
+	// TimeServersFile in Run has the time servers, from fenced.
+	TimeServersFile = "time-servers.json"
 	// SSHKeysFile in Perm has the SSH keys that a cloud or a seed gave the
 	// machine, lines of an authorized_keys file without options. It is root's,
 	// and written once for each machine; that SSH is on it does not say.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"ringfence/appliance/boot/timesync"
 	"ringfence/cloud-init/metadata"
 )
 
@@ -30,7 +31,9 @@ type State struct {
 	// cloud says.
 	Public   []metadata.Address `json:"public_addresses,omitempty"`
 	Watchdog string             `json:"watchdog,omitempty"`
-	Notices  []string           `json:"notices,omitempty"`
+	// Clock is nil until a time server answered, or nobody did for long.
+	Clock   *timesync.State `json:"clock,omitempty"`
+	Notices []string        `json:"notices,omitempty"`
 }
 
 // SaveState replaces what LoadState reads.

@@ -51,6 +51,7 @@ func (m *machine) up(ctx context.Context) {
 			m.notice("The services cannot be started: %v", err)
 		}
 	}
+	go m.keepTime(ctx)
 	<-settled
 	m.noteRegularly(ctx)
 }

@@ -28,8 +28,11 @@ import (
 	"ringfence/internal/ports"
 )
 
-// socketName is the fence's socket in the run folder.
-const socketName = "fenced.sock"
+// Names in the run folder: the fence's socket, and the list of time servers.
+const (
+	socketName = "fenced.sock"
+	timeName   = "time-servers.json"
+)
 
 type options struct {
 	run, state, network, resolv string
@@ -130,7 +133,7 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 	}
 	var manager *netcfg.Manager
 	if o.manage {
-		manager = netcfg.NewManager(netcfg.Options{ResolvConf: o.resolv, Sysctls: sysctls, Logger: log})
+		manager = netcfg.NewManager(netcfg.Options{ResolvConf: o.resolv, TimeServers: filepath.Join(o.run, timeName), Sysctls: sysctls, Logger: log})
 		defer manager.Close()
 		so.Network, so.Interfaces = manager, manager.States
 	}

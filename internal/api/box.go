@@ -57,7 +57,7 @@ func (s *Server) getStatus(ctx context.Context, _ *noInput) (*body[Status], erro
 func (s *Server) statusFor(c caller) Status {
 	out := s.status(c.tenant)
 	if c.session.User.Role != telephony.RoleSystemAdmin {
-		out.Notices = []string{}
+		out.Notices, out.Clock = []string{}, nil
 	}
 	return out
 }
@@ -68,7 +68,7 @@ func (s *Server) status(tenant telephony.TenantID) Status {
 	out := Status{
 		Version: s.cfg.Version, Hostname: s.cfg.Hostname, Rev: snap.Rev,
 		UptimeSeconds: int64(time.Since(s.started) / time.Second),
-		Fence:         health.Fence, Applied: health.Applied, Cloud: health.Cloud,
+		Fence:         health.Fence, Applied: health.Applied, Cloud: health.Cloud, Clock: health.Clock,
 		Counts: Counts{
 			Extensions:    len(snap.Extensions(tenant)),
 			Registrations: len(s.cfg.Live.Registrations(tenant)),

@@ -133,7 +133,7 @@ func (l *live) Addresses() []LocalAddress {
 
 func (l *live) Health() Health {
 	return Health{Fence: FenceStatus{Error: "no packet filter here"}, Applied: []Applied{{Subsystem: "sip", Rev: 3}},
-		Cloud: l.cloud, Notices: []string{"user-data was wrong"}, Public: []telephony.PublicAddress{{Public: netip.MustParseAddr("203.0.113.9")}}}
+		Cloud: l.cloud, Clock: &Clock{Server: "192.0.2.1", Origin: "DHCP"}, Notices: []string{"user-data was wrong"}, Public: []telephony.PublicAddress{{Public: netip.MustParseAddr("203.0.113.9")}}}
 }
 
 // box is a whole API over a real store.

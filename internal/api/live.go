@@ -69,6 +69,8 @@ type Health struct {
 	// Public are the public addresses that the cloud says lead here; Local may
 	// be unknown.
 	Public []telephony.PublicAddress
+	// Clock is nil where no time server answered, or another system keeps it.
+	Clock *Clock
 	// Notices are sentences for the administrator about this start.
 	Notices []string
 }

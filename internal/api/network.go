@@ -78,7 +78,7 @@ func (s *Server) registerNetwork() {
 }
 
 func (s *Server) getNetwork(ctx context.Context, _ *noInput) (*body[Network], error) {
-	out := Network{Interfaces: []NetworkPort{}, Settings: []NetworkInterface{}}
+	out := Network{Interfaces: []NetworkPort{}, Settings: []NetworkInterface{}, NTP: []string{}}
 	if s.cfg.Network == nil {
 		return &body[Network]{out}, nil
 	}
@@ -93,6 +93,7 @@ func (s *Server) getNetwork(ctx context.Context, _ *noInput) (*body[Network], er
 	for _, i := range state.Config.Interfaces {
 		out.Settings = append(out.Settings, networkInterfaceOf(i))
 	}
+	out.NTP = append(out.NTP, state.Config.NTP...)
 	if state.Pending != nil {
 		p := networkChangeOf(*state.Pending)
 		out.Pending = &p
@@ -130,6 +131,9 @@ func (s *Server) putNetwork(ctx context.Context, in *body[NetworkUpdate]) (*netw
 	details := map[string]string{"confirm_seconds": strconv.Itoa(in.Body.ConfirmSeconds)}
 	for n, i := range c.Interfaces {
 		details[fmt.Sprintf("interface_%d", n+1)] = describeInterface(i)
+	}
+	if len(c.NTP) > 0 {
+		details["ntp"] = cut(strings.Join(c.NTP, " "), 200)
 	}
 	if err := s.cfg.Store.System().Record(ctx, who.actor(), "network.change", "network", details); err != nil {
 		return nil, err

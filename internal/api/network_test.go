@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,7 +64,7 @@ func TestNetwork(t *testing.T) {
 	up := NetworkUpdate{Interfaces: []NetworkInterface{plainInterface(), {
 		VLAN: 20, Link: "eth0", Zone: "voice", Addresses: []string{" 10.88.0.1/24 "}, Routes: []NetworkRoute{{To: "10.0.0.0/8", Via: "10.88.0.2", Metric: 5}},
 		Nameservers: []string{"10.88.0.53"}, Search: []string{"voice.example"}, MTU: 1400,
-	}}}
+	}}, NTP: []string{" ntp.example", "192.0.2.123"}}
 	var change NetworkChange
 	a := boss.must(http.StatusOK, "PUT", "/network", up, &change)
 	if change.ID != "abc" || change.SecondsLeft != 60 || m.confirm != time.Minute || m.by != "boss" || a.Header().Get("Connection") != "close" {
@@ -74,6 +75,9 @@ func TestNetwork(t *testing.T) {
 	}
 	var n Network
 	boss.must(http.StatusOK, "GET", "/network", nil, &n)
+	if !slices.Equal(n.NTP, []string{"ntp.example", "192.0.2.123"}) || !slices.Equal(m.config.NTP, n.NTP) {
+		t.Errorf("time servers %q of %q", n.NTP, m.config.NTP)
+	}
 	if !n.Managed || n.Pending == nil || n.Pending.SecondsLeft != 42 || n.Interfaces[0].Lease.Server != "192.0.2.1" || n.Settings[1].Nameservers[0] != "10.88.0.53" || !n.Settings[0].AcceptRA {
 		t.Errorf("%+v", n)
 	}
@@ -113,6 +117,10 @@ func TestNetworkRefusesWithTheField(t *testing.T) {
 		if a.Code != http.StatusUnprocessableEntity || len(a.Problem.Errors) != 1 || a.Problem.Errors[0].Location != x.field {
 			t.Errorf("%s: %d %s", what, a.Code, a.Body)
 		}
+	}
+	bad := boss.do("PUT", "/network", NetworkUpdate{Interfaces: []NetworkInterface{plainInterface()}, NTP: []string{"ntp.example", "192.0.2.1:123"}}, nil)
+	if bad.Code != http.StatusUnprocessableEntity || len(bad.Problem.Errors) != 1 || bad.Problem.Errors[0].Location != "body.ntp[1]" {
+		t.Errorf("time server: %d %s", bad.Code, bad.Body)
 	}
 	if m.config.Interfaces != nil {
 		t.Errorf("a refused change was made: %+v", m.config)

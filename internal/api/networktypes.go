@@ -16,6 +16,7 @@ type Network struct {
 	Standard   bool               `json:"standard" doc:"Nobody changed it: it is as first-boot data or the image say."`
 	Interfaces []NetworkPort      `json:"interfaces" nullable:"false" doc:"Interfaces as they are now."`
 	Settings   []NetworkInterface `json:"settings" nullable:"false" doc:"How they are set; the first entry that fits an interface holds."`
+	NTP        []string           `json:"ntp" nullable:"false" doc:"Time servers that are set; none: those of DHCP, then the cloud's."`
 	Pending    *NetworkChange     `json:"pending,omitempty" doc:"A change that waits to be confirmed."`
 	Reverted   *NetworkTakenBack  `json:"reverted,omitempty" doc:"The last change that was taken back."`
 	Error      string             `json:"error"`
@@ -75,6 +76,7 @@ type NetworkRoute struct {
 // NetworkUpdate replaces how the network is set.
 type NetworkUpdate struct {
 	Interfaces     []NetworkInterface `json:"interfaces" nullable:"false" minItems:"1" maxItems:"32"`
+	NTP            []string           `json:"ntp,omitempty" maxItems:"8" doc:"Time servers, addresses or names, asked instead of those of DHCP and cloud."`
 	ConfirmSeconds int                `json:"confirm_seconds,omitempty" minimum:"10" maximum:"300" default:"60" doc:"How long the change waits to be confirmed before it is taken back."`
 }
 
@@ -147,6 +149,9 @@ func (u NetworkUpdate) config() (c netcfg.Config, err error) {
 			return c, err
 		}
 		c.Interfaces = append(c.Interfaces, entry)
+	}
+	for _, text := range u.NTP {
+		c.NTP = append(c.NTP, strings.TrimSpace(text))
 	}
 	if err := c.Validate(); err != nil {
 		return c, err

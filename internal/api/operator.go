@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"ringfence/internal/login"
 	"ringfence/internal/opsock"
@@ -61,6 +62,9 @@ func (s *Server) operatorStatus(*http.Request) (any, error) {
 		Version: st.Version, Hostname: st.Hostname, UptimeSeconds: st.UptimeSeconds, Rev: st.Rev,
 		SetupDone: snap.Settings.SetupDone, Fingerprint: s.cfg.Fingerprint(),
 		FenceActive: st.Fence.Active, FenceError: st.Fence.Error, Applied: []opsock.Applied{},
+	}
+	if c := st.Clock; c != nil {
+		out.Clock = fmt.Sprintf("%.1f ms off by %s (%s), at %s", c.OffsetMS, c.Server, c.Origin, c.CheckedAt.Format(time.RFC3339))
 	}
 	for _, a := range st.Applied {
 		out.Applied = append(out.Applied, opsock.Applied(a))

@@ -502,6 +502,14 @@ type Counts struct {
 	Calls         int `json:"calls"`
 }
 
+// Clock is what the last time server that answered said.
+type Clock struct {
+	Server    string    `json:"server" doc:"Its address."`
+	Origin    string    `json:"origin" doc:"Who named it: configuration, DHCP or cloud."`
+	OffsetMS  float64   `json:"offset_ms" doc:"By how many milliseconds the clock was behind before it was corrected; negative: ahead."`
+	CheckedAt time.Time `json:"checked_at"`
+}
+
 // Status is how the box is doing.
 type Status struct {
 	Version       string      `json:"version"`
@@ -512,7 +520,8 @@ type Status struct {
 	Applied       []Applied   `json:"applied" nullable:"false"`
 	Counts        Counts      `json:"counts"`
 	Cloud         string      `json:"cloud" enum:"none,AWS,Azure,Google Cloud" doc:"Cloud that this machine runs in, by its firmware."`
-	Notices       []string    `json:"notices" nullable:"false" doc:"What is wrong with this start: first-boot data that could not be used, a version that was undone. For administrators of the system."`
+	Clock         *Clock      `json:"clock,omitempty" doc:"Where the time comes from. Absent until a time server answered, and where the operating system keeps the clock. For administrators of the system."`
+	Notices       []string    `json:"notices" nullable:"false" doc:"What is wrong with this start: first-boot data that could not be used, a version that was undone, a clock that nobody checks. For administrators of the system."`
 }
 
 // AuditEntry says who changed what.

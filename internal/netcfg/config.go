@@ -19,7 +19,7 @@ const (
 	MaxInterfaces = 32
 	MaxAddresses  = 32 // per interface
 	MaxRoutes     = 64 // per interface
-	MaxServers    = 8  // name servers, and search domains, per interface
+	MaxServers    = 8  // name servers, and search domains, per interface; time servers
 	MinMTU        = 576
 	MaxMTU        = 9216
 	MaxMetric     = 1 << 20
@@ -35,6 +35,9 @@ type Config struct {
 	// Interfaces are matched in order; the first that fits an interface holds.
 	// One that fits none stays as it is.
 	Interfaces []Interface `json:"interfaces"`
+	// NTP are the time servers, addresses or names. Others are asked only if it
+	// is empty.
+	NTP []string `json:"ntp,omitempty"`
 }
 
 // Interface configures the Ethernet interfaces that match, or one VLAN.

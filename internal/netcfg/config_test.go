@@ -54,6 +54,16 @@ func TestParse(t *testing.T) {
 		"same twice":        {`{"interfaces":[{"name":"eth0"},{"name":"eth0","dhcp4":true}]}`, "interfaces[1].name"},
 		"zone":              {`{"interfaces":[{"zone":"dmz"}]}`, "interfaces[0].zone"},
 		"trunk with a way":  {`{"interfaces":[{"name":"eth0"},{"name":"eth1","zone":"trunk","addresses":["192.0.2.2/24"],"routes":[{"to":"0.0.0.0/0","via":"192.0.2.1"}]}]}`, "interfaces[1].routes[0].to: this interface is to have no default route"},
+		"time servers":      {`{"interfaces":[],"ntp":["192.0.2.1","2001:db8::123","ntp.example","2.ntp.example"]}`, ""},
+		"time server: name": {`{"interfaces":[],"ntp":["ntp.example","a b"]}`, "ntp[1]: must be the address or the name"},
+		"time server: port": {`{"interfaces":[],"ntp":["192.0.2.1:123"]}`, "ntp[0]"},
+		"time server: 1.2":  {`{"interfaces":[],"ntp":["192.0.2"]}`, "ntp[0]"},
+		"time server: zone": {`{"interfaces":[],"ntp":["fe80::1%eth0"]}`, "ntp[0]"},
+		"time server: all":  {`{"interfaces":[],"ntp":["224.0.1.1"]}`, "ntp[0]"},
+		"time server: self": {`{"interfaces":[],"ntp":["127.0.0.1"]}`, "ntp[0]"},
+		"time server: none": {`{"interfaces":[],"ntp":[""]}`, "ntp[0]"},
+		"time server again": {`{"interfaces":[],"ntp":["a.example","a.example"]}`, "ntp[1]: a.example appears twice"},
+		"many time servers": {`{"interfaces":[],"ntp":["a","b","c","d","e","f","g","h","i"]}`, "ntp: has 9 entries"},
 		"many addresses":    {`{"interfaces":[{"nameservers":["192.0.2.1"` + strings.Repeat(`,"192.0.2.1"`, MaxServers) + `]}]}`, "interfaces[0].nameservers: has 9 entries"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -156,7 +166,7 @@ func TestResolvConf(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "resolv.conf")
 	for range 2 {
-		if err := writeResolv(path, want); err != nil {
+		if err := writeShared(path, want); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -171,7 +181,7 @@ func TestResolvConf(t *testing.T) {
 	if list, _ := os.ReadDir(filepath.Dir(path)); len(list) != 1 {
 		t.Errorf("left over: %v", list)
 	}
-	if err := writeResolv(filepath.Join(path, "no", "such"), want); err == nil {
+	if err := writeShared(filepath.Join(path, "no", "such"), want); err == nil {
 		t.Error("no error for a folder that is not there")
 	}
 }

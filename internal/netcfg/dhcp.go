@@ -226,6 +226,7 @@ func readLease(ack *dhcpv4.DHCPv4, now time.Time) (Lease, error) {
 	l.Routes = leaseRoutes(ack)
 	l.Nameservers = hosts(ack.DNS(), MaxServers)
 	l.Search = searchList(ack)
+	l.NTP = hosts(ack.NTPServers(), MaxServers)
 	if mtu, err := dhcpv4.GetUint16(dhcpv4.OptionInterfaceMTU, ack.Options); err == nil && mtu >= leastMTU && mtu <= MaxMTU {
 		l.MTU = int(mtu)
 	}

@@ -62,6 +62,7 @@ func TestReadLease(t *testing.T) {
 		"cloud": {ack(t, dhcpv4.WithNetmask(net.CIDRMask(32, 32))), with(func(l *Lease) { l.Address = netip.MustParsePrefix("192.0.2.10/32") })},
 		"search list": {ack(t, dhcpv4.WithOption(dhcpv4.OptDomainName("one.example")), dhcpv4.WithOption(dhcpv4.OptDomainSearch(&rfc1035label.Labels{Labels: []string{"two.example", "three.example"}}))),
 			with(func(l *Lease) { l.Search = []string{"two.example", "three.example"} })},
+		"time servers":          {ack(t, dhcpv4.WithOption(dhcpv4.OptNTPServers(net.IPv4(192, 0, 2, 5), net.IPv4zero, net.IPv4(224, 0, 1, 1), net.IPv4(192, 0, 2, 5)))), with(func(l *Lease) { l.NTP = []netip.Addr{addr("192.0.2.5")} })},
 		"no mask":               {ack(t, dhcpv4.WithoutOption(dhcpv4.OptionSubnetMask)), &base},
 		"silly mask":            {ack(t, option(dhcpv4.OptionSubnetMask, 255, 0, 255, 0)), &base},
 		"short lease":           {ack(t, dhcpv4.WithLeaseTime(1)), with(func(l *Lease) { l.Expires = now.Add(shortestLease) })},

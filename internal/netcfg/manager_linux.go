@@ -15,8 +15,10 @@ import (
 type Options struct {
 	// ResolvConf is the file for name servers; empty writes none.
 	ResolvConf string
-	Sysctls    Sysctls
-	Logger     *slog.Logger
+	// TimeServers is the file for time servers; empty writes none.
+	TimeServers string
+	Sysctls     Sysctls
+	Logger      *slog.Logger
 }
 
 // Manager gives the host the network that its configuration asks for, and
@@ -145,7 +147,7 @@ func (m *Manager) reconcile() error {
 			failed = append(failed, m.leave(index))
 		}
 	}
-	m.writeResolvConf()
+	m.writeServers()
 	return errors.Join(failed...)
 }
 
@@ -195,24 +197,32 @@ func (m *Manager) resolversChanged() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.closed {
-		m.writeResolvConf()
+		m.writeServers()
 	}
 }
 
-func (m *Manager) writeResolvConf() {
-	if m.o.ResolvConf == "" {
-		return
-	}
+// writeServers tells others the name and time servers. The caller holds mu.
+func (m *Manager) writeServers() {
 	indexes := make([]int, 0, len(m.ports))
 	for i := range m.ports {
 		indexes = append(indexes, i)
 	}
 	slices.Sort(indexes)
 	var list []resolver
+	times := TimeServers{Configured: m.config.NTP}
 	for _, i := range indexes {
-		list = append(list, m.ports[i].resolver())
+		r, ntp := m.ports[i].servers()
+		list = append(list, r)
+		times.learn(ntp)
 	}
-	if err := writeResolv(m.o.ResolvConf, resolvConf(list)); err != nil {
-		m.log.Error("telling the resolver its servers", "err", err)
+	if m.o.ResolvConf != "" {
+		if err := writeShared(m.o.ResolvConf, resolvConf(list)); err != nil {
+			m.log.Error("telling the resolver its servers", "err", err)
+		}
+	}
+	if m.o.TimeServers != "" {
+		if err := times.write(m.o.TimeServers); err != nil {
+			m.log.Error("telling the time servers", "err", err)
+		}
 	}
 }

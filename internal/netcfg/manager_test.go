@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 }
 
 func child(resolv string) error {
-	m := NewManager(Options{ResolvConf: resolv, Sysctls: Sysctls{Root: "/proc/sys"}, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	m := NewManager(Options{ResolvConf: resolv, TimeServers: filepath.Join(filepath.Dir(resolv), "time.json"), Sysctls: Sysctls{Root: "/proc/sys"}, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var watching sync.WaitGroup
@@ -243,9 +243,10 @@ func TestManagerLeasesAnAddress(t *testing.T) {
 	d := &dhcpServer{address: net.ParseIP("10.77.0.50"), options: []dhcpv4.Modifier{
 		dhcpv4.WithRouter(net.ParseIP("10.77.0.2")), dhcpv4.WithDNS(net.ParseIP("10.77.0.53")),
 		dhcpv4.WithOption(dhcpv4.OptDomainName("example.org")), dhcpv4.WithGeneric(dhcpv4.OptionInterfaceMTU, []byte{0x05, 0xb4}),
+		dhcpv4.WithOption(dhcpv4.OptNTPServers(net.ParseIP("10.77.0.123"))),
 	}}
 	m.serveDHCP(d)
-	m.say(`{"hostname":"pbx","interfaces":[{"dhcp4":true}]}`)
+	m.say(`{"hostname":"pbx","interfaces":[{"dhcp4":true}],"ntp":["ntp.example"]}`)
 	s := m.eventually("the leased address is there", func(s State) bool { return has(s, "10.77.0.50/24") && len(s.Gateways) == 1 && s.MTU == 1460 })
 	if !s.Managed || s.Lease == nil || s.Lease.Server != netip.MustParseAddr("10.77.0.2") || s.Gateways[0] != netip.MustParseAddr("10.77.0.2") || s.Error != "" {
 		t.Errorf("state %+v", s)
@@ -255,6 +256,10 @@ func TestManagerLeasesAnAddress(t *testing.T) {
 		t.Error(err)
 	}
 	m.wantText("resolv.conf", string(raw), "nameserver 10.77.0.53\n", "search example.org\n")
+	times, err := ReadTimeServers(filepath.Join(filepath.Dir(m.resolv), "time.json"))
+	if err != nil || !slices.Equal(times.Configured, []string{"ntp.example"}) || !slices.Equal(times.DHCP, []netip.Addr{netip.MustParseAddr("10.77.0.123")}) {
+		t.Errorf("time servers %+v, %v", times, err)
+	}
 	m.wantText("addresses", m.host.Run("ip", "addr", "show", "dev", "eth0"), "10.77.0.50/24 brd 10.77.0.255 scope global dynamic eth0", "valid_lft")
 	m.wantText("routes", m.host.Run("ip", "route"), "default via 10.77.0.2 dev eth0 proto dhcp metric 1")
 	for _, r := range d.seen() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"reflect"
 	"slices"
 	"sync"
@@ -200,19 +201,21 @@ func (p *port) apply(link netlink.Link) error {
 	return p.fault
 }
 
-func (p *port) resolver() resolver {
+// servers are the name and time servers it knows.
+func (p *port) servers() (r resolver, ntp []netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := resolver{servers: slices.Clone(p.entry.Nameservers), search: slices.Clone(p.entry.Search)}
+	r = resolver{servers: slices.Clone(p.entry.Nameservers), search: slices.Clone(p.entry.Search)}
 	if p.lease != nil {
 		r.servers = append(r.servers, p.lease.Nameservers...)
 		r.search = append(r.search, p.lease.Search...)
+		ntp = slices.Clone(p.lease.NTP)
 	}
 	if p.lease6 != nil {
 		r.servers = append(r.servers, p.lease6.Nameservers...)
 		r.search = append(r.search, p.lease6.Search...)
 	}
-	return r
+	return r, ntp
 }
 
 // describe adds to s what the kernel does not know.

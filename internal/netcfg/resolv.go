@@ -45,13 +45,13 @@ func resolvConf(list []resolver) string {
 	return b.String()
 }
 
-// writeResolv replaces the file at path, unless it says the same already. Its
+// writeShared replaces the file at path, unless it says the same already. Its
 // readers never see half of it.
-func writeResolv(path, text string) error {
+func writeShared(path, text string) error {
 	if old, err := os.ReadFile(path); err == nil && string(old) == text {
 		return nil
 	}
-	temp, err := os.CreateTemp(filepath.Dir(path), ".resolv-*")
+	temp, err := os.CreateTemp(filepath.Dir(path), ".shared-*")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}

@@ -33,5 +33,6 @@ type Lease struct {
 	Routes      []Route      `json:"routes,omitempty"`
 	Nameservers []netip.Addr `json:"nameservers,omitempty"`
 	Search      []string     `json:"search,omitempty"`
+	NTP         []netip.Addr `json:"ntp,omitempty"` // time servers
 	MTU         int          `json:"mtu,omitempty"`
 }

@@ -32,7 +32,33 @@ func (c Config) Validate() error {
 			return err
 		}
 	}
+	return c.validateNTP()
+}
+
+func (c Config) validateNTP() error {
+	if len(c.NTP) > MaxServers {
+		return refuse("ntp", "has %d entries, at most %d are possible", len(c.NTP), MaxServers)
+	}
+	for n, s := range c.NTP {
+		field := fmt.Sprintf("ntp[%d]", n)
+		switch {
+		case !isTimeServer(s):
+			return refuse(field, "must be the address or the name of a time server")
+		case slices.Contains(c.NTP[:n], s):
+			return refuse(field, "%s appears twice", s)
+		}
+	}
 	return nil
+}
+
+// isTimeServer reports whether s is the address of a host, or a name that no
+// resolver takes for an address.
+func isTimeServer(s string) bool {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return isHost(a) && a.Zone() == "" && !a.Is4In6()
+	}
+	last := s[strings.LastIndexByte(s, '.')+1:]
+	return isHostname(s) && strings.Trim(last, "0123456789") != ""
 }
 
 // CheckReach refuses a configuration by which no administrator could reach the

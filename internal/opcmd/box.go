@@ -50,6 +50,9 @@ func status(e Env, args []string) error {
 	fmt.Fprintf(w, "extensions\t%d\n", s.Extensions)
 	fmt.Fprintf(w, "registrations\t%d\n", s.Registrations)
 	fmt.Fprintf(w, "calls\t%d\n", s.Calls)
+	if s.Clock != "" {
+		fmt.Fprintf(w, "clock\t%s\n", s.Clock)
+	}
 	fmt.Fprintf(w, "settings\trevision %d\n", s.Rev)
 	for _, a := range s.Applied {
 		state := fmt.Sprintf("revision %d", a.Rev)

@@ -52,6 +52,7 @@ type Status struct {
 	Extensions    int       `json:"extensions"`
 	Registrations int       `json:"registrations"`
 	Calls         int       `json:"calls"`
+	Clock         string    `json:"clock,omitempty"`
 }
 
 // Applied says which revision of the settings a subsystem runs.

@@ -220,6 +220,12 @@ func (l live) Health() api.Health {
 		m.Notices = []string{err.Error()}
 	}
 	h.Notices = append(h.Notices, m.Notices...)
+	if c := m.Clock; c.Server != "" {
+		h.Clock = &api.Clock{Server: c.Server, Origin: c.Origin, OffsetMS: float64(c.Offset.Microseconds()) / 1000, CheckedAt: c.At.UTC()}
+	}
+	if m.Clock.Problem != "" {
+		h.Notices = append(h.Notices, m.Clock.Problem)
+	}
 	return h
 }
 

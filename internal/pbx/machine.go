@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"ringfence/cloud-init/metadata"
 	"ringfence/internal/telephony"
@@ -29,6 +30,16 @@ type machine struct {
 	Cloud   metadata.Cloud     `json:"cloud"`
 	Public  []metadata.Address `json:"public_addresses"`
 	Notices []string           `json:"notices"`
+	Clock   clock              `json:"clock"`
+}
+
+// clock is how init keeps the machine's clock.
+type clock struct {
+	Server  string        `json:"server"`
+	Origin  string        `json:"origin"`
+	Offset  time.Duration `json:"offset"`
+	At      time.Time     `json:"at"`
+	Problem string        `json:"problem"`
 }
 
 // loadMachine reads what init says; where there is no init of ours, the

@@ -75,7 +75,11 @@ func TestCopiedDiskGetsItsOwnKeys(t *testing.T) {
 	if again.certs.Fingerprint() != print1 {
 		t.Error("the same machine made another certificate")
 	}
-	if h := (live{again}).Health(); h.Cloud != "Google Cloud" || len(h.Notices) != 0 {
+	if h := (live{again}).Health(); h.Cloud != "Google Cloud" || len(h.Notices) != 0 || h.Clock != nil {
+		t.Errorf("%+v", h)
+	}
+	put(t, run, machineFile, `{"cloud":"Google Cloud","clock":{"server":"192.0.2.1","origin":"DHCP","offset":-1500000,"at":"2026-11-23T12:00:00Z","problem":"The clock is not checked."}}`)
+	if h := (live{again}).Health(); h.Clock == nil || h.Clock.Server != "192.0.2.1" || h.Clock.OffsetMS != -1.5 || h.Clock.CheckedAt.Hour() != 12 || len(h.Notices) != 1 {
 		t.Errorf("%+v", h)
 	}
 	if err := again.Close(); err != nil {

@@ -95,8 +95,8 @@ func (h Host) SetHostname(name string) error {
 // SetClock sets system time and hardware clock. A time before this program
 // was made, or far away, is refused.
 func (h Host) SetClock(t time.Time) error {
-	if t.Before(version.Built()) || t.Year() > 2099 {
-		return errors.New("the time is not plausible")
+	if err := boot.CheckClock(t); err != nil {
+		return err
 	}
 	return h.Clock(t)
 }

@@ -18,6 +18,7 @@ import (
 
 	"ringfence/appliance/boot"
 	"ringfence/appliance/slot"
+	"ringfence/internal/version"
 )
 
 // fake notes what was asked for.
@@ -248,7 +249,7 @@ func TestHost(t *testing.T) {
 			t.Errorf("host name %q was accepted", bad)
 		}
 	}
-	for _, bad := range []time.Time{{}, time.Unix(0, 0), time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)} {
+	for _, bad := range []time.Time{{}, time.Unix(0, 0), time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC), version.Built().Add(-time.Second), version.Built().AddDate(10, 1, 0)} {
 		if err := h.SetClock(bad); err == nil {
 			t.Errorf("time %s was accepted", bad)
 		}

@@ -223,6 +223,7 @@ export function network() {
       { name: 'eth1', mac: '52:54:00:12:34:57', vlan: 0, link: '', up: false, carrier: false, mtu: 1500, managed: false, error: '', addresses: [], gateways: [] },
       { name: 'eth0.20', mac: '52:54:00:12:34:56', vlan: 20, link: 'eth0', up: true, carrier: true, mtu: 1460, managed: true, error: '', addresses: ['10.40.0.2/24'], gateways: [] },
     ],
+    ntp: [],
     settings: [
       { ...off, name: 'eth0', dhcp4: true, accept_ra: true },
       { ...off, vlan: 20, link: 'eth0', zone: 'voice', addresses: ['10.40.0.2/24'] },

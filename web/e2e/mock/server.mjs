@@ -364,7 +364,7 @@ class Mock {
         const bad = entry.addresses.findIndex((/** @type {string} */ a) => !a.includes('/'));
         if (bad >= 0) return problem(res, 422, 'validation failed', { [`body.interfaces[${i}].addresses[${bad}]`]: 'must be an address with its prefix length, such as 192.0.2.10/24' });
       }
-      this.network = { ...this.network, settings: body.interfaces, pending: { id: 'TRIALID', seconds_left: body.confirm_seconds } };
+      this.network = { ...this.network, settings: body.interfaces, ntp: body.ntp ?? [], pending: { id: 'TRIALID', seconds_left: body.confirm_seconds } };
       return json(res, 200, this.network.pending);
     }
     return json(res, 200, this.network);

@@ -42,6 +42,7 @@ it('puts a refused field where it was typed', () => {
   expect(placeOf(rows, 'interfaces.0.routes.0.via')).toBe('rows.1.gateway4');
   expect(placeOf(rows, 'interfaces.0.routes.1.via')).toBe('rows.1.routes');
   expect(placeOf(rows, 'interfaces')).toBe('interfaces');
+  expect(placeOf(rows, 'ntp.1')).toBe('ntp');
 });
 
 it('tells where the box will be', () => {

@@ -24,6 +24,12 @@ export interface Row {
   search: string;
 }
 
+/** The whole form; time servers as text. */
+export interface NetworkForm {
+  rows: Row[];
+  ntp: string;
+}
+
 const every4 = '0.0.0.0/0';
 const every6 = '::/0';
 
@@ -78,7 +84,8 @@ export function rowsOf(settings: readonly NetworkInterface[], ports: readonly Ne
   return rows;
 }
 
-const words = (text: string) => text.split(/[\s,;]+/).filter(Boolean);
+/** The entries of a list that was typed as text. */
+export const words = (text: string) => text.split(/[\s,;]+/).filter(Boolean);
 
 /** What the server is sent: the rows in use. */
 export function entryOf(row: Row): NetworkInterface {
@@ -101,6 +108,7 @@ export function entryOf(row: Row): NetworkInterface {
 
 /** Where in the form a refused field of the server stands: entries that are not in use were not sent. */
 export function placeOf(rows: readonly Row[], field: string): string {
+  if (/^ntp(\.\d+)?$/.test(field)) return 'ntp';
   const found = /^interfaces\.(\d+)\.(\w+)/.exec(field);
   if (!found) return field;
   const row = rows.filter((r) => r.use)[Number(found[1])];

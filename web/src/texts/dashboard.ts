@@ -29,6 +29,8 @@ export const dashboard = {
   uptime: 'Running for',
   domain: 'SIP domain',
   cloud: 'Cloud',
+  clock: 'Clock',
+  clockBy: (server: string, origin: string) => `${server} (${origin})`,
   notice: 'This start was not as it should be',
   noFence: 'No packet filter is active',
   noFenceText:

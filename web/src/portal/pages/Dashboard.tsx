@@ -210,6 +210,7 @@ function Box({ status }: { status: Status | undefined }) {
             [texts.domain, tenant.domain || undefined],
             [texts.host, status.hostname || undefined],
             [texts.cloud, status.cloud === 'none' ? undefined : status.cloud],
+            [texts.clock, status.clock && texts.clockBy(status.clock.server, status.clock.origin)],
             [texts.uptime, span(status.uptime_seconds)],
             [texts.version, status.version],
           ]}

@@ -1,4 +1,4 @@
-import { Anchor, Button, Group, Select, Stack, Text } from '@mantine/core';
+import { Anchor, Button, Group, Select, Stack, Text, Textarea } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { notifications } from '@mantine/notifications';
 import { IconPlus } from '@tabler/icons-react';
@@ -12,7 +12,7 @@ import { serverNow, useNow } from '../../shared/time';
 import { Notice, ProblemNotice } from '../../shared/ui/Notice';
 import { Page, Panel } from '../../shared/ui/Page';
 import { network as texts } from '../../texts/network';
-import { entryOf, newOrigins, newVLAN, placeOf, rowsOf, type Row } from '../network';
+import { entryOf, newOrigins, newVLAN, placeOf, rowsOf, words, type NetworkForm } from '../network';
 import { confirmNetwork } from './ConfirmNetwork';
 import { NetworkRow, PortFacts } from './NetworkRow';
 import css from './pages.module.css';
@@ -56,7 +56,7 @@ export function Network() {
           </Panel>
         ))}
         {/* While a change is tried the form shows it; anew when another is in effect. */}
-        {state?.managed && <Form key={JSON.stringify(state.settings)} state={state} onTry={setTrial} />}
+        {state?.managed && <Form key={JSON.stringify([state.settings, state.ntp])} state={state} onTry={setTrial} />}
       </div>
     </Page>
   );
@@ -114,11 +114,11 @@ function Pending({ trial, lost, onDone }: { trial: Trial; lost: boolean; onDone:
 
 function Form({ state, onTry }: { state: State; onTry: (t: Trial) => void }) {
   const [within, setWithin] = useState(windows[0]!);
-  const form = useForm<{ rows: Row[] }>({ initialValues: { rows: rowsOf(state.settings, state.interfaces) } });
+  const form = useForm<NetworkForm>({ initialValues: { rows: rowsOf(state.settings, state.interfaces), ntp: state.ntp.join('\n') } });
   const { rows } = form.values;
   const save = useMutation({
-    mutationFn: (v: { rows: Row[] }) =>
-      take(client.PUT('/api/v1/network', { body: { interfaces: v.rows.filter((r) => r.use).map(entryOf), confirm_seconds: within } })),
+    mutationFn: (v: NetworkForm) =>
+      take(client.PUT('/api/v1/network', { body: { interfaces: v.rows.filter((r) => r.use).map(entryOf), ntp: words(v.ntp), confirm_seconds: within } })),
     onSuccess: (change) => onTry({ ...deadline(change), origins: newOrigins(rows, new URL(window.location.href)) }),
     onError: (thrown) => {
       const errors: Record<string, string> = {};
@@ -127,7 +127,7 @@ function Form({ state, onTry }: { state: State; onTry: (t: Trial) => void }) {
     },
   });
   const problem = save.error && asProblem(save.error);
-  const astray = problem ? Object.keys(problem.fields).filter((f) => !placeOf(rows, f).startsWith('rows.')) : [];
+  const astray = problem ? Object.keys(problem.fields).filter((f) => !/^(rows\.|ntp$)/.test(placeOf(rows, f))) : [];
   const below = rows.filter((r) => r.vlan === 0).map((r) => r.port || r.name);
   return (
     <form noValidate onSubmit={form.onSubmit((v) => save.mutate(v))}>
@@ -143,6 +143,9 @@ function Form({ state, onTry }: { state: State; onTry: (t: Trial) => void }) {
             onRemove={() => form.removeListItem('rows', i)}
           />
         ))}
+        <Panel title={texts.time}>
+          <Textarea label={texts.timeServers} description={texts.timeServersHint} autosize minRows={1} spellCheck={false} {...form.getInputProps('ntp')} />
+        </Panel>
         {problem && (Object.keys(problem.fields).length === 0 || astray.length > 0) && <ProblemNotice problem={problem} />}
         {astray.map((f) => (
           <Text key={f} c="red.8" size="sm">

@@ -9,7 +9,7 @@ import { Facts } from '../../shared/ui/Facts';
 import { Panel } from '../../shared/ui/Page';
 import { State } from '../../shared/ui/State';
 import { network as texts } from '../../texts/network';
-import type { Row } from '../network';
+import type { NetworkForm, Row } from '../network';
 
 /** An interface as it is now. */
 export function PortFacts({ port }: { port: NetworkPort }) {
@@ -28,7 +28,7 @@ export function PortFacts({ port }: { port: NetworkPort }) {
 }
 
 interface RowProps {
-  form: UseFormReturnType<{ rows: Row[] }>;
+  form: UseFormReturnType<NetworkForm>;
   at: number;
   port?: NetworkPort;
   links: string[];
