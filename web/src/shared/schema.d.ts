@@ -1063,6 +1063,19 @@ export interface components {
              */
             mode: "off" | "verify" | "require";
         };
+        Clock: {
+            /** Format: date-time */
+            checked_at: string;
+            /**
+             * Format: double
+             * @description By how many milliseconds the clock was behind before it was corrected; negative: ahead.
+             */
+            offset_ms: number;
+            /** @description Who named it: configuration, DHCP or cloud. */
+            origin: string;
+            /** @description Its address. */
+            server: string;
+        };
         Counts: {
             /** Format: int64 */
             calls: number;
@@ -1270,6 +1283,8 @@ export interface components {
             interfaces: components["schemas"]["NetworkPort"][];
             /** @description The network is set here. On a machine with an operating system of its own it is set there. */
             managed: boolean;
+            /** @description Time servers that are set; none: those of DHCP, then the cloud's. */
+            ntp: string[];
             /** @description A change that waits to be confirmed. */
             pending?: components["schemas"]["NetworkChange"];
             /** @description The last change that was taken back. */
@@ -1384,6 +1399,8 @@ export interface components {
              */
             confirm_seconds: number;
             interfaces: components["schemas"]["NetworkInterface"][];
+            /** @description Time servers, addresses or names, asked instead of those of DHCP and cloud. */
+            ntp?: string[] | null;
         };
         OwnAddress: {
             address: string;
@@ -1726,6 +1743,8 @@ export interface components {
         };
         Status: {
             applied: components["schemas"]["Applied"][];
+            /** @description Where the time comes from. Absent until a time server answered, and where the operating system keeps the clock. For administrators of the system. */
+            clock?: components["schemas"]["Clock"];
             /**
              * @description Cloud that this machine runs in, by its firmware.
              * @enum {string}
@@ -1734,7 +1753,7 @@ export interface components {
             counts: components["schemas"]["Counts"];
             fence: components["schemas"]["FenceStatus"];
             hostname: string;
-            /** @description What is wrong with this start: first-boot data that could not be used, a version that was undone. For administrators of the system. */
+            /** @description What is wrong with this start: first-boot data that could not be used, a version that was undone, a clock that nobody checks. For administrators of the system. */
             notices: string[];
             /**
              * Format: int64
