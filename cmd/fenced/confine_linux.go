@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
+	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
 	"kernel.org/pub/linux/libs/security/libcap/psx"
 )
@@ -31,15 +32,22 @@ func confine(o options, log *slog.Logger) error {
 	if _, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
 		return fmt.Errorf("renouncing new rights: %w", errno)
 	}
-	// BestEffort: an old kernel confines less, or not at all.
-	err := landlock.V5.BestEffort().RestrictPaths(
+	// BestEffort: an old kernel confines less, or, without a word, not at all.
+	version, err := ll.LandlockGetABIVersion()
+	if err != nil {
+		log.Warn("files are not confined", "err", err)
+		return nil
+	}
+	err = landlock.V5.BestEffort().RestrictPaths(
 		landlock.RWDirs(o.state, o.run),
 		landlock.RWDirs(filepath.Dir(o.resolv), filepath.Join(o.proc, "net")).IgnoreIfMissing(),
 		landlock.RODirs("/proc", "/sys/class/net").IgnoreIfMissing(),
 	)
 	if err != nil {
 		log.Warn("files are not confined", "err", err)
+		return nil
 	}
+	log.Info("files confined", "landlock", version)
 	return nil
 }
 

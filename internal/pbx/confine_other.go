@@ -4,4 +4,4 @@ package pbx
 
 import "errors"
 
-func (o *Options) confine() error { return errors.New("this system has no Landlock") }
+func (o *Options) confine() (int, error) { return 0, errors.New("this system has no Landlock") }

@@ -89,8 +89,10 @@ func (p *PBX) start(ctx context.Context) error {
 		p.log.Error("machine not known", "err", err)
 	}
 	if !p.opts.Dev {
-		if err := p.opts.confine(); err != nil {
+		if version, err := p.opts.confine(); err != nil {
 			p.log.Warn("files are not confined", "err", err)
+		} else {
+			p.log.Info("files confined", "landlock", version)
 		}
 	}
 	if err := p.openStore(ctx); err != nil {

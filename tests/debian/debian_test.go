@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -37,18 +36,6 @@ func pack(t *testing.T, version string) string {
 	return path
 }
 
-// bring copies a package into the system.
-func (h *host) bring(path string) string {
-	h.t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	inside := filepath.Join("root", filepath.Base(path))
-	h.put(inside, string(data))
-	return "/" + inside
-}
-
 // TestLifeOnDebian installs the package over SSH on a system with ufw, has two
 // phones call through it, upgrades, removes, installs again and purges it.
 func TestLifeOnDebian(t *testing.T) {
@@ -64,7 +51,7 @@ func TestLifeOnDebian(t *testing.T) {
 
 	h.put("etc/default/ringfence", "PBXD_OPTIONS=\"-debug\"\n")
 	h.must("dpkg", "--install", h.bring(second))
-	h.kept(api, "1.1")
+	h.kept(api, "1.1", sshPort())
 	h.call(extensions)
 	if got, err := h.in("sh", "-c", "systemctl show -P ExecStart ringfence-pbxd; cat /etc/default/ringfence"); err != nil || !strings.Contains(got, "-debug") {
 		t.Errorf("the administrator's defaults are gone: %v\n%s", err, got)
@@ -72,7 +59,7 @@ func TestLifeOnDebian(t *testing.T) {
 
 	h.remove()
 	h.must("dpkg", "--install", h.bring(second))
-	h.kept(api, "1.1")
+	h.kept(api, "1.1", sshPort())
 
 	h.must("dpkg", "--purge", "ringfence")
 	for _, gone := range []string{"var/lib/ringfence", "etc/default/ringfence", "usr/lib/ringfence", "etc/ssh/sshd_config.d/ringfence.conf"} {
@@ -244,7 +231,7 @@ func (h *host) call(extensions []apiclient.Extension) {
 }
 
 // kept checks that nothing of what was set up is lost.
-func (h *host) kept(api *apiclient.Client, version string) {
+func (h *host) kept(api *apiclient.Client, version, ssh string) {
 	h.t.Helper()
 	if got := strings.TrimSpace(h.must("ringfence", "version")); got != version {
 		h.t.Errorf("version %q, want %q", got, version)
@@ -260,7 +247,7 @@ func (h *host) kept(api *apiclient.Client, version string) {
 	if len(list.Items) != answers.Extensions {
 		h.t.Errorf("%d extensions, want %d", len(list.Items), answers.Extensions)
 	}
-	h.until("SSH is where it was", time.Minute, func() error { _, err := h.shell(sshPort(), "true"); return err })
+	h.until("SSH is where it was", time.Minute, func() error { _, err := h.shell(ssh, "true"); return err })
 }
 
 // remove removes the package: sshd and ufw are as they were before.

@@ -38,14 +38,20 @@ func packages() []string {
 	return []string{"systemd", "systemd-sysv", "dbus", "libpam-systemd", "openssh-server", "iproute2", "nftables", "ufw"}
 }
 
+// machinePackages are what a system on a machine of its own has besides: Debian's
+// signed kernel of the clouds, and cloud-init.
+func machinePackages() []string {
+	return append(packages(), "linux-image-cloud-amd64", "initramfs-tools", "zstd", "udev", "kmod", "e2fsprogs", "cloud-init")
+}
+
 // base is an archive of a Debian system, kept by the list of its packages.
-func base(t *testing.T) string {
+func base(t *testing.T, packages []string) string {
 	t.Helper()
 	cache, err := appliance.CacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	sum := sha256.Sum256([]byte(release + strings.Join(packages(), ",")))
+	sum := sha256.Sum256([]byte(release + strings.Join(packages, ",")))
 	path := filepath.Join(cache, "debian", hex.EncodeToString(sum[:6])+".tar")
 	if _, err := os.Stat(path); err == nil {
 		return path
@@ -58,7 +64,7 @@ func base(t *testing.T) string {
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar",
-		"--include="+strings.Join(packages(), ","), "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
+		"--include="+strings.Join(packages, ","), "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
 		"--dpkgopt=path-exclude=/usr/share/locale/*", release, fresh).CombinedOutput()
 	if err != nil {
 		t.Skipf("no Debian system can be made here: %v\n%s", err, tail(out))
@@ -71,12 +77,14 @@ func base(t *testing.T) string {
 
 func tail(out []byte) []byte { return out[max(0, len(out)-2000):] }
 
-// host is a running Debian system.
+// host is a running Debian system: a container, or a machine if there is a line
+// to it.
 type host struct {
 	t           *testing.T
 	root        string
 	inner, peer *netlab.Namespace
 	key         ssh.Signer
+	line        *line
 
 	mu  sync.Mutex
 	log bytes.Buffer
@@ -104,7 +112,11 @@ func start(t *testing.T) *host {
 		netlab.Join(h.inner, "lab", []string{host4 + "/24"}, h.peer, "box", []string{tester4 + "/24"})); err != nil {
 		t.Fatal(err)
 	}
-	h.unpack()
+	authorized := h.unpack(packages())
+	if err := os.MkdirAll(h.path("root/.ssh"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	h.put("root/.ssh/authorized_keys", authorized)
 	h.boot()
 	return h
 }
@@ -116,12 +128,14 @@ func (h *host) run(name string, args ...string) {
 	}
 }
 
-func (h *host) unpack() {
+// unpack makes the system's files, with ufw switched on, and a key for its
+// administrator, whose public half it returns.
+func (h *host) unpack(packages []string) (authorized string) {
 	h.t.Helper()
 	if err := os.Mkdir(h.root, 0o755); err != nil {
 		h.t.Fatal(err)
 	}
-	h.run("tar", "--numeric-owner", "-C", h.root, "-xf", base(h.t))
+	h.run("tar", "--numeric-owner", "-C", h.root, "-xf", base(h.t, packages))
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		h.t.Fatal(err)
@@ -129,17 +143,14 @@ func (h *host) unpack() {
 	if h.key, err = ssh.NewSignerFromKey(private); err != nil {
 		h.t.Fatal(err)
 	}
-	authorized, err := ssh.NewPublicKey(public)
+	key, err := ssh.NewPublicKey(public)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if err := os.MkdirAll(h.path("root/.ssh"), 0o700); err != nil {
-		h.t.Fatal(err)
-	}
-	h.put("root/.ssh/authorized_keys", string(ssh.MarshalAuthorizedKey(authorized)))
 	h.run("sed", "-i", "s/^ENABLED=.*/ENABLED=yes/", h.path("etc/ufw/ufw.conf"))
 	// It lets everything in: what it does is not to be seen, that it runs is.
 	h.run("sed", "-i", "s/^DEFAULT_INPUT_POLICY=.*/DEFAULT_INPUT_POLICY=\"ACCEPT\"/", h.path("etc/default/ufw"))
+	return string(ssh.MarshalAuthorizedKey(key))
 }
 
 func (h *host) path(name string) string { return filepath.Join(h.root, name) }
@@ -149,6 +160,20 @@ func (h *host) put(name, text string) {
 	if err := os.WriteFile(h.path(name), []byte(text), 0o600); err != nil {
 		h.t.Fatal(err)
 	}
+}
+
+// inside is where bring puts a package.
+func inside(path string) string { return "/" + filepath.Join("root", filepath.Base(path)) }
+
+// bring copies a package into the system.
+func (h *host) bring(path string) string {
+	h.t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.put(inside(path), string(data))
+	return inside(path)
 }
 
 // boot starts the system's own PID 1.
@@ -196,6 +221,9 @@ func (h *host) boot() {
 func (h *host) in(name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
+	if h.line != nil {
+		return h.line.run(ctx, append([]string{name}, args...)...)
+	}
 	args = append([]string{"--target", h.pid, "--mount", "--pid", "--net", "--ipc", "--uts", "--", name}, args...)
 	cmd := exec.CommandContext(ctx, "nsenter", args...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive"}
