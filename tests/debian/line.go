@@ -11,13 +11,14 @@ import (
 
 // lineUnit is a shell on a machine's second serial line, for the tests: what
 // they look at does not depend on the network, nor on where sshd is, and does
-// not count as a log-in. Its input is a pipe, or it would prompt.
+// not count as a log-in. It speaks by pipes, or it would prompt, and programs would
+// write for people.
 const lineUnit = `[Unit]
 DefaultDependencies=no
 After=local-fs.target
 
 [Service]
-ExecStart=/bin/sh -c 'exec 3<>/dev/ttyS1; stty raw -echo clocal <&3; echo "lab ready" >&3; cat <&3 | sh >&3 2>&1'
+ExecStart=/bin/sh -c 'exec 3<>/dev/ttyS1; stty raw -echo clocal <&3; echo >&3; echo "lab ready" >&3; cat <&3 | sh 2>&1 | cat >&3'
 
 [Install]
 WantedBy=sysinit.target

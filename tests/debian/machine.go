@@ -123,6 +123,7 @@ func (h *host) seed(path, authorized string) {
 		{Name: "meta-data", Data: []byte("instance-id: lab-1\nlocal-hostname: lab\n")},
 		{Name: "user-data", Data: fmt.Appendf(nil, `#cloud-config
 disable_root: false
+locale: C.UTF-8
 ssh_genkeytypes: [ed25519]
 users:
   - name: root
