@@ -62,10 +62,8 @@ func (h *host) booted() {
 		}
 		return nil
 	})
-	for _, command := range []string{"systemd-analyze critical-chain", "systemd-analyze blame | head -20", "nft list ruleset", "journalctl -b -o short-monotonic -u 'ringfence-*' -u cloud-init-local -u ufw"} {
-		out, err := h.in("sh", "-c", command+" | cat")
-		h.t.Logf("%s: %v\n%s", command, err, out)
-	}
+	out, err := h.in("systemd-analyze", "critical-chain", "--no-pager")
+	h.t.Logf("critical chain: %v\n%s", err, out)
 }
 
 // restart restarts the machine the usual way.
@@ -74,6 +72,7 @@ func (h *host) restart() {
 	if err := h.line.send("systemctl reboot"); err != nil {
 		h.t.Fatal(err)
 	}
+	h.t.Log("restarting")
 	h.booted()
 }
 
