@@ -49,7 +49,7 @@ func TestOperatorSocket(t *testing.T) {
 		t.Error("a token after set-up")
 	}
 	var st opsock.Status
-	if err := call("GET", opsock.PathStatus, nil, &st); err != nil || !st.SetupDone || st.Extensions != 3 || st.Version != "1.2.3" {
+	if err := call("GET", opsock.PathStatus, nil, &st); err != nil || !st.SetupDone || st.Extensions != 3 || !strings.Contains(st.Clock, "by 192.0.2.1 (DHCP)") || st.Version != "1.2.3" {
 		t.Errorf("%v %+v", err, st)
 	}
 	var list []opsock.Port
