@@ -168,21 +168,27 @@ func (d Disk) args(i int) []string {
 	if d.ReadOnly {
 		drive += ",readonly=on"
 	}
+	device := "virtio-blk-pci,drive=" + id
 	args := []string{"-drive", drive}
 	switch d.Bus {
 	case NVMe:
-		return append(args, "-device", fmt.Sprintf("nvme,drive=%s,serial=rf%d", id, i))
+		device = fmt.Sprintf("nvme,drive=%s,serial=rf%d", id, i)
 	case SCSI:
-		return append(args, "-device", fmt.Sprintf("virtio-scsi-pci,id=scsi%d", i), "-device", fmt.Sprintf("scsi-hd,bus=scsi%d.0,drive=%s", i, id))
+		args = append(args, "-device", fmt.Sprintf("virtio-scsi-pci,id=scsi%d", i))
+		device = fmt.Sprintf("scsi-hd,bus=scsi%d.0,drive=%s", i, id)
 	case AHCI:
+		device = fmt.Sprintf("ide-hd,bus=ide.%d,drive=%s", i, id)
 		if d.ReadOnly { // no hard disk is
-			return append(args, "-device", fmt.Sprintf("ide-cd,bus=ide.%d,drive=%s", i, id))
+			device = fmt.Sprintf("ide-cd,bus=ide.%d,drive=%s", i, id)
 		}
-		return append(args, "-device", fmt.Sprintf("ide-hd,bus=ide.%d,drive=%s", i, id))
-	default:
-		return append(args, "-device", "virtio-blk-pci,drive="+id)
 	}
+	// Without an order SeaBIOS boots from whichever controller is ready first,
+	// and from no other.
+	return append(args, "-device", fmt.Sprintf("%s,bootindex=%d", device, firstBootIndex+i))
 }
+
+// firstBootIndex leaves room for disks that are to come before the first.
+const firstBootIndex = 10
 
 // TapNet puts a virtio interface on an existing tap device.
 func TapNet(tap, mac string) []string {
