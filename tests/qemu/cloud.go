@@ -3,6 +3,7 @@ package qemu
 import (
 	"context"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ import (
 const (
 	linkLocal  = "169.254.169.254"
 	wireServer = "168.63.129.16"
+	timeServer = "169.254.169.123" // AWS
 	// publicAddress is the one of the guest that a cloud says.
 	publicAddress = "203.0.113.7"
 )
@@ -56,7 +58,9 @@ type Asked struct {
 
 // The clouds. The words are those of their hypervisors (SMBIOS types 1 and 3).
 func aws() *Cloud {
-	return &Cloud{Name: "AWS", instance: "i-0123456789abcdef0", Firmware: []string{"-smbios", "type=1,manufacturer=Amazon EC2,product=t3.small"}}
+	// The clock of the machine is an hour ahead, as one in local time is.
+	ahead := time.Now().UTC().Add(time.Hour).Format("2006-01-02T15:04:05")
+	return &Cloud{Name: "AWS", instance: "i-0123456789abcdef0", Firmware: []string{"-smbios", "type=1,manufacturer=Amazon EC2,product=t3.small", "-rtc", "base=" + ahead}}
 }
 
 func azure() *Cloud {
@@ -105,7 +109,14 @@ func (c *Cloud) serve(vm *VM) {
 	vm.t.Helper()
 	var dhcp *server4.Server
 	var listeners []net.Listener
+	var clock *net.UDPConn
 	err := vm.NS.Do(func() (err error) {
+		if err := vm.NS.IP("addr", "add", timeServer+"/32", "dev", tap); err != nil {
+			return err
+		}
+		if clock, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(timeServer), Port: 123}); err != nil {
+			return err
+		}
 		if dhcp, err = server4.NewServer(tap, &net.UDPAddr{Port: int(ports.DHCPv4Server)}, lease); err != nil {
 			return err
 		}
@@ -132,14 +143,39 @@ func (c *Cloud) serve(vm *VM) {
 	s := &http.Server{Handler: http.HandlerFunc(c.answer), ReadHeaderTimeout: 10 * time.Second}
 	var running sync.WaitGroup
 	running.Go(func() { _ = dhcp.Serve() })
+	running.Go(func() { tellTime(clock) })
 	for _, l := range listeners {
 		running.Go(func() { _ = s.Serve(l) })
 	}
 	vm.t.Cleanup(func() {
 		_ = dhcp.Close()
 		_ = s.Close()
+		_ = clock.Close()
 		running.Wait()
 	})
+}
+
+// tellTime is an SNTP server with the right time, until its socket is closed.
+func tellTime(conn *net.UDPConn) {
+	in := make([]byte, 1024)
+	for {
+		n, from, err := conn.ReadFromUDPAddrPort(in)
+		if err != nil {
+			return
+		}
+		if n < 48 {
+			continue
+		}
+		out := make([]byte, 48)
+		out[0], out[1] = 4<<3|4, 1  // version 4, mode server, stratum 1
+		copy(out[24:32], in[40:48]) // RFC 5905 section 7.3: origin is the client's transmit
+		now := uint64(time.Now().UnixNano())
+		stamp := (now/1e9+2208988800)<<32 | (now%1e9)<<32/1e9
+		for _, at := range []int{16, 32, 40} { // reference, receive, transmit
+			binary.BigEndian.PutUint64(out[at:], stamp)
+		}
+		_, _ = conn.WriteToUDPAddrPort(out, from)
+	}
 }
 
 // oneHop makes answers live for one hop, as those to a request for an IMDSv2

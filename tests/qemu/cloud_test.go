@@ -27,6 +27,10 @@ type boxStatus struct {
 	Hostname, Cloud string
 	Notices         []string
 	Counts          struct{ Extensions int }
+	Clock           *struct {
+		Server, Origin string
+		CheckedAt      time.Time `json:"checked_at"`
+	}
 }
 
 func (vm *VM) status(t *testing.T) (s boxStatus) {
@@ -67,8 +71,24 @@ func TestAWS(t *testing.T) {
 	if s := vm.status(t); s.Cloud != "AWS" || s.Hostname != "pbx-aws" || s.Counts.Extensions != 4 || len(s.Notices) != 0 {
 		t.Errorf("status %+v", s)
 	}
+	checkClock(t, vm)
 	checkPublicAddress(t, vm)
 	vm.checkLaterBoots(t, c, first, "pbx-aws", "i-0fedcba9876543210")
+}
+
+// checkClock: the guest's clock, an hour ahead by its hardware, was set by the
+// cloud's time server, whose answers the packet filter lets in.
+func checkClock(t *testing.T, vm *VM) {
+	t.Helper()
+	by, err := time.ParseDuration(vm.console(t, 0, `msg="the clock is set" offset=(\S+) server=`+timeServer+` origin=cloud`)[1])
+	if err != nil || (by+time.Hour).Abs() > time.Minute {
+		t.Errorf("the clock was set by %s, %v", by, err)
+	}
+	before := time.Now()
+	s := vm.status(t)
+	if s.Clock == nil || s.Clock.Server != timeServer || s.Clock.Origin != "cloud" || before.Sub(s.Clock.CheckedAt).Abs() > 3*time.Minute {
+		t.Errorf("clock %+v at %s", s.Clock, before)
+	}
 }
 
 // checkLaterBoots boots again, which repeats nothing, and then as a copy in
