@@ -27,6 +27,8 @@ const (
 	linkLocal  = "169.254.169.254"
 	wireServer = "168.63.129.16"
 	timeServer = "169.254.169.123" // AWS
+	// clockAhead is by how much the clock of a machine at AWS is wrong.
+	clockAhead = time.Hour
 	// publicAddress is the one of the guest that a cloud says.
 	publicAddress = "203.0.113.7"
 )
@@ -58,8 +60,7 @@ type Asked struct {
 
 // The clouds. The words are those of their hypervisors (SMBIOS types 1 and 3).
 func aws() *Cloud {
-	// The clock of the machine is an hour ahead, as one in local time is.
-	ahead := time.Now().UTC().Add(time.Hour).Format("2006-01-02T15:04:05")
+	ahead := time.Now().UTC().Add(clockAhead).Format("2006-01-02T15:04:05")
 	return &Cloud{Name: "AWS", instance: "i-0123456789abcdef0", Firmware: []string{"-smbios", "type=1,manufacturer=Amazon EC2,product=t3.small", "-rtc", "base=" + ahead}}
 }
 
