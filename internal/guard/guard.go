@@ -59,6 +59,7 @@ type Request struct {
 	Proven bool
 	// Name is who it is about: the name to register, the number to call.
 	Name      string
+	User      string // whose password it gives; empty without credentials
 	UserAgent string
 }
 
@@ -188,7 +189,7 @@ func (g *Guard) Worn(r Request, now time.Time) bool {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	w := g.guesses.find(guess{tries.Source(r.Source), g.hash(r.Name)})
+	w := g.guesses.find(guess{tries.Source(r.Source), g.hash(r.User)})
 	return w != nil && w.add(now, long*rules.Period, 0) >= rules.WrongAnswers
 }
 
@@ -200,7 +201,7 @@ func (g *Guard) Wrong(r Request, now time.Time) (Verdict, bool) {
 	}
 	g.answered(r, now)
 	return g.judge(r, now, true, func(s *source, rules *rules) (Offence, int) {
-		g.guesses.at(guess{tries.Source(r.Source), g.hash(r.Name)}, now).add(now, long*rules.Period, 1)
+		g.guesses.at(guess{tries.Source(r.Source), g.hash(r.User)}, now).add(now, long*rules.Period, 1)
 		if n := s.wrong.add(now, rules.Period, 1); n >= rules.WrongAnswers {
 			return WrongAnswers, n
 		}

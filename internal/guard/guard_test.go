@@ -16,7 +16,7 @@ var (
 )
 
 func from(a netip.Addr, name string) Request {
-	return Request{Source: a, Name: name, Proven: true, UserAgent: "tester"}
+	return Request{Source: a, Name: name, User: name, Proven: true, UserAgent: "tester"}
 }
 
 // forged is a request whose source nobody can prove.
@@ -216,7 +216,9 @@ func TestSlowGuessingIsNotLookedAt(t *testing.T) {
 			continue
 		}
 		tries++
-		if _, banned := g.Wrong(from(attacker, "101"), now); banned {
+		r := from(attacker, "101")
+		r.Name = fmt.Sprint(tries) // whatever the request says it is about
+		if _, banned := g.Wrong(r, now); banned {
 			t.Fatal("banned; this test is about slower ones")
 		}
 	}

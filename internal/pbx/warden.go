@@ -119,6 +119,7 @@ func (w *warden) refused(f sip.Flow, agent string) {
 func (w *warden) observe(e sip.AuthEvent) {
 	now := time.Now()
 	q := about(e.Request, e.Ours)
+	q.User = e.User
 	var v guard.Verdict
 	var convicted bool
 	switch e.Outcome {
@@ -136,8 +137,11 @@ func (w *warden) observe(e sip.AuthEvent) {
 	}
 }
 
-func (w *warden) worn(r *sip.Request, _ string) bool {
-	return w.guard.Worn(about(r, false), time.Now())
+// worn reports whether passwords for a user are not looked at any more.
+func (w *warden) worn(r *sip.Request, user string) bool {
+	q := about(r, false)
+	q.User = user
+	return w.guard.Worn(q, time.Now())
 }
 
 // about is what counts of a request.
