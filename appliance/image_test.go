@@ -58,6 +58,9 @@ func buildTest(t testing.TB, out, version string, formats ...Format) Result {
 
 func TestImage(t *testing.T) {
 	t.Parallel()
+	if raceDetector {
+		t.Skip("gigabytes of hashing, minutes under the race detector; suite image runs it without")
+	}
 	needTools(t)
 	cachedKernel(t)
 	first := buildTest(t, t.TempDir(), "healthy-1", Formats()...)

@@ -4,7 +4,7 @@
 package archtest
 
 import (
-	"bufio"
+	"bytes"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -228,6 +228,16 @@ func TestNoGrabBagsAndNoPackageState(t *testing.T) {
 	}
 }
 
+// suspect saves most lines the regular expression.
+func suspect(line []byte) bool {
+	for _, word := range []string{"/work/", "/farm/", "/root/", "proxy.", "registry.", "deb."} {
+		if bytes.Contains(line, []byte(word)) {
+			return true
+		}
+	}
+	return false
+}
+
 // TestNoMachinePaths keeps the paths of build machines, and hosts of package
 // registries, out of every text file git tracks.
 func TestNoMachinePaths(t *testing.T) {
@@ -247,16 +257,13 @@ func TestNoMachinePaths(t *testing.T) {
 		if d.Name() == ".git" || d.Name() == "go.sum" || d.Name() == "archtest_test.go" || !d.Type().IsRegular() {
 			return nil
 		}
-		f, err := os.Open(p)
+		text, err := os.ReadFile(p)
 		if err != nil {
 			return err
 		}
-		defer f.Close()
-		in := bufio.NewScanner(f)
-		in.Buffer(nil, 1<<20)
-		for n := 1; in.Scan(); n++ {
-			if bad.Match(in.Bytes()) {
-				t.Errorf("%s:%d names a machine path or a registry host", p, n)
+		for n, line := range bytes.Split(text, []byte("\n")) {
+			if suspect(line) && bad.Match(line) {
+				t.Errorf("%s:%d names a machine path or a registry host", p, n+1)
 			}
 		}
 		return nil

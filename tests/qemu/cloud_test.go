@@ -56,6 +56,7 @@ func (vm *VM) console(t *testing.T, mark int, pattern string) []string {
 // TestAWS is the life of an instance: the first boot configures it, the second
 // repeats nothing, a copy of its disk in another instance has keys of its own.
 func TestAWS(t *testing.T) {
+	t.Parallel()
 	c := aws()
 	c.userData = preset
 	vm := Boot(t, InCloud(c))
@@ -194,6 +195,7 @@ func checkPublicAddress(t *testing.T, vm *VM) {
 // TestAzure: the first boot configures itself and tells Azure that it is up,
 // once the PBX is.
 func TestAzure(t *testing.T) {
+	t.Parallel()
 	c := azure()
 	c.userData = preset
 	vm := Boot(t, InCloud(c))
@@ -247,6 +249,7 @@ func (vm *VM) machineID(t *testing.T) string {
 // and the rest counts; a service gone wild at a later boot delays it by less
 // than ten seconds and changes nothing.
 func TestGoogleAndHostileMetadata(t *testing.T) {
+	t.Parallel()
 	c := google()
 	c.userData = wrong
 	vm := Boot(t, InCloud(c))

@@ -12,6 +12,7 @@ import (
 // TestConfigDrive boots with OpenStack's config drive as a CD: name, address
 // and invitation are those of its documents.
 func TestConfigDrive(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("genisoimage"); err != nil {
 		t.Skip("genisoimage is not installed (make deps)")
 	}

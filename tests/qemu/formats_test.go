@@ -10,6 +10,7 @@ import (
 // virtio is every other test of this package. All of them with all others are
 // a drill.
 func TestFormatsBoot(t *testing.T) {
+	t.Parallel()
 	files := InFormats(t)
 	for _, p := range []Place{
 		{"qcow2", qemu.NVMe, qemu.BIOS},
@@ -22,4 +23,7 @@ func TestFormatsBoot(t *testing.T) {
 
 // Bare metal: started from a stick, the machine asks on the serial line where
 // to install, writes that disk and no other, and runs from it without the stick.
-func TestStickInstalls(t *testing.T) { InstallsFromStick(t, qemu.BIOS) }
+func TestStickInstalls(t *testing.T) {
+	t.Parallel()
+	InstallsFromStick(t, qemu.BIOS)
+}

@@ -20,6 +20,7 @@ import (
 // A service that is killed comes back by itself. Without pbxd phones stay
 // registered; without fenced calls go on and the packet filter stays.
 func TestKilledServices(t *testing.T) {
+	t.Parallel()
 	needSquashfs(t)
 	disk := WithSlot(t, slot.A, killerRoot(t), 0)
 	var line string

@@ -25,6 +25,7 @@ const (
 // confirms from the new address stays. So it is with a VLAN, which answers
 // tagged frames only.
 func TestNetworkChange(t *testing.T) {
+	t.Parallel()
 	vm := Start(t, tagged(t, vlanTester4+"/24"))
 	if err := vm.NS.IP("addr", "add", movedTester4+"/24", "dev", tap); err != nil {
 		t.Fatal(err)
