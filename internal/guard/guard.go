@@ -3,6 +3,7 @@ package guard
 import (
 	"hash/maphash"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -61,6 +62,9 @@ type Request struct {
 	Name      string
 	User      string // whose password it gives; empty without credentials
 	UserAgent string
+	// Credentials are those it carries, whole. The same once more are a
+	// retransmission, not another guess.
+	Credentials string
 }
 
 // Verdict is what was decided about a source.
@@ -96,6 +100,7 @@ type source struct {
 	wrong, open, malformed window
 	messages               window // of a second
 	names                  names
+	lately                 [4]uint32 // credentials that were wrong, the last first
 	until                  time.Time // convicted until
 }
 
@@ -194,9 +199,10 @@ func (g *Guard) Worn(r Request, now time.Time) bool {
 }
 
 // Wrong counts a wrong answer to a challenge. One that answers no challenge sent
-// to that source proves nothing against it and is an unanswered one.
+// to that source proves nothing against it and is an unanswered one; so is one
+// that was given before.
 func (g *Guard) Wrong(r Request, now time.Time) (Verdict, bool) {
-	if !r.Proven {
+	if !r.Proven || g.repeats(r) {
 		return g.Challenged(r, now)
 	}
 	g.answered(r, now)
@@ -207,6 +213,27 @@ func (g *Guard) Wrong(r Request, now time.Time) (Verdict, bool) {
 		}
 		return "", 0
 	})
+}
+
+// repeats reports whether a source gave the same credentials shortly before, and
+// remembers them if not.
+func (g *Guard) repeats(r Request) bool {
+	if r.Credentials == "" {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.sources.find(tries.Source(r.Source))
+	if s == nil {
+		return false // nor was it challenged
+	}
+	h := g.hash(r.Credentials)
+	if slices.Contains(s.lately[:], h) {
+		return true
+	}
+	copy(s.lately[1:], s.lately[:])
+	s.lately[0] = h
+	return false
 }
 
 // answered takes back what Challenged counted.

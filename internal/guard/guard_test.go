@@ -51,6 +51,40 @@ func TestFiftiethWrongPasswordBans(t *testing.T) {
 	}
 }
 
+// A phone on a bad line repeats its request: that is one guess. To give the same
+// credentials over and over is no way around the limits either.
+func TestRetransmissionIsNoOtherGuess(t *testing.T) {
+	t.Parallel()
+	g, now := New(Config{}), start
+	tries := func(n int) (banned bool) {
+		for i := range n {
+			r := from(attacker, "101")
+			r.Credentials = fmt.Sprintf("Digest response=%d", i/7)
+			g.Challenged(forged(attacker, "101"), now)
+			_, b := g.Wrong(r, now)
+			banned = banned || b
+		}
+		return banned
+	}
+	if tries(7 * 49) {
+		t.Error("49 guesses, each sent seven times, ban")
+	}
+	if !tries(7 * 50) {
+		t.Error("50 more do not")
+	}
+	g, banned := New(Config{}), Offence("")
+	for range 2000 {
+		r := from(attacker, "101")
+		r.Credentials = "Digest response=1"
+		if v, b := g.Wrong(r, now); b {
+			banned = v.Offence
+		}
+	}
+	if banned != Unanswered {
+		t.Errorf("2000 times the same: %q", banned)
+	}
+}
+
 // A source that stays below a limit is never banned, however long it goes on.
 func TestSlowerThanTheLimitIsNeverBanned(t *testing.T) {
 	t.Parallel()

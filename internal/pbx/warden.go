@@ -150,7 +150,8 @@ func about(r *sip.Request, proven bool) guard.Request {
 	if r.Method == "REGISTER" {
 		name = r.To.URI.User
 	}
-	return guard.Request{Source: r.Flow.Remote.Addr(), Proven: proven || r.Flow.Token != "", Name: name, UserAgent: r.Header("User-Agent")}
+	return guard.Request{Source: r.Flow.Remote.Addr(), Proven: proven || r.Flow.Token != "", Name: name, UserAgent: r.Header("User-Agent"),
+		Credentials: r.Header("Authorization") + r.Header("Proxy-Authorization")}
 }
 
 // convict bans a source on SIP.
