@@ -79,7 +79,7 @@ type Port struct {
 func (a *Answers) Overrides() []ports.Override {
 	var out []ports.Override
 	for _, p := range a.Ports {
-		out = append(out, ports.Override(p))
+		out = append(out, ports.Override{ID: p.ID, Enabled: p.Enabled, First: p.First, Last: p.Last})
 	}
 	return out
 }

@@ -39,6 +39,7 @@ const (
 	countKnown   = "drop_known" // excess of known sources
 	countInvalid = "drop_invalid"
 	countICMP    = "drop_icmp"
+	countLink    = "drop_link" // over the limit of an interface
 	countRest    = "drop_rest" // matched no row
 )
 
@@ -111,16 +112,29 @@ func Compile(p Policy) (Ruleset, error) {
 	if err := p.Validate(); err != nil {
 		return Ruleset{}, fmt.Errorf("compiling policy %d: %w", p.Rev, err)
 	}
-	return Ruleset{
-		Counters: counters(),
-		Sets:     sets(p),
-		Chains: slices.Concat(
-			[]Chain{preChain()},
-			guardChains(p.Limits),
-			[]Chain{untrackChain(p), outChain(p), inChain(p), icmpChain(), icmp6Chain(),
-				{Name: chainForward, Hook: &Hook{Type: HookForward, Drop: true}}},
-		),
-	}, nil
+	r := Ruleset{Counters: counters(), Sets: sets(p)}
+	if p.Mode == ModeOff {
+		r.Chains = openChains()
+		return r, nil
+	}
+	r.Chains = slices.Concat(
+		[]Chain{preChain(p)},
+		guardChains(p.Limits),
+		[]Chain{untrackChain(p), outChain(p), inChain(p)},
+		zoneChains(p),
+		[]Chain{icmpChain(), icmp6Chain(), {Name: chainForward, Hook: &Hook{Type: HookForward, Drop: true}}})
+	return r, nil
+}
+
+// openChains let everything pass. They stay, so that the way back is the same
+// change of rules as every other.
+func openChains() []Chain {
+	return []Chain{
+		{Name: chainPre, Hook: &Hook{Type: HookPrerouting, Raw: true}},
+		{Name: chainOut, Hook: &Hook{Type: HookOutput, Raw: true}},
+		{Name: chainIn, Hook: &Hook{Type: HookInput}},
+		{Name: chainForward, Hook: &Hook{Type: HookForward}},
+	}
 }
 
 // counters names every counter there will ever be: those of rows that are
@@ -134,7 +148,7 @@ func counters() []string {
 	for _, b := range banScopes() {
 		names = append(names, banCounter(b), levelCounter(1, b), levelCounter(2, b), floodCounter(b))
 	}
-	return append(names, countInvalid, countICMP, countRest)
+	return append(names, countInvalid, countICMP, countLink, countRest)
 }
 
 func banCounter(b telephony.BanScope) string { return "drop_ban_" + string(b) }
@@ -172,7 +186,8 @@ func sets(p Policy) []Set {
 	for _, s := range scopes() {
 		out = append(out, Set{Name: s.portSet(), Key: PortKey, Content: true, Ports: portsOf(p, s)})
 	}
-	return append(out, Set{Name: setMedia, Key: PortKey, Size: setSize, Timeout: true})
+	out = append(out, Set{Name: setMedia, Key: PortKey, Size: setSize, Timeout: true})
+	return slices.Concat(out, linkSets(p), sourceSets(p))
 }
 
 // families yields both IP versions in a fixed order.
@@ -201,8 +216,8 @@ func portsOf(p Policy, want scope) []uint16 {
 
 // preChain runs before connection tracking, where refusing a packet is
 // cheapest: the lists, then the meters of the port that was asked for.
-func preChain() Chain {
-	rules := []Rule{{Loopback{}, Accept{}}}
+func preChain(p Policy) Chain {
+	rules := append([]Rule{{Loopback{}, Accept{}}}, limitRules(p)...)
 	for f := range families() {
 		rules = append(rules, Rule{SourceIn{Family: f, Set: setName(setAllow, f)}, Goto{chainUntrack}})
 	}
@@ -314,6 +329,7 @@ func inChain(p Policy) Chain {
 		{Invalid{}, Count{countInvalid}, Drop{}},
 	}
 	c.Rules = append(c.Rules, dhcpRules()...)
+	c.Rules = append(c.Rules, zoneRules(p)...)
 	for _, s := range p.Services {
 		c.Rules = append(c.Rules, serviceRules(s)...)
 	}
@@ -333,23 +349,6 @@ func dhcpRules() []Rule {
 		{LinkLocalSource{}, PortRange{Proto: udp, Source: true, First: ports.DHCPv6Server, Last: ports.DHCPv6Server},
 			PortRange{Proto: udp, First: ports.DHCPv6Client, Last: ports.DHCPv6Client}, limit, Count{countDHCP}, Accept{}},
 	}
-}
-
-// serviceRules open one row: to everybody, or to the sources of its zones.
-func serviceRules(s ports.Service) []Rule {
-	row := []Statement{portRange(s, false)}
-	if s.Wrap == ports.RTP {
-		row = append(row, PortIn{Proto: string(s.Proto), Set: setMedia})
-	}
-	row = append(row, Count{portCounter + string(s.ID)}, Accept{})
-	if slices.Contains(s.Zones, ports.WAN) {
-		return []Rule{row}
-	}
-	var rules []Rule
-	for f := range families() {
-		rules = append(rules, append(Rule{SourceIn{Family: f, Set: setName(setLocal, f)}}, row...))
-	}
-	return rules
 }
 
 // icmpChain admits echo and the errors that path MTU discovery and sockets

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -48,7 +49,27 @@ func goldenPolicies(t testing.TB) map[string]Policy {
 	lists.Limits = Limits{L1: 100, L2: 400, L1Block: 90 * time.Second, L2Block: 25 * time.Hour, Known: 5000, Total: 9000, TotalConnections: 700}
 	cloud := inService(t)
 	cloud.Mode, cloud.ConnectedLocal = ModeCloud, false
+	zones := everyRow()
+	zones.Links = []Link{{Name: "eth0.20", Zone: ports.Voice, PerSecond: 20_000}, {Name: "eth1", Zone: ports.Management}, {Name: "eth0.30", Zone: ports.Voice},
+		{Name: "ngn", Zone: ports.Trunk, PerSecond: 5000}, {Name: "eth2", PerSecond: 100}}
+	zones.Services = slices.Clone(zones.Services)
+	for i := range zones.Services {
+		switch s := &zones.Services[i]; s.ID {
+		case ports.SIPUDP:
+			s.Sources = prefixes("203.0.113.0/24", "203.0.113.128/25", "198.51.100.7/32", "2001:db8::/32")
+		case ports.SIPTLS:
+			s.Zones = []ports.Zone{ports.WAN}
+		case ports.EdgeTCP:
+			s.Zones, s.Sources = []ports.Zone{ports.Trunk}, prefixes("192.0.2.9/32")
+		case ports.SSH:
+			s.Sources = prefixes("10.1.2.0/24")
+		}
+	}
+	off := lists
+	off.Mode = ModeOff
 	return map[string]Policy{
+		"zones":        zones,
+		"off":          off,
 		"before-setup": DefaultPolicy(),
 		"in-service":   inService(t),
 		"every-row":    everyRow(),

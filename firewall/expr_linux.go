@@ -53,7 +53,11 @@ func (l *lowering) add(s Statement) error {
 		l.loopback(s.Out)
 	case SourceIn:
 		l.source(s.Family, s.Host)
-		l.emit(&expr.Lookup{SourceRegister: reg, SetName: s.Set})
+		l.emit(&expr.Lookup{SourceRegister: reg, SetName: s.Set, Invert: s.Not})
+	case OnLink:
+		l.emit(&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg}, equal(linkName(s.Name)))
+	case LinkIn:
+		l.emit(&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg}, &expr.Lookup{SourceRegister: reg, SetName: s.Set})
 	case LinkLocalSource:
 		l.source(V6, false)
 		l.emit(mask(append([]byte{0xff, 0xc0}, make([]byte, 14)...)), equal(append([]byte{0xfe, 0x80}, make([]byte, 14)...)))
@@ -120,6 +124,13 @@ func (l *lowering) loopback(out bool) {
 	}
 	const index = 1 // lo is the first interface of every network namespace
 	l.emit(&expr.Meta{Key: key, Register: reg}, equal(binaryutil.NativeEndian.PutUint32(index)))
+}
+
+// linkName is a name as the kernel compares it: all of its field.
+func linkName(name string) []byte {
+	field := make([]byte, unix.IFNAMSIZ)
+	copy(field, name)
+	return field
 }
 
 // source loads the source address of the given family; host cuts IPv6 to /64.

@@ -84,7 +84,7 @@ func (s *Server) setHostPorts(from uint32, list []uint16) error {
 // of all ports come first as for every row.
 func (r *Ruleset) admit(open []uint16) {
 	for i, c := range r.Chains {
-		if c.Name != chainIn || len(c.Rules) == 0 {
+		if c.Name != chainIn && c.Name != zoneChain(ports.Management) || len(c.Rules) == 0 {
 			continue
 		}
 		last := len(c.Rules) - 1

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 )
 
@@ -227,13 +228,17 @@ func (k *Kernel) fillSets(c *nftables.Conn, t *nftables.Table, r Ruleset) error 
 
 func (k *Kernel) unchanged(s Set) bool {
 	had, ok := k.loaded[s.Name]
-	return ok && slices.Equal(had.Ranges, s.Ranges) && slices.Equal(had.Ports, s.Ports)
+	return ok && slices.Equal(had.Ranges, s.Ranges) && slices.Equal(had.Ports, s.Ports) && slices.Equal(had.Links, s.Links)
 }
 
 func kernelSet(t *nftables.Table, s Set) *nftables.Set {
-	types := map[KeyType]nftables.SetDatatype{IPv4Key: nftables.TypeIPAddr, IPv6Key: nftables.TypeIP6Addr, PortKey: nftables.TypeInetService}
-	return &nftables.Set{Table: t, Name: s.Name, KeyType: types[s.Key], Interval: s.interval(),
+	types := map[KeyType]nftables.SetDatatype{IPv4Key: nftables.TypeIPAddr, IPv6Key: nftables.TypeIP6Addr, PortKey: nftables.TypeInetService, LinkKey: nftables.TypeIFName}
+	out := &nftables.Set{Table: t, Name: s.Name, KeyType: types[s.Key], Interval: s.interval(),
 		HasTimeout: s.Timeout, Dynamic: s.Dynamic, Size: s.Size}
+	if s.Key == LinkKey { // for nft(8), which reads names backwards otherwise
+		out.KeyByteOrder = binaryutil.NativeEndian
+	}
+	return out
 }
 
 func kernelChain(t *nftables.Table, ch Chain) *nftables.Chain {
@@ -263,6 +268,9 @@ func contentElements(s Set) []nftables.SetElement {
 	var out []nftables.SetElement
 	for _, p := range s.Ports {
 		out = append(out, nftables.SetElement{Key: binary.BigEndian.AppendUint16(nil, p)})
+	}
+	for _, l := range s.Links {
+		out = append(out, nftables.SetElement{Key: linkName(l)})
 	}
 	for _, r := range s.Ranges {
 		out = append(out, nftables.SetElement{Key: r.First.AsSlice()})
@@ -433,7 +441,7 @@ func checkContent(c *nftables.Conn, s Set) error {
 			n++
 		}
 	}
-	if want := len(s.Ranges) + len(s.Ports); n != want {
+	if want := len(s.Ranges) + len(s.Ports) + len(s.Links); n != want {
 		return fmt.Errorf("set %s holds %d elements after loading %d", s.Name, n, want)
 	}
 	return nil

@@ -20,8 +20,10 @@ const (
 	// ModeFilter drops everything but the rows of the policy.
 	ModeFilter Mode = "filter"
 	// ModeCloud leaves port filtering to the cloud's security groups; block
-	// lists, bans and meters stay.
+	// lists, bans, meters and limits of interfaces stay.
 	ModeCloud Mode = "cloud"
+	// ModeOff drops nothing at all: not even who is blocked or banned.
+	ModeOff Mode = "off"
 )
 
 // MaxPrefixes bounds each address list of a policy.
@@ -36,8 +38,11 @@ type Policy struct {
 	Mode Mode   `json:"mode"`
 	// Services are the rows to open, as ports.Effective returns them.
 	Services []ports.Service `json:"services"`
-	// LocalPrefixes are the sources that count as voice and management; every
-	// other source is wan.
+	// Links are the interfaces with a zone or a limit. The fence fills them in
+	// from its own network configuration, whatever a client says.
+	Links []Link `json:"links,omitempty"`
+	// LocalPrefixes are the sources that count as voice and management on
+	// interfaces without a zone; every other source is wan there.
 	LocalPrefixes []netip.Prefix `json:"local_prefixes,omitempty"`
 	// ConnectedLocal adds the directly connected private networks to
 	// LocalPrefixes; the fence keeps them current. Off in a cloud.
@@ -96,8 +101,11 @@ func DefaultPolicy() Policy {
 
 // Validate reports the first reason why p cannot be compiled.
 func (p Policy) Validate() error {
-	if p.Mode != ModeFilter && p.Mode != ModeCloud {
-		return fmt.Errorf("policy mode %q is neither %q nor %q", p.Mode, ModeFilter, ModeCloud)
+	if p.Mode != ModeFilter && p.Mode != ModeCloud && p.Mode != ModeOff {
+		return fmt.Errorf("policy mode %q is none of %q, %q and %q", p.Mode, ModeFilter, ModeCloud, ModeOff)
+	}
+	if err := validateLinks(p.Links); err != nil {
+		return err
 	}
 	for i, s := range p.Services {
 		if err := validateService(s, p.Services[:i]); err != nil {
@@ -122,12 +130,10 @@ func validateService(s ports.Service, before []ports.Service) error {
 		return fmt.Errorf("service %s: protocol %q is neither udp nor tcp", s.ID, s.Proto)
 	case s.First < firstPort || s.Last < s.First:
 		return fmt.Errorf("service %s: ports %d-%d are outside %d-65535", s.ID, s.First, s.Last, firstPort)
-	case len(s.Zones) == 0:
-		return fmt.Errorf("service %s: no zone may reach it", s.ID)
 	}
-	for _, z := range s.Zones {
-		if z != ports.Voice && z != ports.Management && z != ports.WAN {
-			return fmt.Errorf("service %s: unknown zone %q", s.ID, z)
+	for _, err := range []error{ports.CheckZones(s.ID, s.Zones), ports.CheckSources(s.Sources)} {
+		if err != nil {
+			return fmt.Errorf("service %s: %w", s.ID, err)
 		}
 	}
 	for _, b := range before {

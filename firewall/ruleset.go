@@ -25,6 +25,7 @@ const (
 	IPv4Key KeyType = "ipv4_addr"
 	IPv6Key KeyType = "ipv6_addr"
 	PortKey KeyType = "inet_service"
+	LinkKey KeyType = "ifname"
 )
 
 // Set is a named set. A set with Content is replaced by every Apply; the
@@ -35,9 +36,10 @@ type Set struct {
 	Size    uint32 // 0: no bound
 	Timeout bool   // elements carry timeouts
 	Dynamic bool   // rules add elements
-	Content bool   // replaced by Apply with Ranges or Ports
+	Content bool   // replaced by Apply with Ranges, Ports or Links
 	Ranges  []Range
 	Ports   []uint16
+	Links   []string
 }
 
 // HookType is where a base chain hangs.
@@ -113,12 +115,18 @@ func (f Family) hostIs() string {
 type (
 	// Loopback matches packets that came in, or go out, over lo.
 	Loopback struct{ Out bool }
-	// SourceIn matches packets whose source address is in a set; Host
-	// compares IPv6 by /64.
+	// OnLink matches packets that came in over an interface.
+	OnLink struct{ Name string }
+	// LinkIn matches packets that came in over an interface whose name is in a
+	// set.
+	LinkIn struct{ Set string }
+	// SourceIn matches packets whose source address is in a set, or with Not is
+	// in none of it; Host compares IPv6 by /64.
 	SourceIn struct {
 		Family Family
 		Set    string
 		Host   bool
+		Not    bool
 	}
 	// LinkLocalSource matches IPv6 sources of the own link (RFC 4291 section
 	// 2.5.6).
@@ -191,6 +199,8 @@ type (
 )
 
 func (Loopback) statement()        {}
+func (OnLink) statement()          {}
+func (LinkIn) statement()          {}
 func (SourceIn) statement()        {}
 func (LinkLocalSource) statement() {}
 func (PortRange) statement()       {}
@@ -218,7 +228,13 @@ func (s Loopback) String() string {
 	return `iif "lo"`
 }
 
+func (s OnLink) String() string { return fmt.Sprintf("iifname %q", s.Name) }
+func (s LinkIn) String() string { return "iifname @" + s.Set }
+
 func (s SourceIn) String() string {
+	if s.Not {
+		return s.Family.source() + " != @" + s.Set
+	}
 	if s.Host {
 		return s.Family.host() + s.Family.hostIs() + "@" + s.Set
 	}
@@ -332,7 +348,7 @@ func (s Set) print(b *strings.Builder) {
 	b.WriteString("\t}\n\n")
 }
 
-func (s Set) interval() bool { return s.Content && s.Key != PortKey }
+func (s Set) interval() bool { return s.Content && (s.Key == IPv4Key || s.Key == IPv6Key) }
 
 func (s Set) flags() []string {
 	var flags []string
@@ -355,6 +371,9 @@ func (s Set) elements() []string {
 	}
 	for _, p := range s.Ports {
 		out = append(out, fmt.Sprint(p))
+	}
+	for _, l := range s.Links {
+		out = append(out, fmt.Sprintf("%q", l))
 	}
 	return out
 }

@@ -92,6 +92,8 @@ type Host struct {
 	// Addresses are the interfaces' addresses with prefix length.
 	Addresses []netip.Prefix
 	Gateways  []netip.Addr
+	// Links are the interfaces with a zone or a limit.
+	Links []Link
 }
 
 type portSpan struct{ first, last uint16 }
@@ -127,7 +129,7 @@ func (s *Server) StartNetwork() error { return s.network.start(s.o.StandardNetwo
 // time, and when they change the rules follow.
 func (s *Server) SetHost(h Host) error {
 	s.enacting.Lock()
-	same := slices.Equal(s.host.Addresses, h.Addresses) && slices.Equal(s.host.Gateways, h.Gateways)
+	same := slices.Equal(s.host.Addresses, h.Addresses) && slices.Equal(s.host.Gateways, h.Gateways) && slices.Equal(s.host.Links, h.Links)
 	s.host = h
 	running := s.good != nil
 	s.enacting.Unlock()
@@ -142,6 +144,7 @@ func (s *Server) enact(p Policy) error {
 	s.enacting.Lock()
 	defer s.enacting.Unlock()
 	full := p
+	full.Links = s.host.Links
 	if p.ConnectedLocal {
 		full.LocalPrefixes = append(slices.Clone(p.LocalPrefixes), privateNetworks(s.host.Addresses)...)
 	}
@@ -191,7 +194,23 @@ func (s *Server) configure(c netcfg.Config) error {
 	if err := s.o.Network.Configure(c); err != nil {
 		s.log.Error("configuring the network", "rev", c.Rev, "err", err)
 	}
+	s.follow()
 	return nil
+}
+
+// follow makes the rules those of the interfaces as they are: a zone or a limit
+// that changes is no event of the kernel's.
+func (s *Server) follow() {
+	if s.o.Interfaces == nil {
+		return
+	}
+	states, err := s.o.Interfaces()
+	if err == nil {
+		err = s.SetHost(HostOf(states))
+	}
+	if err != nil {
+		s.log.Error("following the interfaces", "err", err)
+	}
 }
 
 // Serve answers clients on l until ctx ends, and keeps watch over the rules.

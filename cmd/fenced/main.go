@@ -218,21 +218,18 @@ func serve(ctx context.Context, o options, server *firewall.Server, manager *net
 
 // refresh follows a change of links, addresses or routes.
 func refresh(server *firewall.Server, manager *netcfg.Manager, log *slog.Logger) {
+	list := netcfg.List
 	if manager != nil {
 		manager.Refresh()
+		list = manager.States // with zones and limits
 	}
-	states, err := netcfg.List()
+	states, err := list()
 	if err != nil {
 		log.Error("looking at the interfaces", "err", err)
 		return
 	}
-	var h firewall.Host
-	for _, s := range states {
-		h.Addresses = append(h.Addresses, s.Addresses...)
-		h.Gateways = append(h.Gateways, s.Gateways...)
-	}
-	if err := server.SetHost(h); err != nil {
-		log.Error("following the host's addresses", "err", err)
+	if err := server.SetHost(firewall.HostOf(states)); err != nil {
+		log.Error("following the host's interfaces", "err", err)
 	}
 }
 

@@ -25,10 +25,11 @@ const (
 	scanBurst = 256
 )
 
-// ScanTCP sends a SYN to each port of target 1..65535, once, and returns the ports
-// that answer at all: with SYN+ACK where somebody listens, with RST where
-// the packet filter lets through and nobody does. It must be called inside Do.
-func ScanTCP(source, target netip.Addr) ([]uint16, error) {
+// ScanTCP sends a SYN to each of the given ports of target, or without any to
+// 1..65535, once, and returns the ports that answer at all: with SYN+ACK where
+// somebody listens, with RST where the packet filter lets through and nobody
+// does. It must be called inside Do.
+func ScanTCP(source, target netip.Addr, some ...uint16) ([]uint16, error) {
 	network := "ip4:tcp"
 	if target.Is6() {
 		network = "ip6:tcp"
@@ -39,7 +40,7 @@ func ScanTCP(source, target netip.Addr) ([]uint16, error) {
 	}
 	defer conn.Close()
 	_ = conn.(*net.IPConn).SetReadBuffer(8 << 20)
-	return scan(conn, func(port uint16) error {
+	return scan(conn, some, func(port uint16) error {
 		_, err := conn.WriteTo(syn(source, target, port), &net.IPAddr{IP: target.AsSlice()})
 		return err
 	}, func(packet []byte) (uint16, bool) {
@@ -78,11 +79,11 @@ func Checksum(b []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// ScanUDP sends a datagram to each port of target 1..65535, once, and returns the
-// ports whose datagrams reach the host: nobody must listen there, so that
+// ScanUDP sends a datagram to each of the given ports of target, or without any
+// to 1..65535, once, and returns the ports whose datagrams reach the host: nobody must listen there, so that
 // the host answers with ICMP "port unreachable". ICMPUnlimited must have been
 // called on the host. ScanUDP must be called inside Do.
-func ScanUDP(source, target netip.Addr) ([]uint16, error) {
+func ScanUDP(source, target netip.Addr, some ...uint16) ([]uint16, error) {
 	network := "ip4:icmp"
 	if target.Is6() {
 		network = "ip6:ipv6-icmp"
@@ -98,7 +99,7 @@ func ScanUDP(source, target netip.Addr) ([]uint16, error) {
 		return nil, fmt.Errorf("opening a socket: %w", err)
 	}
 	defer out.Close()
-	return scan(answers, func(port uint16) error {
+	return scan(answers, some, func(port uint16) error {
 		_, err := out.WriteToUDPAddrPort([]byte("?"), netip.AddrPortFrom(target, port))
 		if errors.Is(err, unix.ECONNREFUSED) { // the answer to an earlier one
 			_, err = out.WriteToUDPAddrPort([]byte("?"), netip.AddrPortFrom(target, port))
@@ -125,7 +126,7 @@ func unreachablePort(target netip.Addr, packet []byte) (uint16, bool) {
 	return binary.BigEndian.Uint16(body.Data[header+2:]), true
 }
 
-func scan(answers net.PacketConn, probe func(port uint16) error, read func([]byte) (uint16, bool)) ([]uint16, error) {
+func scan(answers net.PacketConn, some []uint16, probe func(port uint16) error, read func([]byte) (uint16, bool)) ([]uint16, error) {
 	found := make(chan []uint16, 1)
 	go func() {
 		seen := map[uint16]bool{}
@@ -146,11 +147,18 @@ func scan(answers net.PacketConn, probe func(port uint16) error, read func([]byt
 		slices.Sort(list)
 		found <- list
 	}()
-	for port := 1; port <= 65535; port++ {
-		if err := send(probe, uint16(port)); err != nil {
+	for n := range 65535 {
+		port := uint16(n + 1)
+		if len(some) > 0 {
+			if n == len(some) {
+				break
+			}
+			port = some[n]
+		}
+		if err := send(probe, port); err != nil {
 			return nil, fmt.Errorf("probing port %d: %w", port, err)
 		}
-		if port%scanBurst == 0 {
+		if n%scanBurst == scanBurst-1 {
 			time.Sleep(time.Millisecond)
 		}
 	}

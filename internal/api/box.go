@@ -12,6 +12,7 @@ import (
 
 func (s *Server) registerBox() {
 	handle(s, operation{id: "list-ports", method: http.MethodGet, path: "/ports", tag: "box", summary: "The port table as it stands now", access: admin}, s.listPorts)
+	handle(s, operation{id: "put-port", method: http.MethodPut, path: "/ports/{id}", tag: "box", summary: "Change port and reach of a row of the port table; listener and packet filter follow at once", access: systemOnly, errors: []int{http.StatusNotFound, http.StatusConflict}}, s.putPort)
 	handle(s, operation{id: "get-status", method: http.MethodGet, path: "/status", tag: "box", summary: "How the box is doing", access: admin}, s.getStatus)
 }
 
@@ -22,9 +23,11 @@ func (s *Server) listPorts(context.Context, *noInput) (*body[PortList], error) {
 // portTable is the whole table, each row with its state.
 func (s *Server) portTable() []Port {
 	live := s.cfg.Live.Ports()
+	overrides := s.cfg.Store.Snapshot().Settings.Ports
 	var out []Port
-	for _, row := range ports.Table() {
-		p := Port{State: "closed"}
+	for _, standard := range ports.Table() {
+		row, _ := ports.Row(overrides, standard.ID)
+		p := Port{State: "closed", Enabled: row.DefaultOn && row.Available, Sources: networkTexts(row.Sources)}
 		if !row.Available {
 			p.State = "unavailable"
 		}
@@ -39,7 +42,7 @@ func (s *Server) portTable() []Port {
 		}
 		p.ID, p.Name, p.Side, p.Proto = string(row.ID), row.Name, string(row.Side), string(row.Proto)
 		p.First, p.Last, p.Speaks = int(row.First), int(row.Last), string(row.Wrap)
-		p.DefaultOn, p.Rows, p.Doc = row.DefaultOn, row.Rows, row.Doc
+		p.DefaultOn, p.Rows, p.Doc = standard.DefaultOn, row.Rows, row.Doc
 		for _, z := range row.Zones {
 			p.Zones = append(p.Zones, string(z))
 		}

@@ -41,6 +41,9 @@ type Live interface {
 	Unban(context.Context, netip.Addr, telephony.BanScope) error
 	// Known reports whether a phone is registered from there.
 	Known(netip.Addr) bool
+	// ZonesOf are the zones that requests belong to which come from an address
+	// to one of this machine; nil where nobody filters by zone.
+	ZonesOf(ctx context.Context, from, local netip.Addr) []ports.Zone
 	// Neighbours are addresses the PBX needs, by what they are: gateway, name
 	// server.
 	Neighbours(context.Context) map[string][]netip.Addr

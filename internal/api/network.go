@@ -170,16 +170,21 @@ func networkProblem(err error) error {
 	return err
 }
 
+// localOf is the address that a request was sent to; invalid if it is not known.
+func localOf(ctx context.Context) netip.Addr {
+	if local, ok := ctx.Value(http.LocalAddrContextKey).(net.Addr); ok {
+		if at, err := netip.ParseAddrPort(local.String()); err == nil {
+			return at.Addr()
+		}
+	}
+	return netip.Addr{}
+}
+
 func (s *Server) confirmNetwork(ctx context.Context, in *body[NetworkConfirm]) (*struct{}, error) {
 	if s.cfg.Network == nil {
 		return nil, networkProblem(ErrNoNetworkChange)
 	}
-	path := NetworkPath{Opened: httpd.Opened(ctx)}
-	if local, ok := ctx.Value(http.LocalAddrContextKey).(net.Addr); ok {
-		if at, err := netip.ParseAddrPort(local.String()); err == nil {
-			path.Local = at.Addr()
-		}
-	}
+	path := NetworkPath{Opened: httpd.Opened(ctx), Local: localOf(ctx)}
 	by, err := s.cfg.Network.Confirm(ctx, in.Body.ID, path)
 	if err != nil {
 		return nil, networkProblem(err)

@@ -54,6 +54,7 @@ type NetworkInterface struct {
 	VLAN           int            `json:"vlan" minimum:"0" maximum:"4094" doc:"Id of an 802.1Q VLAN, or 0."`
 	Link           string         `json:"link" maxLength:"17" doc:"Name or MAC address of the interface below a VLAN."`
 	Zone           string         `json:"zone" enum:",voice,management,trunk" doc:"Whom it leads to: phones, administrators, a provider (never a default route), or anybody."`
+	Limit          int            `json:"limit,omitempty" minimum:"0" maximum:"10000000" doc:"Packets per second that may arrive on it, at least 100; the rest is dropped, calls too. 0 is no limit."`
 	DHCP4          bool           `json:"dhcp4"`
 	DHCP6          bool           `json:"dhcp6" doc:"An address by DHCPv6, or name servers alone if there is none to have."`
 	AcceptRA       bool           `json:"accept_ra" doc:"IPv6 addresses and routers by router advertisements."`
@@ -122,7 +123,7 @@ func networkLeaseOf(l *netcfg.Lease) *NetworkLease {
 
 func networkInterfaceOf(i netcfg.Interface) NetworkInterface {
 	out := NetworkInterface{
-		Name: i.Name, MAC: i.MAC, VLAN: i.VLAN, Link: i.Link, Zone: string(i.Zone),
+		Name: i.Name, MAC: i.MAC, VLAN: i.VLAN, Link: i.Link, Zone: string(i.Zone), Limit: i.Limit,
 		DHCP4: i.DHCP4, DHCP6: i.DHCP6, AcceptRA: i.AcceptsRA(), NoDefaultRoute: i.NoDefaultRoute, Metric: i.Metric, MTU: i.MTU,
 		Addresses: texts(i.Addresses), Routes: []NetworkRoute{}, Nameservers: texts(i.Nameservers), Search: append([]string{}, i.Search...),
 	}
@@ -162,7 +163,7 @@ func (u NetworkUpdate) config() (c netcfg.Config, err error) {
 func (i NetworkInterface) config(at string) (netcfg.Interface, error) {
 	ra := i.AcceptRA
 	out := netcfg.Interface{
-		Name: strings.TrimSpace(i.Name), MAC: strings.ToLower(strings.TrimSpace(i.MAC)), VLAN: i.VLAN, Link: strings.TrimSpace(i.Link), Zone: netcfg.Zone(i.Zone),
+		Name: strings.TrimSpace(i.Name), MAC: strings.ToLower(strings.TrimSpace(i.MAC)), VLAN: i.VLAN, Link: strings.TrimSpace(i.Link), Zone: netcfg.Zone(i.Zone), Limit: i.Limit,
 		DHCP4: i.DHCP4, DHCP6: i.DHCP6, AcceptRA: &ra, NoDefaultRoute: i.NoDefaultRoute, Metric: i.Metric, MTU: i.MTU,
 	}
 	refuse := func(field, reason string) error {

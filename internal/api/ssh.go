@@ -87,7 +87,7 @@ func (s *Server) enableSSH(on bool) func(*telephony.Settings) error {
 		if on && len(settings.ShellKeys)+len(s.shell.present().cloud()) == 0 {
 			return &telephony.FieldError{Field: "enabled", Reason: "needs a key: add the public key of somebody who is to log in first"}
 		}
-		settings.Ports = ports.Put(settings.Ports, ports.Override{ID: ports.SSH, Enabled: &on})
+		settings.Ports = ports.Change(settings.Ports, ports.SSH, func(o *ports.Override) { o.Enabled = &on })
 		return nil
 	}
 }

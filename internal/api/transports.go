@@ -109,10 +109,6 @@ func (s *Server) createTransport(ctx context.Context, in *body[TransportCreate])
 		row.First, row.Last = uint16(in.Body.Port), uint16(in.Body.Port)
 	}
 	on := true
-	o := ports.Override{ID: row.ID, Enabled: &on}
-	if row.First != standard {
-		o.First, o.Last = row.First, row.Last
-	}
 	err := s.changeTransports(ctx, row.ID, in.Body.Digest, func(now []ports.Override) ([]ports.Override, error) {
 		if _, exists := s.transport(row.ID); exists {
 			return nil, conflict("protocol", "this transport exists; delete it first to move it to another port")
@@ -123,7 +119,12 @@ func (s *Server) createTransport(ctx context.Context, in *body[TransportCreate])
 		if err := s.cfg.Live.PortFree(row); err != nil {
 			return nil, conflict("port", err.Error())
 		}
-		return ports.Put(now, o), nil
+		return ports.Change(now, row.ID, func(o *ports.Override) {
+			o.Enabled, o.First, o.Last = &on, 0, 0
+			if row.First != standard {
+				o.First, o.Last = row.First, row.Last
+			}
+		}), nil
 	})
 	if err != nil {
 		return nil, err
@@ -137,7 +138,10 @@ func (s *Server) deleteTransport(ctx context.Context, in *transportPath) (*struc
 		if _, exists := s.transport(id); !exists {
 			return nil, store.ErrNotFound
 		}
-		return ports.Put(now, ports.Override{ID: id, Enabled: &off}), nil
+		return ports.Change(now, id, func(o *ports.Override) {
+			// Whom it was for still holds when it is made anew.
+			o.Enabled, o.First, o.Last = &off, 0, 0
+		}), nil
 	})
 }
 

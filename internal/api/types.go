@@ -350,11 +350,22 @@ type Port struct {
 	State     string   `json:"state" enum:"open,closed,failed,unavailable" doc:"unavailable: this version has no listener for it."`
 	Error     string   `json:"error" doc:"Why the state is failed."`
 	DefaultOn bool     `json:"default_on"`
-	Zones     []string `json:"zones" nullable:"false" doc:"Sources that may reach it."`
+	Enabled   bool     `json:"enabled" doc:"It is to be open once set-up is done."`
+	Zones     []string `json:"zones" nullable:"false" doc:"From where it can be reached: voice, management, wan, trunk."`
+	Sources   []string `json:"sources" nullable:"false" doc:"The only networks within the zones that reach it; none is everybody."`
 	Rows      []string `json:"rows" nullable:"false" doc:"Requirement rows."`
 	Doc       string   `json:"doc"`
 	Packets   uint64   `json:"packets" doc:"Counted by the packet filter."`
 	Bytes     uint64   `json:"bytes"`
+}
+
+// PortUpdate replaces what may be changed of a row of the port table.
+type PortUpdate struct {
+	Enabled bool     `json:"enabled" doc:"SIP transports are switched on and off in /transports, the operator shell in /ssh; the portal and media are always on."`
+	Port    int      `json:"port" minimum:"1" maximum:"65535" doc:"Its port; of a range, the first, which stays."`
+	Zones   []string `json:"zones" nullable:"false" maxItems:"4" doc:"From where it can be reached: voice, management, wan, trunk."`
+	Sources []string `json:"sources" nullable:"false" maxItems:"256" doc:"The only networks within the zones that reach it, such as 192.0.2.0/24 or 192.0.2.0/255.255.255.0; none is everybody."`
+	Anyway  bool     `json:"anyway,omitempty" doc:"Do so although your own address would be shut out."`
 }
 
 // PortList lists the port table.

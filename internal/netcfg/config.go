@@ -23,7 +23,10 @@ const (
 	MinMTU        = 576
 	MaxMTU        = 9216
 	MaxMetric     = 1 << 20
-	maxFile       = 1 << 20
+	// A lower limit than MinLimit would not leave the portal usable.
+	MinLimit = 100
+	MaxLimit = 10_000_000
+	maxFile  = 1 << 20
 )
 
 // Config is the network configuration of the host.
@@ -55,6 +58,9 @@ type Interface struct {
 
 	// Zone says whom the interface leads to.
 	Zone Zone `json:"zone,omitempty"`
+	// Limit is how many packets per second may arrive on it, whatever they are;
+	// MinLimit..MaxLimit, or 0 for no limit.
+	Limit int `json:"limit,omitempty"`
 
 	DHCP4 bool `json:"dhcp4,omitempty"`
 	// DHCP6 asks for an address by DHCPv6, and if there is none to have, for

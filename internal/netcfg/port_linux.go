@@ -222,7 +222,7 @@ func (p *port) servers() (r resolver, ntp []netip.Addr) {
 func (p *port) describe(s *State) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.Managed = true
+	s.Managed, s.Zone, s.Limit = true, p.entry.Zone, p.entry.Limit
 	if p.lease != nil {
 		l := *p.lease
 		s.Lease = &l

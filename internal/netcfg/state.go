@@ -17,6 +17,9 @@ type State struct {
 	// Managed says that a configuration entry holds for it.
 	Managed   bool           `json:"managed"`
 	Addresses []netip.Prefix `json:"addresses,omitempty"` // with host part
+	// Zone and Limit are those of that entry.
+	Zone  Zone `json:"zone,omitempty"`
+	Limit int  `json:"limit,omitempty"`
 	// Gateways are the next hops of the default routes.
 	Gateways []netip.Addr `json:"gateways,omitempty"`
 	Lease    *Lease       `json:"lease,omitempty"`

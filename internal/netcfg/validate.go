@@ -107,6 +107,9 @@ func (i Interface) validate(at string) error {
 	if i.Metric < 0 || i.Metric > MaxMetric {
 		return refuse(at+".metric", "must be within 0..%d", MaxMetric)
 	}
+	if i.Limit != 0 && (i.Limit < MinLimit || i.Limit > MaxLimit) {
+		return refuse(at+".limit", "must be within %d..%d packets per second, or 0 for no limit", MinLimit, MaxLimit)
+	}
 	switch i.Zone {
 	case ZoneAny, ZoneVoice, ZoneManagement, ZoneTrunk:
 	default:

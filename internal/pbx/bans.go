@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"time"
 
+	"ringfence/firewall"
+	"ringfence/internal/ports"
 	"ringfence/internal/store"
 	"ringfence/internal/telephony"
 	"ringfence/internal/tries"
@@ -76,6 +78,21 @@ func (l live) Known(a netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// ZonesOf follows the packet filter.
+func (l live) ZonesOf(ctx context.Context, from, local netip.Addr) []ports.Zone {
+	if l.p.fence == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	states, err := l.p.fence.client.Interfaces(ctx)
+	if err != nil {
+		l.p.log.Warn("interfaces not listed", "err", err)
+		return nil
+	}
+	return firewall.ZonesOf(states, from, local)
 }
 
 // Neighbours are the gateways, as the packet filter's process sees them.

@@ -106,7 +106,7 @@ func allOn(overrides []ports.Override) []ports.Override {
 		}
 		for _, given := range overrides {
 			if given.ID == s.ID {
-				o.First, o.Last = given.First, given.Last
+				o.First, o.Last, o.Zones, o.Sources = given.First, given.Last, given.Zones, given.Sources
 				if given.Enabled != nil {
 					o.Enabled = given.Enabled
 				}

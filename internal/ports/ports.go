@@ -4,6 +4,7 @@ package ports
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -68,17 +69,32 @@ const (
 	SSHWrap Wrap = "ssh"
 )
 
-// Zone is a set of source networks. An untagged single interface sees
-// directly connected and listed private prefixes as voice and management, and
-// every other source as wan.
+// Zone is where packets come from. On an interface with a zone of its own all of
+// them belong to that zone. On one without, directly connected and listed
+// private prefixes are voice and management at once, and every other source is
+// wan.
 type Zone string
 
-// The zones.
+// The zones. Trunk is that of interfaces which lead to a provider.
 const (
 	Voice      Zone = "voice"
 	Management Zone = "management"
 	WAN        Zone = "wan"
+	Trunk      Zone = "trunk"
 )
+
+// Zones lists them in the order people read them.
+func Zones() []Zone { return []Zone{Voice, Management, WAN, Trunk} }
+
+// SortZones returns zones in that order.
+func SortZones(zones []Zone) []Zone {
+	out := slices.Clone(zones)
+	slices.SortFunc(out, func(a, b Zone) int { return slices.Index(Zones(), a) - slices.Index(Zones(), b) })
+	return out
+}
+
+// MaxSources bounds the sources of one row.
+const MaxSources = 256
 
 // Service is one row of the table.
 type Service struct {
@@ -91,9 +107,12 @@ type Service struct {
 	DefaultOn   bool   // open on a fresh, set-up system
 	Available   bool   // this build has a listener for it; others are never opened
 	BeforeSetup bool   // open while the first-boot wizard has not finished
-	Zones       []Zone // sources that may reach it
-	Rows        []string
-	Doc         string
+	Zones       []Zone // from where it can be reached
+	// Sources are the only addresses within the zones that may reach it; empty
+	// is everybody.
+	Sources []netip.Prefix `json:",omitempty"`
+	Rows    []string
+	Doc     string
 }
 
 // Range reports whether the service holds more than one port.
@@ -131,8 +150,10 @@ const SSHStandard uint16 = 22
 // Table returns a fresh copy of the table, in the order people read it.
 func Table() []Service {
 	everywhere := []Zone{Voice, Management, WAN}
+	calls := []Zone{Voice, WAN, Trunk}
+	pages := []Zone{Management, WAN}
 	return []Service{
-		{ID: Portal, Name: "Web portal and REST API", Side: Core, Proto: TCP, First: 8887, Last: 8887, Wrap: HTTPS, DefaultOn: true, Available: true, BeforeSetup: true, Zones: everywhere, Rows: []string{"P01", "P04"},
+		{ID: Portal, Name: "Web portal and REST API", Side: Core, Proto: TCP, First: 8887, Last: 8887, Wrap: HTTPS, DefaultOn: true, Available: true, BeforeSetup: true, Zones: pages, Rows: []string{"P01", "P04"},
 			Doc: "Portal, set-up wizard, REST API under /api/v1, provisioning files under /provision/."},
 		{ID: Provisioning, Name: "Phone provisioning", Side: Core, Proto: TCP, First: 8888, Last: 8888, Wrap: HTTP, Zones: []Zone{Voice}, Rows: []string{"P02"},
 			Doc: "Provisioning files over plain HTTP for phones that cannot do HTTPS; nothing else is served here."},
@@ -142,25 +163,25 @@ func Table() []Service {
 			Doc: "Browser phone (WebRTC) under /webrtc, with SIP over WebSocket at /ws."},
 		{ID: SBCPortal, Name: "SBC portal", Side: Edge, Proto: TCP, First: 8883, Last: 8883, Wrap: HTTPS, Zones: []Zone{Management}, Rows: []string{"P06"},
 			Doc: "Settings of the edge (SBC) side."},
-		{ID: EdgeProvisioning, Name: "Phone provisioning by way of the SBC", Side: Edge, Proto: TCP, First: 8882, Last: 8882, Wrap: HTTP, Zones: everywhere, Rows: []string{"P07"},
+		{ID: EdgeProvisioning, Name: "Phone provisioning by way of the SBC", Side: Edge, Proto: TCP, First: 8882, Last: 8882, Wrap: HTTP, Zones: []Zone{Voice, WAN}, Rows: []string{"P07"},
 			Doc: "Provisioning files for remote phones over plain HTTP."},
 		{ID: WSI, Name: "WebSocket interface", Side: Core, Proto: TCP, First: 8885, Last: 8885, Wrap: WSS, Zones: []Zone{Voice, Management}, Rows: []string{"P08"},
 			Doc: "Events for applications; also at /wsi of the portal."},
-		{ID: RTPCore, Name: "RTP of the PBX", Side: Core, Proto: UDP, First: 45000, Last: 64999, Wrap: RTP, DefaultOn: true, Available: true, Zones: everywhere, Rows: []string{"P09"},
+		{ID: RTPCore, Name: "RTP of the PBX", Side: Core, Proto: UDP, First: 45000, Last: 64999, Wrap: RTP, DefaultOn: true, Available: true, Zones: calls, Rows: []string{"P09"},
 			Doc: "Media. A port is open only while a call holds it."},
-		{ID: RTPEdge, Name: "RTP of the SBC", Side: Edge, Proto: UDP, First: 25000, Last: 34999, Wrap: RTP, DefaultOn: true, Available: true, Zones: everywhere, Rows: []string{"P10"},
+		{ID: RTPEdge, Name: "RTP of the SBC", Side: Edge, Proto: UDP, First: 25000, Last: 34999, Wrap: RTP, DefaultOn: true, Available: true, Zones: calls, Rows: []string{"P10"},
 			Doc: "Media of edge flows. A port is open only while a call holds it."},
-		{ID: EdgeUDP, Name: "SIP over UDP on the SBC", Side: Edge, Proto: UDP, First: 5066, Last: 5066, Wrap: SIP, Available: true, Zones: everywhere, Rows: []string{"P11"},
+		{ID: EdgeUDP, Name: "SIP over UDP on the SBC", Side: Edge, Proto: UDP, First: 5066, Last: 5066, Wrap: SIP, Available: true, Zones: calls, Rows: []string{"P11"},
 			Doc: "Signalling of remote phones."},
-		{ID: EdgeTCP, Name: "SIP over TCP on the SBC", Side: Edge, Proto: TCP, First: 5067, Last: 5067, Wrap: SIP, Available: true, Zones: everywhere, Rows: []string{"P12"},
+		{ID: EdgeTCP, Name: "SIP over TCP on the SBC", Side: Edge, Proto: TCP, First: 5067, Last: 5067, Wrap: SIP, Available: true, Zones: calls, Rows: []string{"P12"},
 			Doc: "Signalling of remote phones."},
-		{ID: SIPUDP, Name: "SIP over UDP", Side: Core, Proto: UDP, First: 5060, Last: 5060, Wrap: SIP, DefaultOn: true, Available: true, Zones: everywhere, Rows: []string{"P13"},
+		{ID: SIPUDP, Name: "SIP over UDP", Side: Core, Proto: UDP, First: 5060, Last: 5060, Wrap: SIP, DefaultOn: true, Available: true, Zones: calls, Rows: []string{"P13"},
 			Doc: "Signalling of phones and trunks."},
-		{ID: SIPTLS, Name: "SIP over TLS", Side: Core, Proto: TCP, First: 5061, Last: 5061, Wrap: SIPS, Available: true, Zones: everywhere, Rows: []string{"P14"},
+		{ID: SIPTLS, Name: "SIP over TLS", Side: Core, Proto: TCP, First: 5061, Last: 5061, Wrap: SIPS, Available: true, Zones: calls, Rows: []string{"P14"},
 			Doc: "Signalling over TLS 1.2 or 1.3."},
-		{ID: SIPTCP, Name: "SIP over TCP", Side: Core, Proto: TCP, First: 5063, Last: 5063, Wrap: SIP, Available: true, Zones: everywhere, Rows: []string{"P15"},
+		{ID: SIPTCP, Name: "SIP over TCP", Side: Core, Proto: TCP, First: 5063, Last: 5063, Wrap: SIP, Available: true, Zones: calls, Rows: []string{"P15"},
 			Doc: "Signalling over TCP; not 5060."},
-		{ID: EdgeWSS, Name: "SIP over WSS on the SBC", Side: Edge, Proto: TCP, First: 5065, Last: 5065, Wrap: SIPWSS, DefaultOn: true, Available: true, Zones: everywhere, Rows: []string{"P16"},
+		{ID: EdgeWSS, Name: "SIP over WSS on the SBC", Side: Edge, Proto: TCP, First: 5065, Last: 5065, Wrap: SIPWSS, DefaultOn: true, Available: true, Zones: calls, Rows: []string{"P16"},
 			Doc: "Signalling of WebRTC clients."},
 		{ID: SSH, Name: "Operator shell", Side: Host, Proto: TCP, First: 10210, Last: 10210, Wrap: SSHWrap, Available: true, Zones: []Zone{Management}, Rows: []string{"P17"},
 			Doc: "Restricted operator shell by key, off unless enabled; never port 22."},
@@ -185,7 +206,9 @@ func (id ID) OnEdge() bool { return id == EdgeUDP || id == EdgeTCP || id == Edge
 type Override struct {
 	ID          ID
 	Enabled     *bool
-	First, Last uint16 // 0 keeps the table's range
+	First, Last uint16         // 0 keeps the table's range
+	Zones       []Zone         `json:",omitempty"` // nil keeps the table's
+	Sources     []netip.Prefix `json:",omitempty"` // the only ones; none is everybody
 }
 
 // Stage says how much of the table applies.
@@ -236,6 +259,9 @@ func apply(s *Service, o Override) error {
 		}
 		s.DefaultOn = *o.Enabled
 	}
+	if err := reach(s, o); err != nil {
+		return err
+	}
 	if o.First == 0 {
 		return nil
 	}
@@ -254,6 +280,58 @@ func apply(s *Service, o Override) error {
 		return fmt.Errorf("service %s: range %d-%d is too small for one call, which takes 4 ports", s.ID, o.First, last)
 	}
 	s.First, s.Last = o.First, last
+	return nil
+}
+
+// reach says from where the row can be reached.
+func reach(s *Service, o Override) error {
+	if o.Zones != nil {
+		if err := CheckZones(o.ID, o.Zones); err != nil {
+			return fmt.Errorf("service %s: %w", s.ID, err)
+		}
+		s.Zones = o.Zones
+	}
+	if err := CheckSources(o.Sources); err != nil {
+		return fmt.Errorf("service %s: %w", s.ID, err)
+	}
+	s.Sources = o.Sources
+	return nil
+}
+
+// CheckZones says what is wrong with the zones of a row.
+func CheckZones(id ID, zones []Zone) error {
+	if len(zones) == 0 {
+		return fmt.Errorf("no zone is left that may reach it")
+	}
+	for i, z := range zones {
+		if !slices.Contains(Zones(), z) {
+			return fmt.Errorf("there is no zone %q", z)
+		}
+		if slices.Contains(zones[:i], z) {
+			return fmt.Errorf("zone %s appears twice", z)
+		}
+	}
+	if id == Portal && len(zones) == 1 && zones[0] == Trunk {
+		return fmt.Errorf("providers alone could reach it, and no administrator")
+	}
+	return nil
+}
+
+// CheckSources says what is wrong with the sources of a row.
+func CheckSources(list []netip.Prefix) error {
+	if len(list) > MaxSources {
+		return fmt.Errorf("%d sources, at most %d are possible", len(list), MaxSources)
+	}
+	for i, p := range list {
+		switch {
+		case !p.IsValid() || p.Addr().Zone() != "" || p.Addr().Is4In6():
+			return fmt.Errorf("source %d is no network such as 192.0.2.0/24", i+1)
+		case p != p.Masked():
+			return fmt.Errorf("source %s has bits behind its prefix; the network is %s", p, p.Masked())
+		case slices.Contains(list[:i], p):
+			return fmt.Errorf("source %s appears twice", p)
+		}
+	}
 	return nil
 }
 

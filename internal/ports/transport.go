@@ -29,10 +29,28 @@ func Signalling(side Side, protocol string) (Service, bool) {
 	return all[i], true
 }
 
-// Put returns the overrides with o in place of those of the same service.
-func Put(overrides []Override, o Override) []Override {
-	out := slices.DeleteFunc(slices.Clone(overrides), func(old Override) bool { return old.ID == o.ID })
-	return append(out, o)
+// Change returns the overrides with that of service id changed.
+func Change(overrides []Override, id ID, change func(*Override)) []Override {
+	out := slices.Clone(overrides)
+	i := slices.IndexFunc(out, func(o Override) bool { return o.ID == id })
+	if i < 0 {
+		i = len(out)
+		out = append(out, Override{ID: id})
+	}
+	change(&out[i])
+	return out
+}
+
+// Row is service id as the overrides have it, be it on or off; DefaultOn says
+// which.
+func Row(overrides []Override, id ID) (Service, bool) {
+	row, ok := Lookup(Table(), id)
+	for _, o := range overrides {
+		if ok && o.ID == id {
+			_ = apply(&row, o) // stored ones were checked
+		}
+	}
+	return row, ok
 }
 
 // Taken says why service id cannot have a port: it belongs to the system, or

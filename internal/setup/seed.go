@@ -151,7 +151,7 @@ func (w *Wizard) applySettings(ctx context.Context, actor telephony.Actor, seed 
 		if len(seed.Ports) > 0 {
 			s.Ports = nil
 			for _, p := range seed.Ports {
-				s.Ports = append(s.Ports, ports.Override(p))
+				s.Ports = append(s.Ports, ports.Override{ID: p.ID, Enabled: p.Enabled, First: p.First, Last: p.Last})
 			}
 		}
 		return tx.PutSettings(s)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -122,8 +123,16 @@ func (tx *Tx) putPorts(old, v []ports.Override, changed map[string]any) error {
 		return fmt.Errorf("storing ports: %w", err)
 	}
 	for _, o := range v {
-		_, err := tx.exec(`INSERT INTO node_port (node_id, service, enabled, first, last) VALUES (?, ?, ?, ?, ?)`,
-			string(tx.s.node), string(o.ID), o.Enabled, o.First, o.Last)
+		zones, err := listText(o.Zones)
+		if err != nil {
+			return err
+		}
+		sources, err := listText(o.Sources)
+		if err != nil {
+			return err
+		}
+		_, err = tx.exec(`INSERT INTO node_port (node_id, service, enabled, first, last, zones, sources) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			string(tx.s.node), string(o.ID), o.Enabled, o.First, o.Last, zones, sources)
 		if isUnique(err) {
 			return &telephony.FieldError{Field: "ports", Reason: fmt.Sprintf("names service %s twice", o.ID)}
 		}
@@ -132,6 +141,25 @@ func (tx *Tx) putPorts(old, v []ports.Override, changed map[string]any) error {
 		}
 	}
 	return nil
+}
+
+// listText is a list as JSON; one that says nothing is NULL.
+func listText[T any](list []T) (sql.NullString, error) {
+	if len(list) == 0 {
+		return sql.NullString{}, nil
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		return sql.NullString{}, fmt.Errorf("encoding ports: %w", err)
+	}
+	return sql.NullString{String: string(text), Valid: true}, nil
+}
+
+func listOf[T any](text sql.NullString, list *[]T) error {
+	if !text.Valid {
+		return nil
+	}
+	return json.Unmarshal([]byte(text.String), list)
 }
 
 func sortedPorts(v []ports.Override) []ports.Override {
@@ -171,12 +199,15 @@ func readSettings(ctx context.Context, q queryer, node telephony.NodeID) (teleph
 func readPorts(ctx context.Context, q queryer, node telephony.NodeID) ([]ports.Override, error) {
 	out, err := collect(ctx, q, func(scan func(...any) error) (o ports.Override, err error) {
 		var enabled sql.NullBool
-		err = scan(&o.ID, &enabled, &o.First, &o.Last)
+		var zones, sources sql.NullString
+		if err = scan(&o.ID, &enabled, &o.First, &o.Last, &zones, &sources); err != nil {
+			return o, err
+		}
 		if enabled.Valid {
 			o.Enabled = &enabled.Bool
 		}
-		return o, err
-	}, `SELECT service, enabled, first, last FROM node_port WHERE node_id = ? ORDER BY service`, string(node))
+		return o, errors.Join(listOf(zones, &o.Zones), listOf(sources, &o.Sources))
+	}, `SELECT service, enabled, first, last, zones, sources FROM node_port WHERE node_id = ? ORDER BY service`, string(node))
 	if err != nil {
 		return nil, fmt.Errorf("reading ports: %w", err)
 	}

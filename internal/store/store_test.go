@@ -81,7 +81,7 @@ func TestUpdateSurvivesRestart(t *testing.T) {
 	want.SetupDone = true
 	want.PublicAddress = netip.MustParseAddr("203.0.113.5")
 	want.SessionIdle = 20 * time.Minute
-	want.Ports = []ports.Override{{ID: ports.RTPCore, First: 50000, Last: 50999}, {ID: ports.SIPTLS, Enabled: &off}}
+	want.Ports = []ports.Override{{ID: ports.RTPCore, First: 50000, Last: 50999}, {ID: ports.SIPTLS, Enabled: &off}, {ID: ports.SIPUDP, Zones: []ports.Zone{ports.Voice, ports.Trunk}, Sources: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")}}}
 	rev := mustUpdate(t, s.System(), func(tx *Tx) error { return tx.PutSettings(want) })
 	before := s.Snapshot()
 	if before.Rev != rev {

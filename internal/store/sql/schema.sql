@@ -61,6 +61,8 @@ CREATE TABLE node_port (
   enabled INTEGER CHECK (enabled IN (0, 1)),  -- NULL keeps the table's default
   first   INTEGER NOT NULL CHECK (first BETWEEN 0 AND 65535),
   last    INTEGER NOT NULL CHECK (last BETWEEN 0 AND 65535),
+  zones   TEXT,  -- JSON; NULL keeps the table's
+  sources TEXT,  -- JSON; NULL is everybody
   PRIMARY KEY (node_id, service)
 ) STRICT;
 

@@ -334,6 +334,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/ports/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Change port and reach of a row of the port table; listener and packet filter follow at once */
+        put: operations["put-port"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/registrations": {
         parameters: {
             query?: never;
@@ -1311,6 +1328,11 @@ export interface components {
             dhcp4: boolean;
             /** @description An address by DHCPv6, or name servers alone if there is none to have. */
             dhcp6: boolean;
+            /**
+             * Format: int64
+             * @description Packets per second that may arrive on it, at least 100; the rest is dropped, calls too. 0 is no limit.
+             */
+            limit?: number;
             /** @description Name or MAC address of the interface below a VLAN. */
             link: string;
             /** @description Its MAC address, or empty. */
@@ -1427,6 +1449,8 @@ export interface components {
             bytes: number;
             default_on: boolean;
             doc: string;
+            /** @description It is to be open once set-up is done. */
+            enabled: boolean;
             /** @description Why the state is failed. */
             error: string;
             /** Format: int64 */
@@ -1446,13 +1470,15 @@ export interface components {
             rows: string[];
             /** @enum {string} */
             side: "core" | "edge" | "host";
+            /** @description The only networks within the zones that reach it; none is everybody. */
+            sources: string[];
             speaks: string;
             /**
              * @description unavailable: this version has no listener for it.
              * @enum {string}
              */
             state: "open" | "closed" | "failed" | "unavailable";
-            /** @description Sources that may reach it. */
+            /** @description From where it can be reached: voice, management, wan, trunk. */
             zones: string[];
         };
         PortFilter: {
@@ -1478,6 +1504,21 @@ export interface components {
             format: string;
             /** @description A file for Terraform, or a script for a shell. */
             text: string;
+        };
+        PortUpdate: {
+            /** @description Do so although your own address would be shut out. */
+            anyway?: boolean;
+            /** @description SIP transports are switched on and off in /transports, the operator shell in /ssh; the portal and media are always on. */
+            enabled: boolean;
+            /**
+             * Format: int64
+             * @description Its port; of a range, the first, which stays.
+             */
+            port: number;
+            /** @description The only networks within the zones that reach it, such as 192.0.2.0/24 or 192.0.2.0/255.255.255.0; none is everybody. */
+            sources: string[];
+            /** @description From where it can be reached: voice, management, wan, trunk. */
+            zones: string[];
         };
         Protection: {
             /**
@@ -3537,6 +3578,87 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "put-port": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Identifier of the row. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PortUpdate"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Port"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
