@@ -90,7 +90,7 @@ func TestServerKeepsTheOldRulesWhenLoadingFails(t *testing.T) {
 	if err := c.Apply(t.Context(), p, 0); err == nil || errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "no memory") {
 		t.Errorf("error is %v", err)
 	}
-	p.Mode = "off"
+	p.Mode = "open"
 	wantErr(t, c.Apply(t.Context(), p, 0), ErrRefused)
 	st, err := c.Status(t.Context())
 	must(t, err)
