@@ -36,8 +36,9 @@ type Config struct {
 	Record func(telephony.CallRecord)
 	// Leg, if set, is told the Call-ID of each leg of a call. It must not block.
 	Leg func(tenant telephony.TenantID, call telephony.CallID, callID string)
-	// Admit, if set, may refuse a call that an extension begins. It must not block.
-	Admit  func(tenant telephony.TenantID, caller string) *sip.Reply
+	// Admit, if set, may refuse a call that an extension begins to a number, as it
+	// was dialled. It must not block.
+	Admit  func(tenant telephony.TenantID, caller, number string) *sip.Reply
 	Node   telephony.NodeID
 	Logger *slog.Logger
 
@@ -150,7 +151,7 @@ func (s *Service) invite(tx *sip.ServerTx) {
 		return
 	}
 	if s.c.Admit != nil {
-		if refusal := s.c.Admit(from.tenant.ID, from.ext.Number); refusal != nil {
+		if refusal := s.c.Admit(from.tenant.ID, from.ext.Number, tx.Request().URI.User); refusal != nil {
 			tx.Reply(*refusal)
 			return
 		}

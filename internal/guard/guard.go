@@ -49,6 +49,7 @@ const (
 	Tool         Offence = "attack tool"
 	Flood        Offence = "more messages than allowed"
 	TooManyCalls Offence = "too many calls at once"
+	TooManyTo    Offence = "too many calls to one number"
 	WarDialling  Offence = "numbers dialled that nobody has"
 )
 
@@ -86,6 +87,7 @@ type Guard struct {
 	sources crowd[netip.Addr, source]
 	trusted crowd[netip.Addr, struct{}] // seen is until when
 	callers crowd[Caller, calls]
+	called  crowd[callee, rate]
 	guesses crowd[guess, window]
 }
 
@@ -112,7 +114,7 @@ func New(c Config) *Guard {
 	g := &Guard{
 		c: c, seed: maphash.MakeSeed(),
 		sources: newCrowd[netip.Addr, source](maxSources), trusted: newCrowd[netip.Addr, struct{}](maxTrusted),
-		callers: newCrowd[Caller, calls](maxCallers), guesses: newCrowd[guess, window](maxSources),
+		callers: newCrowd[Caller, calls](maxCallers), called: newCrowd[callee, rate](maxCallers), guesses: newCrowd[guess, window](maxSources),
 	}
 	g.Configure(telephony.DefaultProtection(), telephony.DefaultPacketLimits())
 	return g

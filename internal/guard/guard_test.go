@@ -317,7 +317,7 @@ func TestCallersHaveLimits(t *testing.T) {
 	told := 0
 	for i := range 600 { // ten a second for a minute, six a second are possible
 		now = now.Add(100 * time.Millisecond)
-		offence, first := g.Call(who, now)
+		offence, first := g.Call(who, "200", now)
 		if i < 60 && offence != "" {
 			t.Fatalf("call %d: %s", i, offence)
 		}
@@ -328,11 +328,44 @@ func TestCallersHaveLimits(t *testing.T) {
 	if told < 1 || told > 6 {
 		t.Errorf("told %d times", told)
 	}
-	if offence, _ := g.Call(Caller{Tenant: 2, Number: "101"}, now); offence != "" {
+	if offence, _ := g.Call(Caller{Tenant: 2, Number: "101"}, "200", now); offence != "" {
 		t.Error("another organisation's caller is refused")
 	}
-	if offence, _ := g.Call(who, now.Add(20*time.Second)); offence != "" {
+	if offence, _ := g.Call(who, "200", now.Add(20*time.Second)); offence != "" {
 		t.Errorf("slower, and still refused: %s", offence)
+	}
+}
+
+// A telephone does not ring without end because several callers take turns; other
+// telephones, and the same number of another organisation, do not suffer.
+func TestManyCallersOfOneNumberAreRefused(t *testing.T) {
+	t.Parallel()
+	g := New(Config{})
+	limit := telephony.DefaultProtection().Calls
+	now, let, told := start, 0, 0
+	for i := range 4 * limit { // 48 a second, of five callers
+		now = now.Add(time.Second / 48)
+		offence, first := g.Call(Caller{1, fmt.Sprint(i % 5)}, "200", now)
+		switch {
+		case offence == "":
+			let++
+		case offence != TooManyTo:
+			t.Fatalf("call %d: %s", i, offence)
+		case first:
+			told++
+		}
+	}
+	if let != limit || told != 1 {
+		t.Errorf("%d of %d calls let through, told %d times", let, 4*limit, told)
+	}
+	if offence, _ := g.Call(Caller{1, "1"}, "201", now); offence != "" {
+		t.Errorf("another number: %s", offence)
+	}
+	if offence, _ := g.Call(Caller{2, "1"}, "200", now); offence != "" {
+		t.Errorf("another organisation: %s", offence)
+	}
+	if offence, _ := g.Call(Caller{1, "1"}, "200", now.Add(11*time.Second)); offence != "" {
+		t.Errorf("a period later: %s", offence)
 	}
 }
 
@@ -356,11 +389,11 @@ func TestDiallingNumbersNobodyHas(t *testing.T) {
 			}
 		}
 	}
-	if offence, _ := g.Call(who, now); refused != 1 || offence != WarDialling {
+	if offence, _ := g.Call(who, "200", now); refused != 1 || offence != WarDialling {
 		t.Errorf("refused %d times, then %q", refused, offence)
 	}
 	g.Forgive(who)
-	if offence, _ := g.Call(who, now); offence != "" {
+	if offence, _ := g.Call(who, "200", now); offence != "" {
 		t.Error("not forgiven")
 	}
 }
@@ -375,12 +408,12 @@ func TestDetectionCanBeSwitchedOff(t *testing.T) {
 	for i := range 5000 {
 		_, a := g.Wrong(from(attacker, fmt.Sprint(i)), start)
 		_, b := g.Challenged(forged(attacker, fmt.Sprint(i)), start)
-		offence, _ := g.Call(Caller{1, "101"}, start)
+		offence, _ := g.Call(Caller{1, "101"}, "200", start)
 		if a || b || offence != "" {
 			t.Fatal("it is off")
 		}
 	}
-	if len(g.sources.members)+len(g.guesses.members)+len(g.callers.members) != 0 {
+	if len(g.sources.members)+len(g.guesses.members)+len(g.callers.members)+len(g.called.members) != 0 {
 		t.Error("it counts nevertheless")
 	}
 }
@@ -425,9 +458,9 @@ func TestSpoofedSourcesStayBounded(t *testing.T) {
 		g.Challenged(forged(a, fmt.Sprint(i)), start.Add(time.Duration(i)*time.Microsecond))
 		g.Wrong(from(a, "101"), start)
 		g.Trust(a, start.Add(time.Hour))
-		g.Call(Caller{1, a.String()}, start)
+		g.Call(Caller{1, a.String()}, a.String(), start)
 	}
-	if len(g.sources.members) > maxSources || len(g.guesses.members) > maxSources || len(g.trusted.members) > maxTrusted || len(g.callers.members) > maxCallers {
+	if len(g.sources.members) > maxSources || len(g.guesses.members) > maxSources || len(g.trusted.members) > maxTrusted || len(g.callers.members) > maxCallers || len(g.called.members) > maxCallers {
 		t.Errorf("%d sources, %d guesses, %d trusted, %d callers", len(g.sources.members), len(g.guesses.members), len(g.trusted.members), len(g.callers.members))
 	}
 }
@@ -483,4 +516,26 @@ func FuzzGuard(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A phone whose password was changed asks every minute for a day; so do forty in
+// one office, among others that are right. None of it bans the office or stops
+// the others.
+func TestPhonesWithAnOldPasswordBanNobody(t *testing.T) {
+	t.Parallel()
+	g := New(Config{})
+	for second := range 24 * 3600 {
+		now := start.Add(time.Duration(second) * time.Second)
+		phone := second % 60
+		if phone >= 40 {
+			continue
+		}
+		name := fmt.Sprint(phone)
+		g.Challenged(from(office, name), now)
+		r := from(office, name)
+		r.Credentials = fmt.Sprint(second)
+		if _, banned := g.Wrong(r, now); banned || g.Worn(r, now) {
+			t.Fatalf("after %s: banned %v", now.Sub(start), banned)
+		}
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"ringfence/internal/bans"
 	"ringfence/internal/events"
 	"ringfence/internal/guard"
+	"ringfence/internal/registrar"
 	"ringfence/internal/sip"
 	"ringfence/internal/telephony"
 )
@@ -104,7 +105,14 @@ func (w *warden) screen(r *sip.Request) bool {
 		return false
 	}
 	stranger := r.Method == sip.INVITE && !r.Has("Authorization") && !r.Has("Proxy-Authorization")
-	return !stranger || !w.guard.Silent(q.Source, now)
+	if !stranger || !w.guard.Silent(q.Source, now) {
+		return true
+	}
+	// Silence hides us, and counts like the challenge that it stands for.
+	if v, convicted := w.guard.Challenged(q, now); convicted {
+		w.convict(v, now)
+	}
+	return false
 }
 
 // refused counts what was no request, or not one that is possible.
@@ -126,6 +134,14 @@ func (w *warden) observe(e sip.AuthEvent) {
 	case sip.AuthMissing:
 		v, convicted = w.guard.Challenged(q, now)
 	case sip.AuthWrong:
+		// The credentials of browsers end after hours, and with a restart. Nobody
+		// guesses them: wrong ones are old, and count like a challenge not answered.
+		if registrar.IsWebPhone(e.User) {
+			if q.Proven {
+				w.guard.Stale(q, now)
+			}
+			q.Proven, q.Name = false, ""
+		}
 		v, convicted = w.guard.Wrong(q, now)
 	case sip.AuthStale:
 		w.guard.Stale(q, now)
@@ -169,17 +185,20 @@ func (w *warden) enter(b events.AddressBanned, now time.Time) {
 }
 
 // admit refuses calls of an extension that begins too many, or dialled too many
-// numbers that nobody has.
-func (w *warden) admit(tenant telephony.TenantID, number string) *sip.Reply {
-	offence, first := w.guard.Call(guard.Caller{Tenant: tenant, Number: number}, time.Now())
+// numbers that nobody has; and calls to a number that is called too often.
+func (w *warden) admit(tenant telephony.TenantID, caller, number string) *sip.Reply {
+	offence, first := w.guard.Call(guard.Caller{Tenant: tenant, Number: caller}, number, time.Now())
 	if offence == "" {
 		return nil
 	}
 	if first {
-		w.log.Warn("calls of an extension are refused", "extension", number, "offence", string(offence))
+		w.log.Warn("calls of an extension are refused", "extension", caller, "number", number, "offence", string(offence))
 	}
-	if offence == guard.WarDialling {
+	switch offence {
+	case guard.WarDialling:
 		return &sip.Reply{Code: 403}
+	case guard.TooManyTo:
+		return &sip.Reply{Code: 486}
 	}
 	return sip.Busy()
 }

@@ -69,6 +69,12 @@ func (w *WebPhones) mac(what, text string) string {
 	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }
 
+// IsWebPhone reports whether a name of credentials has the form of those for
+// browsers, good or not; no extension has such a name.
+func IsWebPhone(name string) bool {
+	return strings.HasPrefix(name, webPrefix) && strings.Count(name, ".") == 4
+}
+
 // Find knows issued credentials again; it is an AuthConfig.Temporary. They are
 // good over WebSockets only: whoever steals them needs a browser.
 func (w *WebPhones) Find(f sip.Flow, realm, name string) (string, sip.Secret, bool) {
