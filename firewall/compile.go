@@ -12,12 +12,13 @@ import (
 // Names of sets. Sets of addresses exist once per family, with the suffix of
 // setName.
 const (
-	setAllow  = "allow"   // manual list, skips bans and meters
-	setBlock  = "block"   // manual list
-	setLocal  = "local"   // sources of the zones voice and management
-	setKnown  = "known"   // sources that proved themselves, with timeouts
-	setBanAll = "ban_all" // bans of every port, with timeouts
-	setMedia  = "media"   // RTP ports held by calls, with timeouts
+	setAllow  = "allow"      // manual list, skips bans and meters
+	setBlock  = "block"      // manual list: networks
+	setHosts  = "block_host" // manual list: single addresses
+	setLocal  = "local"      // sources of the zones voice and management
+	setKnown  = "known"      // sources that proved themselves, with timeouts
+	setBanAll = "ban_all"    // bans of every port, with timeouts
+	setMedia  = "media"      // RTP ports held by calls, with timeouts
 )
 
 // Names of chains.
@@ -159,16 +160,18 @@ func floodCounter(b telephony.BanScope) string { return "drop_flood_" + string(b
 
 func sets(p Policy) []Set {
 	allow, block := resolveLists(p.Allow, p.Block)
+	hosts, networks := splitHosts(block)
 	var out []Set
 	lists := []struct {
 		name   string
 		ranges []Range
-	}{{setAllow, allow}, {setBlock, block}, {setLocal, mergePrefixes(p.LocalPrefixes)}}
+	}{{setAllow, allow}, {setBlock, networks}, {setHosts, hosts}, {setLocal, mergePrefixes(p.LocalPrefixes)}}
 	for _, l := range lists {
 		v4, v6 := split(l.ranges)
+		single := l.name == setHosts
 		out = append(out,
-			Set{Name: setName(l.name, V4), Key: IPv4Key, Content: true, Ranges: v4},
-			Set{Name: setName(l.name, V6), Key: IPv6Key, Content: true, Ranges: v6})
+			Set{Name: setName(l.name, V4), Key: IPv4Key, Content: true, Single: single, Ranges: v4},
+			Set{Name: setName(l.name, V6), Key: IPv6Key, Content: true, Single: single, Ranges: v6})
 	}
 	timed := func(name string, dynamic bool) {
 		for f, key := range families() {
@@ -223,6 +226,7 @@ func preChain(p Policy) Chain {
 	}
 	for f := range families() {
 		rules = append(rules,
+			Rule{SourceIn{Family: f, Set: setName(setHosts, f)}, Count{countBlock}, Drop{}},
 			Rule{SourceIn{Family: f, Set: setName(setBlock, f)}, Count{countBlock}, Drop{}},
 			Rule{SourceIn{Family: f, Set: setName(setBanAll, f), Host: true}, Count{countBanAll}, Drop{}})
 	}

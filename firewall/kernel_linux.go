@@ -60,6 +60,11 @@ func (k *Kernel) Apply(r Ruleset) error {
 		return k.rules.do(func(c *nftables.Conn) error { return k.apply(c, r, fresh) })
 	}
 	err := load(false)
+	if err != nil && k.loaded != nil {
+		// The sets may not hold what is to be changed.
+		k.loaded = nil
+		err = load(false)
+	}
 	if err != nil && k.exists() {
 		// A table of an older version may hold sets of another shape. It is
 		// replaced within one transaction too, only its run-time sets are lost.
@@ -209,14 +214,27 @@ func addRules(c *nftables.Conn, t *nftables.Table, r Ruleset, old inventory) err
 	return nil
 }
 
-// fillSets replaces the content of the sets that changed.
+// fillSets brings the sets whose content changed to the new one: by what is
+// gone and what is new, so that one entry more costs the same with 100,000
+// others in place, or, where they hold something unknown, as a whole.
 func (k *Kernel) fillSets(c *nftables.Conn, t *nftables.Table, r Ruleset) error {
 	for _, s := range r.Sets {
 		if !s.Content || k.unchanged(s) {
 			continue
 		}
 		set := kernelSet(t, s)
-		c.FlushSet(set)
+		had := k.loaded[s.Name].Ranges // none if unknown
+		gone, added := difference(had, s.Ranges)
+		if len(gone) < len(had) {
+			for part := range slices.Chunk(contentElements(Set{Single: s.Single, Ranges: gone}), chunk) {
+				if err := c.SetDeleteElements(set, part); err != nil {
+					return fmt.Errorf("emptying set %s: %w", s.Name, err)
+				}
+			}
+			s.Ranges = added
+		} else {
+			c.FlushSet(set)
+		}
 		for part := range slices.Chunk(contentElements(s), chunk) {
 			if err := c.SetAddElements(set, part); err != nil {
 				return fmt.Errorf("filling set %s: %w", s.Name, err)
@@ -274,6 +292,9 @@ func contentElements(s Set) []nftables.SetElement {
 	}
 	for _, r := range s.Ranges {
 		out = append(out, nftables.SetElement{Key: r.First.AsSlice()})
+		if s.Single {
+			continue
+		}
 		if end := r.Last.Next(); end.IsValid() {
 			out = append(out, nftables.SetElement{Key: end.AsSlice(), IntervalEnd: true})
 		}

@@ -131,3 +131,35 @@ func split(ranges []Range) (v4, v6 []Range) {
 	}
 	return v4, v6
 }
+
+// splitHosts separates single addresses from networks: the kernel keeps an
+// address in a hash, in half the memory that an interval of its tree takes.
+func splitHosts(ranges []Range) (hosts, networks []Range) {
+	for _, r := range ranges {
+		if r.First == r.Last {
+			hosts = append(hosts, r)
+		} else {
+			networks = append(networks, r)
+		}
+	}
+	return hosts, networks
+}
+
+// difference compares two lists of disjoint ranges in ascending order.
+func difference(before, after []Range) (gone, added []Range) {
+	for len(before) > 0 && len(after) > 0 {
+		switch c := before[0].compare(after[0]); {
+		case c < 0:
+			gone, before = append(gone, before[0]), before[1:]
+		case c > 0:
+			added, after = append(added, after[0]), after[1:]
+		default:
+			before, after = before[1:], after[1:]
+		}
+	}
+	return append(gone, before...), append(added, after...)
+}
+
+func (r Range) compare(o Range) int {
+	return cmp.Or(r.First.Compare(o.First), r.Last.Compare(o.Last))
+}

@@ -37,6 +37,7 @@ type Set struct {
 	Timeout bool   // elements carry timeouts
 	Dynamic bool   // rules add elements
 	Content bool   // replaced by Apply with Ranges, Ports or Links
+	Single  bool   // Ranges are single addresses: a hash instead of a tree
 	Ranges  []Range
 	Ports   []uint16
 	Links   []string
@@ -348,7 +349,9 @@ func (s Set) print(b *strings.Builder) {
 	b.WriteString("\t}\n\n")
 }
 
-func (s Set) interval() bool { return s.Content && (s.Key == IPv4Key || s.Key == IPv6Key) }
+func (s Set) interval() bool {
+	return s.Content && !s.Single && (s.Key == IPv4Key || s.Key == IPv6Key)
+}
 
 func (s Set) flags() []string {
 	var flags []string

@@ -161,7 +161,11 @@ func TestImportAndExport(t *testing.T) {
 	for i := range 20_000 {
 		fmt.Fprintf(&big, "11.%d.%d.%d,block,from a list\n", i>>16, i>>8&255, i&255)
 	}
+	b.live.asked = 0
 	boss.must(http.StatusOK, "POST", "/security/addresses/csv", AddressImport{CSV: big.String()}, &added)
+	if b.live.asked != 1 { // each is a question to another process
+		t.Errorf("the neighbours were asked for %d times", b.live.asked)
+	}
 	if n := len(b.store.Snapshot().Rules); n != 20_003 {
 		t.Errorf("%d lines", n)
 	}

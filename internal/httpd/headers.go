@@ -53,9 +53,17 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			plainError(w, http.StatusMisdirectedRequest, "This machine does not go by that name. Open it by its address, its host name or its SIP domain.")
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(r))
 		next.ServeHTTP(w, r)
 	})
+}
+
+// bodyLimit is what a request may bring.
+func bodyLimit(r *http.Request) int64 {
+	if strings.HasPrefix(r.URL.Path, "/api/") {
+		return maxAPIBody
+	}
+	return maxBody
 }
 
 // catch turns a panic into a 500 and one line of log. The request itself may

@@ -222,6 +222,38 @@ func TestHostNames(t *testing.T) {
 	}
 }
 
+// A list of 16 MiB can be imported; elsewhere nobody has use for that much.
+func TestBodiesAreBounded(t *testing.T) {
+	t.Parallel()
+	swallow := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+		}
+	})
+	_, addr := start(t, func(c *Config) { c.API, c.Provision = swallow, swallow })
+	for _, c := range []struct {
+		path string
+		size int64
+		want int
+	}{
+		{"/api/v1/x", 16 << 20, 200}, {"/api/v1/x", 18 << 20, 413},
+		{"/provision/x", 1 << 20, 200}, {"/provision/x", 2 << 20, 413},
+	} {
+		res, err := client(t).Post("https://"+addr+c.path, "text/plain", io.LimitReader(zeros{}, c.size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != c.want {
+			t.Errorf("%d bytes to %s: %d, want %d", c.size, c.path, res.StatusCode, c.want)
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
 func TestPanicDoesNotEndTheServer(t *testing.T) {
 	t.Parallel()
 	_, addr := start(t, func(c *Config) {

@@ -26,6 +26,7 @@ const (
 	closeTimeout   = 3 * time.Second
 	maxHeader      = 16 << 10
 	maxBody        = 1 << 20
+	maxAPIBody     = 17 << 20 // each operation has its own below: 64 KiB, an imported list 16 MiB
 	perSource      = 64
 	perListener    = 2048
 	maxH2Streams   = 100
