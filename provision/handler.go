@@ -44,7 +44,10 @@ type Config struct {
 	// Services are the open rows of the port table.
 	Services func() []ports.Service
 	// Ban is told once of a source that guesses.
-	Ban    func(addr netip.Addr, until time.Time, reason string)
+	Ban func(addr netip.Addr, until time.Time, reason string)
+	// Banned reports whether a source is banned, Spared whether it is never to be;
+	// nil is nobody.
+	Banned, Spared func(netip.Addr) bool
 	Logger *slog.Logger
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
@@ -64,6 +67,13 @@ func NewHandler(cfg Config) *Handler {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	nobody := func(netip.Addr) bool { return false }
+	if cfg.Banned == nil {
+		cfg.Banned = nobody
+	}
+	if cfg.Spared == nil {
+		cfg.Spared = nobody
+	}
 	return &Handler{cfg: cfg, misses: tries.New(maxMisses, missWindow, missBlock)}
 }
 
@@ -74,10 +84,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	src := source(r)
 	now := h.cfg.Now()
 	e, ok := h.find(r)
-	if !ok || h.misses.Blocked(src, now) {
+	if !ok {
 		h.miss(w, src, now)
 		return
 	}
+	// Nobody guesses 128 bits: this is a phone of ours, also if somebody else
+	// behind the same NAT is banned.
 	doc, err := h.render(r, e, src)
 	if err != nil {
 		// The path was right: the phone shall try again, and nobody learns more
@@ -112,6 +124,14 @@ func (h *Handler) find(r *http.Request) (telephony.Extension, bool) {
 }
 
 func (h *Handler) miss(w http.ResponseWriter, src netip.Addr, now time.Time) {
+	if h.cfg.Spared(src) {
+		notFound(w)
+		return
+	}
+	if h.misses.Blocked(src, now) || h.cfg.Banned(src) {
+		// The portal's port is not closed for this: silence, as far as HTTP has it.
+		panic(http.ErrAbortHandler)
+	}
 	if until, tripped := h.misses.Wrong(src, now); tripped {
 		h.cfg.Logger.Warn("source guesses provisioning paths", "source", src.String(), "until", until)
 		if h.cfg.Ban != nil {
@@ -121,7 +141,7 @@ func (h *Handler) miss(w http.ResponseWriter, src netip.Addr, now time.Time) {
 	notFound(w)
 }
 
-// notFound is the one answer to everything but a hit.
+// notFound is the one answer to everything but a hit, as long as there is one.
 func notFound(w http.ResponseWriter) {
 	const text = "not found\n"
 	hd := w.Header()

@@ -322,7 +322,9 @@ func (p *PBX) webSide() (err error) {
 			return p.store.ForTenant(t).SIPPassword(ctx, actor, number)
 		},
 		Services: func() []ports.Service { on, _ := p.services(); return on },
-		Ban:      p.ban(telephony.BanProv), Logger: p.log.With("part", "provisioning"),
+		Ban:      p.ban(telephony.BanProv), Spared: p.warden.spared,
+		Banned: func(a netip.Addr) bool { return p.warden.book.Holds(a, telephony.BanProv, time.Now()) },
+		Logger: p.log.With("part", "provisioning"),
 	})
 	dist, built := web.Dist()
 	listen := ""

@@ -16,6 +16,7 @@ import (
 	"ringfence/internal/opcmd"
 	"ringfence/internal/opsock"
 	"ringfence/internal/telephony"
+	"ringfence/internal/tries"
 )
 
 // Config is what a Server stands on.
@@ -44,6 +45,16 @@ func standardTimes() times {
 	return times{login: 20 * time.Second, idle: 10 * time.Minute, command: time.Minute, write: 30 * time.Second}
 }
 
+// A source that breaks off so many log-ins within the window is not spoken to
+// for a while. There is no password to be guessed: it is to be rid of the noise.
+// This is the shell's own list: whoever is on it reaches the portal, and whoever
+// is banned there, or on SIP, reaches the shell.
+const (
+	maxFailures   = 20
+	failureWindow = 10 * time.Minute
+	failureBlock  = time.Hour
+)
+
 // maxTries are the keys that a client may offer in one connection: an agent
 // with several offers them one by one.
 const maxTries = 6
@@ -60,6 +71,7 @@ type Server struct {
 	ssh       *ssh.ServerConfig
 	admission *admission
 	refusals  refusals
+	failures  *tries.Counter
 	keys      atomic.Pointer[map[string]Key] // by wire form
 
 	ctx  context.Context
@@ -79,6 +91,7 @@ func New(cfg Config) *Server {
 		cfg.times = standardTimes()
 	}
 	s := &Server{cfg: cfg, admission: newAdmission(cfg.limits), refusals: refusals{log: cfg.Logger, lines: cfg.limits.refusalLines}}
+	s.failures = tries.New(maxFailures, failureWindow, failureBlock)
 	s.keys.Store(&map[string]Key{})
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.ssh = s.protocol()
@@ -191,6 +204,10 @@ func (s *Server) connection(raw net.Conn) {
 		return
 	}
 	source := from.Addr().Unmap()
+	if s.failures.Blocked(source, time.Now()) {
+		s.refusals.count.Add(1) // and not a line of the log for each
+		return
+	}
 	stranger := s.admission.enter(raw, source)
 	if stranger == nil {
 		s.refusals.add(source, "", errors.New("too many connections from there"))
@@ -206,8 +223,12 @@ func (s *Server) connection(raw net.Conn) {
 	}
 	if err != nil {
 		s.refusals.add(source, user, err)
+		if user != "" { // a probe of the port is no log-in
+			s.failed(source)
+		}
 		return
 	}
+	s.failures.Forgive(source)
 	key, known := (*s.keys.Load())[conn.Permissions.Extensions[keyWire]]
 	var p *person
 	if known {
@@ -222,6 +243,13 @@ func (s *Server) connection(raw net.Conn) {
 		s.cfg.Used(p.keyID)
 	}
 	s.loggedIn(conn, channels, requests, key, source)
+}
+
+// failed counts a log-in that came to nothing.
+func (s *Server) failed(source netip.Addr) {
+	if until, tripped := s.failures.Wrong(source, time.Now()); tripped {
+		s.cfg.Logger.Warn("source is not spoken to", "source", source.String(), "failures", maxFailures, "until", until)
+	}
 }
 
 func (s *Server) loggedIn(conn *ssh.ServerConn, channels <-chan ssh.NewChannel, requests <-chan *ssh.Request, key Key, source netip.Addr) {

@@ -477,6 +477,60 @@ func TestRefusalsDoNotFillTheLog(t *testing.T) {
 	}
 }
 
+// L02 for the shell: who fails again and again is not spoken to, wherever the
+// right key is; others are, and probes of the port do not count.
+func TestSourceThatFailsIsNotSpokenTo(t *testing.T) {
+	t.Parallel()
+	b := start(t, func(c *Config) { c.limits.perSource = 100 })
+	other, _ := ed25519Key(t)
+	for range 2 * maxFailures {
+		conn, err := net.Dial("tcp", b.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+	for i := range maxFailures {
+		if i == maxFailures-1 {
+			b.client(t).Close() // takes the failures back
+			for range maxFailures - 1 {
+				_, _ = b.dial("operator", ssh.PublicKeys(other))
+			}
+		}
+		if _, err := b.dial("operator", ssh.PublicKeys(other)); err == nil || !strings.Contains(err.Error(), "unable to authenticate") {
+			t.Fatalf("failure %d: %v", i+1, err)
+		}
+	}
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(b.log.String(), "source is not spoken to"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nothing came of it")
+		}
+	}
+	conn, err := net.Dial("tcp", b.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if n, err := conn.Read(make([]byte, 64)); n > 0 || err == nil {
+		t.Errorf("it is told %d bytes", n)
+	}
+	if c, err := b.dial("operator", ssh.PublicKeys(b.signer)); err == nil {
+		c.Close()
+		t.Error("it logs in")
+	}
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	elsewhere, err := d.DialContext(t.Context(), "tcp", b.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer elsewhere.Close()
+	c, _, _, err := ssh.NewClientConn(elsewhere, b.addr, &ssh.ClientConfig{User: telephony.SSHUser, Auth: []ssh.AuthMethod{ssh.PublicKeys(b.signer)}, HostKeyCallback: ssh.FixedHostKey(b.host)})
+	if err != nil {
+		t.Fatalf("another source: %v", err)
+	}
+	c.Close()
+}
+
 func TestInteractiveShell(t *testing.T) {
 	t.Parallel()
 	b := start(t, nil)
