@@ -67,7 +67,16 @@ func TestPacketFilterFollowsListsAndBans(t *testing.T) {
 		}
 		cancel()
 	}
+	convicted := time.Now()
 	took["banned"] = f.becomes(t, func() bool { return !answers() }) - silence
+	_, left, _ := strings.Cut(f.kernelBans(t, "auto_sip_4"), "expires ")
+	left, _, _ = strings.Cut(left, " ")
+	if d, err := time.ParseDuration(left); err != nil || (time.Until(convicted.Add(time.Hour))-d).Abs() > 2*time.Second {
+		t.Errorf("the packet filter opens again in %q, %v", left, err)
+	}
+	if all := f.bans(t); len(all) != 1 || all[0].Until.Sub(convicted.Add(time.Hour)).Abs() > 2*time.Second {
+		t.Errorf("convicted at %v: %+v", convicted, all)
+	}
 	before = f.dropped(t, "ban_sip")
 	answers()
 	if f.dropped(t, "ban_sip") == before {

@@ -20,6 +20,7 @@ type fenced struct {
 	host, outside *netlab.Namespace
 	api           *apiclient.Client
 	addr          netip.Addr
+	fence         *fenceProcess
 	run           string // folder of the sockets
 }
 
@@ -30,7 +31,8 @@ func startFenced(t *testing.T) fenced {
 	if err := netlab.Join(f.host, "ph0", []string{"10.77.0.1/24"}, f.outside, "pbx0", []string{"10.77.0.2/24", "10.77.0.3/24"}); err != nil {
 		t.Fatal(err)
 	}
-	f.run = startFence(t, f.host)
+	f.fence = startFence(t, f.host)
+	f.run = f.fence.run
 	f.pbx = pbxproc.StartFresh(t, f.host, f.addr.String(), "-run", f.run)
 	f.api = apiclient.New(f.pbx.Facts.Admin.URL, "", from(f.outside, "10.77.0.3"))
 	f.api.Token = f.pbx.Facts.Admin.Token

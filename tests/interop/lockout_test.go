@@ -16,9 +16,16 @@ import (
 	"ringfence/tests/netlab"
 )
 
-// startFence runs the real fence in a namespace until the test ends, and
-// returns its run folder.
-func startFence(t *testing.T, ns *netlab.Namespace) string {
+// fenceProcess is the real fence in a namespace.
+type fenceProcess struct {
+	ns   *netlab.Namespace
+	run  string // folder of its socket
+	args []string
+	cmd  *exec.Cmd
+}
+
+// startFence runs the fence until the test ends.
+func startFence(t *testing.T, ns *netlab.Namespace) *fenceProcess {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "rf") // a socket's path has 108 bytes at most
 	if err != nil {
@@ -31,20 +38,35 @@ func startFence(t *testing.T, ns *netlab.Namespace) string {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building fenced: %v: %s", err, out)
 	}
-	run := filepath.Join(dir, "run")
-	cmd := ns.Command(context.Background(), bin, "-run", run, "-state", filepath.Join(dir, "state"), "-uid", fmt.Sprint(os.Getuid()))
-	if err := cmd.Start(); err != nil {
+	f := &fenceProcess{ns: ns, run: filepath.Join(dir, "run")}
+	f.args = []string{bin, "-run", f.run, "-state", filepath.Join(dir, "state"), "-uid", fmt.Sprint(os.Getuid())}
+	t.Cleanup(f.kill)
+	f.start(t)
+	return f
+}
+
+// start starts the fence, once more after kill.
+func (f *fenceProcess) start(t *testing.T) {
+	t.Helper()
+	socket := filepath.Join(f.run, "fenced.sock")
+	_ = os.Remove(socket) // that of the last one
+	f.cmd = f.ns.Command(context.Background(), f.args[0], f.args[1:]...)
+	if err := f.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if _, err := os.Stat(filepath.Join(run, "fenced.sock")); err == nil {
-			return run
+		if _, err := os.Stat(socket); err == nil {
+			return
 		}
 		if time.Now().After(end) {
 			t.Fatal("the fence has no socket")
 		}
 	}
+}
+
+func (f *fenceProcess) kill() {
+	_ = f.cmd.Process.Kill()
+	_ = f.cmd.Wait()
 }
 
 // from dials with a source address inside the namespace.
