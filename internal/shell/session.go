@@ -77,6 +77,7 @@ type session struct {
 	pty     bool
 	term    *term.Terminal
 	begun   bool
+	program func() // to be started
 	running sync.WaitGroup
 }
 
@@ -110,6 +111,11 @@ func (s *session) serve(requests <-chan *ssh.Request) {
 		if r.WantReply {
 			_ = r.Reply(ok, nil)
 		}
+		// After the reply: a quick program would close the channel before it.
+		if s.program != nil {
+			s.running.Go(s.program)
+			s.program = nil
+		}
 	}
 }
 
@@ -137,18 +143,18 @@ func (s *session) size(payload []byte, first bool) bool {
 	return true
 }
 
-// begin runs the one program of the channel (RFC 4254 section 6.5) and tells
+// begin prepares the one program of the channel (RFC 4254 section 6.5) and tells
 // its exit status.
 func (s *session) begin(valid bool, program func() uint32) bool {
 	if s.begun || !valid {
 		return false
 	}
 	s.begun = true
-	s.running.Go(func() {
+	s.program = func() {
 		status := struct{ Status uint32 }{program()}
 		_, _ = s.ch.SendRequest("exit-status", false, ssh.Marshal(&status))
 		_ = s.ch.Close()
-	})
+	}
 	return true
 }
 
