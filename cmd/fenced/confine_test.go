@@ -17,7 +17,7 @@ import (
 // reach.
 func tryFiles(dir string) int {
 	o := options{run: filepath.Join(dir, "run"), state: filepath.Join(dir, "state"), resolv: filepath.Join(dir, "run", "resolv.conf"), proc: "/proc/sys"}
-	if err := confine(o, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))); err != nil {
+	if err := confineSelf(o, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))); err != nil {
 		fmt.Println(err)
 		return 1
 	}

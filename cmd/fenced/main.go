@@ -121,7 +121,7 @@ func userID(text string) (uint32, error) {
 // then links.
 func run(ctx context.Context, o options, log *slog.Logger) error {
 	standard := readNetwork(o, log)
-	if err := confine(o, log); err != nil {
+	if err := confineSelf(o, log); err != nil {
 		return fmt.Errorf("giving up rights: %w", err)
 	}
 	kernel := firewall.NewKernel(0)

@@ -58,6 +58,7 @@ func options(args []string) (pbx.Options, error) {
 	flags.IntVar(&o.Extensions, "extensions", 4, "how many extensions -dev seeds, `1..10000`")
 	flags.IntVar(&o.Instance, "instance", 0, "`0..9`: shift services by 100 times this, and take this tenth of the RTP ports")
 	flags.BoolVar(&o.Alone, "alone", false, "take all RTP ports with -dev, not a tenth: no other instance runs")
+	flags.BoolVar(&o.Strict, "strict", false, "confine the process with -dev too, and end it at a system call that was not foreseen")
 	verbose := flags.Bool("debug", false, "log more")
 	if err := flags.Parse(args); err != nil {
 		return o, err

@@ -2,6 +2,6 @@
 
 package pbx
 
-import "errors"
-
-func (o *Options) confine() (int, error) { return 0, errors.New("this system has no Landlock") }
+func (p *PBX) confine() ([]string, error) {
+	return []string{"this system cannot confine the PBX"}, nil
+}

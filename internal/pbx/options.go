@@ -34,6 +34,9 @@ type Options struct {
 	Instance int
 	// Alone takes all RTP ports with Dev, not a tenth: no other instance runs.
 	Alone bool
+	// Strict confines the process with Dev too, and ends it with a trace at a
+	// system call that was not foreseen.
+	Strict bool
 	// Ephemeral lets every listener take a free port of the kernel's choice,
 	// and a random part of the RTP ranges: for tests that run side by side.
 	Ephemeral bool

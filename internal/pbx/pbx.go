@@ -88,12 +88,12 @@ func (p *PBX) start(ctx context.Context) error {
 		p.warnings = append(p.warnings, err.Error())
 		p.log.Error("machine not known", "err", err)
 	}
-	if !p.opts.Dev {
-		if version, err := p.opts.confine(); err != nil {
-			p.log.Warn("files are not confined", "err", err)
-		} else {
-			p.log.Info("files confined", "landlock", version)
+	if !p.opts.Dev || p.opts.Strict {
+		gaps, err := p.confine()
+		if err != nil {
+			return fmt.Errorf("giving up rights: %w", err)
 		}
+		p.warnings = append(p.warnings, gaps...)
 	}
 	if err := p.openStore(ctx); err != nil {
 		return err

@@ -86,7 +86,7 @@ func start(t testing.TB, ns *netlab.Namespace, listen string, args []string) *Pr
 	}
 	dir := t.TempDir()
 	p := &Process{Dir: filepath.Join(dir, "data"), ns: ns, facts: filepath.Join(dir, "facts.json")}
-	p.args = append([]string{path, "-listen", listen, "-data", p.Dir, "-facts", p.facts}, args...)
+	p.args = append([]string{path, "-strict", "-listen", listen, "-data", p.Dir, "-facts", p.facts}, args...)
 	if p.log, err = os.Create(filepath.Join(dir, "log")); err != nil {
 		t.Fatal(err)
 	}

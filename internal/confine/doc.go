@@ -1,0 +1,3 @@
+// Package confine takes rights from the running process, for good: system
+// calls, capabilities, and the copies of its memory.
+package confine
