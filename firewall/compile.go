@@ -34,14 +34,15 @@ const (
 
 // Names of counters that belong to no service.
 const (
-	countDHCP    = "dhcp_answers"
-	countBlock   = "drop_block"
-	countBanAll  = "drop_ban_all"
-	countKnown   = "drop_known" // excess of known sources
-	countInvalid = "drop_invalid"
-	countICMP    = "drop_icmp"
-	countLink    = "drop_link" // over the limit of an interface
-	countRest    = "drop_rest" // matched no row
+	countMetadata = "drop_metadata" // to a cloud, from who has no business there
+	countDHCP     = "dhcp_answers"
+	countBlock    = "drop_block"
+	countBanAll   = "drop_ban_all"
+	countKnown    = "drop_known" // excess of known sources
+	countInvalid  = "drop_invalid"
+	countICMP     = "drop_icmp"
+	countLink     = "drop_link" // over the limit of an interface
+	countRest     = "drop_rest" // matched no row
 )
 
 const (
@@ -145,7 +146,7 @@ func counters() []string {
 	for _, s := range ports.Table() {
 		names = append(names, portCounter+string(s.ID))
 	}
-	names = append(names, countDHCP, countBlock, countBanAll, countKnown)
+	names = append(names, countDHCP, countMetadata, countBlock, countBanAll, countKnown)
 	for _, b := range banScopes() {
 		names = append(names, banCounter(b), levelCounter(1, b), levelCounter(2, b), floodCounter(b))
 	}

@@ -3,6 +3,7 @@ package firewall
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -18,6 +19,7 @@ const reg = unix.NFT_REG_1
 const (
 	offSource4, lenSource4 = 12, 4
 	offSource6, lenSource6 = 8, 16
+	offDest4, offDest6     = 16, 24
 	offHopLimit            = 7
 	offSourcePort          = 0
 	offDestPort            = 2
@@ -61,6 +63,10 @@ func (l *lowering) add(s Statement) error {
 	case LinkLocalSource:
 		l.source(V6, false)
 		l.emit(mask(append([]byte{0xff, 0xc0}, make([]byte, 14)...)), equal(append([]byte{0xfe, 0x80}, make([]byte, 14)...)))
+	case SentBy:
+		l.emit(&expr.Meta{Key: expr.MetaKeySKUID, Register: reg}, equal(binaryutil.NativeEndian.PutUint32(s.UID)))
+	case To:
+		l.destination(s.Addr)
 	case PortRange:
 		l.port(s.Proto, s.Source)
 		l.portRange(s.First, s.Last)
@@ -144,6 +150,16 @@ func (l *lowering) source(f Family, host bool) {
 	if host {
 		l.emit(mask([]byte{255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0}))
 	}
+}
+
+func (l *lowering) destination(a netip.Addr) {
+	if a.Is4() {
+		l.guard(V4)
+		l.emit(network(offDest4, lenSource4), equal(a.AsSlice()))
+		return
+	}
+	l.guard(V6)
+	l.emit(network(offDest6, lenSource6), equal(a.AsSlice()))
 }
 
 func (l *lowering) guard(f Family) {

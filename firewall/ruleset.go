@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -132,6 +133,10 @@ type (
 	// LinkLocalSource matches IPv6 sources of the own link (RFC 4291 section
 	// 2.5.6).
 	LinkLocalSource struct{}
+	// SentBy matches packets of sockets that a user opened.
+	SentBy struct{ UID uint32 }
+	// To matches one destination address.
+	To struct{ Addr netip.Addr }
 	// PortRange matches the destination port, or with Source the source port.
 	PortRange struct {
 		Proto       string
@@ -204,6 +209,8 @@ func (OnLink) statement()          {}
 func (LinkIn) statement()          {}
 func (SourceIn) statement()        {}
 func (LinkLocalSource) statement() {}
+func (SentBy) statement()          {}
+func (To) statement()              {}
 func (PortRange) statement()       {}
 func (PortIn) statement()          {}
 func (NewTCP) statement()          {}
@@ -243,6 +250,15 @@ func (s SourceIn) String() string {
 }
 
 func (LinkLocalSource) String() string { return "ip6 saddr fe80::/10" }
+
+func (s SentBy) String() string { return fmt.Sprintf("meta skuid %d", s.UID) }
+
+func (s To) String() string {
+	if s.Addr.Is4() {
+		return "ip daddr " + s.Addr.String()
+	}
+	return "ip6 daddr " + s.Addr.String()
+}
 
 func side(source bool) string {
 	if source {

@@ -153,6 +153,7 @@ func (s *Server) enact(p Policy) error {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	r.admit(s.open)
+	r.keepFromCloud(s.o.UIDs)
 	if err := s.o.Kernel.Apply(r); err != nil {
 		if s.good != nil {
 			err = errors.Join(err, s.o.Kernel.Apply(*s.good))

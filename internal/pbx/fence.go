@@ -37,6 +37,7 @@ type fence struct {
 	known  func() []netip.Prefix
 	banned func() []firewall.Ban
 	told   func(rev uint64, err error)
+	begin  chan struct{} // closed once everything above is there to be asked
 
 	mu    sync.Mutex // guards what follows
 	asked time.Time
@@ -44,10 +45,10 @@ type fence struct {
 	err   error
 }
 
-// newFence connects in the background; everything is sent again at each
-// connection, since fenced may have been restarted.
+// newFence connects in the background; once begin is closed everything is sent
+// at each connection, since fenced may have been restarted.
 func newFence(runDir string, log *slog.Logger, policy func() (firewall.Policy, error), told func(uint64, error)) *fence {
-	f := &fence{log: log, policy: policy, told: told}
+	f := &fence{log: log, policy: policy, told: told, begin: make(chan struct{})}
 	f.client = firewall.Dial(filepath.Join(runDir, fenceSocket), firewall.ClientOptions{
 		Logger:    log,
 		OnConnect: func(ctx context.Context, _ *firewall.Client) error { return f.resume(ctx) },
@@ -57,6 +58,11 @@ func newFence(runDir string, log *slog.Logger, policy func() (firewall.Policy, e
 
 // resume tells a fence that was just reached all it should know.
 func (f *fence) resume(ctx context.Context) error {
+	select {
+	case <-f.begin: // the fence may answer before the PBX is built
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if err := f.apply(ctx); err != nil {
 		return err
 	}

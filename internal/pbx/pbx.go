@@ -361,6 +361,7 @@ func (p *PBX) startWarden(ctx context.Context) {
 }
 
 func (p *PBX) startFence(ctx context.Context) {
+	close(p.fence.begin)
 	sub := p.bus.Subscribe(banQueue)
 	p.wg.Go(func() {
 		defer sub.Close()

@@ -141,6 +141,7 @@ const (
 	DHCPv4Client uint16 = 68
 	DHCPv6Client uint16 = 546
 	DHCPv6Server uint16 = 547
+	DNS          uint16 = 53
 )
 
 // SSHStandard is where sshd of a host that is not ours listens before it is
