@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 
 	cloudinit "ringfence/cloud-init"
 	"ringfence/cloud-init/metadata"
+	"ringfence/internal/confine"
 )
 
 // What the process that speaks with a cloud is asked to do.
@@ -66,6 +68,9 @@ func SpeakWithCloud(ctx context.Context, args []string, out io.Writer) error {
 	if err := landlock.V5.BestEffort().RestrictPaths(); err != nil {
 		return fmt.Errorf("giving up files: %w", err)
 	}
+	if err := onlyTalk(); err != nil {
+		return err
+	}
 	switch args[0] {
 	case askMetadata:
 		a, err := ask(ctx, s, metadata.Cloud(args[1]))
@@ -79,6 +84,15 @@ func SpeakWithCloud(ctx context.Context, args []string, out io.Writer) error {
 		return s.ReportReady(ctx)
 	}
 	return fmt.Errorf("%q is not known here", args[0])
+}
+
+// onlyTalk gives up, after files, all system calls but those of a program that
+// speaks with others, and the copies of its memory.
+func onlyTalk() error {
+	if err := confine.Memory(); err != nil {
+		return err
+	}
+	return confine.Filter{Rules: slices.Concat(confine.GoRuntime(), confine.ReadFiles(), confine.Sockets(confine.Unix, confine.Internet, confine.RouteLink))}.Load()
 }
 
 // ask waits for a network, asks the service, and reads what it says.

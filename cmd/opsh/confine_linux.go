@@ -2,21 +2,24 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
-	"golang.org/x/sys/unix"
-	"kernel.org/pub/linux/libs/security/libcap/psx"
 
+	"ringfence/internal/confine"
 	"ringfence/internal/ports"
 )
 
-// confine gives up for good, and for every thread, all files but those of the
-// folder data, every outgoing connection over TCP, every port but the
-// shell's, signals to other processes, and the way to new rights. Capabilities
-// it never had: the supervisor starts it as a user of its own.
-func confine(data string) error {
-	if _, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
-		return fmt.Errorf("renouncing new rights: %w", errno)
+// confineSelf gives up for good, and for every thread, all files but those of
+// the folder data, every outgoing connection over TCP, every port but the
+// shell's, signals to other processes, capabilities, and system calls that it
+// never makes.
+func confineSelf(data string) error {
+	if _, err := confine.Capabilities(); err != nil {
+		return err
+	}
+	if err := confine.Memory(); err != nil {
+		return err
 	}
 	row, _ := ports.Lookup(ports.Table(), ports.SSH)
 	// BestEffort: an old kernel confines less.
@@ -27,5 +30,5 @@ func confine(data string) error {
 	if err != nil {
 		return fmt.Errorf("confining the shell: %w", err)
 	}
-	return nil
+	return confine.Filter{Rules: slices.Concat(confine.GoRuntime(), confine.ReadFiles(), confine.WriteFiles(), confine.Sockets(confine.Unix, confine.Internet))}.Load()
 }

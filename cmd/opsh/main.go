@@ -83,7 +83,7 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 	// Everything outside its folder is read before the way there is closed.
 	cloud := cloudKeys(o.cloud, log)
 	machine := machineID(filepath.Join(o.run, "machine-id"))
-	if err := confine(o.data); err != nil {
+	if err := confineSelf(o.data); err != nil {
 		log.Warn("not confined", "err", err)
 	}
 	hostKey, err := shell.HostKey(o.data, machine)
