@@ -213,6 +213,13 @@ func (c *Client) Bans(ctx context.Context) ([]Ban, error) {
 	return out, c.call(ctx, CallWait, methodBans, nil, &out)
 }
 
+// Verdicts are the bans that meters set since the place that an earlier answer
+// named; the zero Verdicts asks for all that are remembered.
+func (c *Client) Verdicts(ctx context.Context, last Verdicts) (Verdicts, error) {
+	var out Verdicts
+	return out, c.call(ctx, CallWait, methodVerdicts, verdictsRequest{last.Run, last.Next}, &out)
+}
+
 // Known exempts sources from scoped bans and their meters for a time: trunk
 // peers, and sources with a live authenticated binding or session.
 func (c *Client) Known(ctx context.Context, ttl time.Duration, sources ...netip.Prefix) error {

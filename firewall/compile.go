@@ -50,6 +50,11 @@ const (
 	setSize = 65536
 	// meterForget is how long a silent source's bucket is kept.
 	meterForget = 10 * time.Second
+	// logGroup is the group of the kernel's packet log (nfnetlink_log) that the
+	// fence reads; no other program is likely to have it.
+	logGroup = 0x5246
+	// logSnaplen holds the headers of IPv6 with some extensions, and ports.
+	logSnaplen = 96
 	// portCounter prefixes the counter of a service, dropCounter those of
 	// discarded packets.
 	portCounter = "port_"
@@ -121,6 +126,7 @@ func Compile(p Policy) (Ruleset, error) {
 	}
 	r.Chains = slices.Concat(
 		[]Chain{preChain(p)},
+		verdictChains(),
 		guardChains(p.Limits),
 		[]Chain{untrackChain(p), outChain(p), inChain(p)},
 		zoneChains(p),
@@ -277,9 +283,9 @@ func guardChain(s scope, l Limits) Chain {
 		rules = append(rules,
 			metered(known, meter(0, l.Known), Count{countKnown}, Drop{}),
 			Rule{known, Goto{chainUntrack}},
-			metered(banned, meter(2, l.L2), BanSource{f, auto, l.L2Block}, Count{levelCounter(2, s.name)}, Drop{}),
+			metered(banned, meter(2, l.L2), BanSource{f, auto, l.L2Block}, Goto{verdictChain(2, s.name)}),
 			Rule{banned, Count{banCounter(s.name)}, Drop{}},
-			metered(meter(1, l.L1), BanSource{f, auto, l.L1Block}, Count{levelCounter(1, s.name)}, Drop{}))
+			metered(meter(1, l.L1), BanSource{f, auto, l.L1Block}, Goto{verdictChain(1, s.name)}))
 	}
 	total := l.Total
 	if s.tcp {
@@ -289,6 +295,27 @@ func guardChain(s scope, l Limits) Chain {
 		metered(Limit{PerSecond: total, Burst: total, Over: true}, Count{floodCounter(s.name)}, Drop{}),
 		Rule{Goto{chainUntrack}})
 	return Chain{Name: s.chain(), Rules: rules}
+}
+
+// verdictChains tell the fence of each ban that a meter set, and drop the packet.
+// The limit is for level 2, which speaks for every packet above it, and for
+// floods of forged sources: whom the fence was not told of, it finds in the set.
+func verdictChains() []Chain {
+	var out []Chain
+	for _, b := range banScopes() {
+		for level := 1; level <= 2; level++ {
+			name := verdictChain(level, b)
+			out = append(out, Chain{Name: name, Rules: []Rule{
+				{Limit{PerSecond: 20, Burst: 50}, Log{Group: logGroup, Prefix: name, Snaplen: logSnaplen}},
+				{Count{levelCounter(level, b)}, Drop{}},
+			}})
+		}
+	}
+	return out
+}
+
+func verdictChain(level int, b telephony.BanScope) string {
+	return fmt.Sprintf("level%d_%s", level, b)
 }
 
 // untrackChain keeps SIP over UDP and RTP out of connection tracking: every

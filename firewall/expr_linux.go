@@ -96,7 +96,8 @@ func (l *lowering) add(s Statement) error {
 			Exprs: []expr.Any{limit(Limit{PerSecond: s.PerSecond, Burst: s.PerSecond, Over: true})}})
 	case BanSource:
 		l.source(s.Family, true)
-		l.emit(&expr.Dynset{SrcRegKey: reg, SetName: s.Set, Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: s.For})
+		l.emit(&expr.Dynset{SrcRegKey: reg, SetName: s.Set, Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: s.For,
+			Exprs: []expr.Any{&expr.Counter{}}})
 	default:
 		return l.action(s)
 	}
@@ -105,6 +106,9 @@ func (l *lowering) add(s Statement) error {
 
 func (l *lowering) action(s Statement) error {
 	switch s := s.(type) {
+	case Log:
+		l.emit(&expr.Log{Key: 1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_PREFIX | 1<<unix.NFTA_LOG_SNAPLEN,
+			Group: s.Group, Snaplen: s.Snaplen, Data: []byte(s.Prefix)})
 	case Count:
 		l.emit(&expr.Objref{Type: int(nftables.ObjTypeCounter), Name: s.Name})
 	case Notrack:

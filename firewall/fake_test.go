@@ -23,6 +23,7 @@ type fakeKernel struct {
 	block   chan struct{} // change waits for it
 	gone    bool          // table was removed
 	others  []string
+	told    chan logged // what the packet log says
 }
 
 func (k *fakeKernel) Apply(r Ruleset) error {
@@ -65,9 +66,20 @@ func (k *fakeKernel) elements(set string) ([]listed, error) {
 	defer k.mu.Unlock()
 	var out []listed
 	for key, left := range k.sets[set] {
-		out = append(out, listed{[]byte(key), left})
+		out = append(out, listed{key: []byte(key), left: left})
 	}
 	return out, nil
+}
+
+func (k *fakeKernel) follow(ctx context.Context, told func(logged)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case l := <-k.told:
+			told(l)
+		}
+	}
 }
 
 func (k *fakeKernel) counters() (map[string]Counter, error) {

@@ -351,8 +351,9 @@ func batchElements(part []element) (all, stay []nftables.SetElement) {
 
 // listed is an element as the kernel holds it.
 type listed struct {
-	key  []byte
-	left time.Duration // until it expires
+	key     []byte
+	left    time.Duration // until it expires
+	packets uint64        // that a rule's element dropped
 }
 
 // elements lists a run-time set.
@@ -367,7 +368,11 @@ func (k *Kernel) elements(name string) ([]listed, error) {
 	}
 	out := make([]listed, 0, len(got))
 	for _, e := range got {
-		out = append(out, listed{key: e.Key, left: e.Expires})
+		l := listed{key: e.Key, left: e.Expires}
+		if e.Counter != nil {
+			l.packets = e.Counter.Packets
+		}
+		out = append(out, l)
 	}
 	return out, nil
 }

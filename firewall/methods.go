@@ -29,6 +29,8 @@ func (s *Server) handle(method string, body json.RawMessage) (any, error) {
 		return with(body, s.unban)
 	case methodBans:
 		return s.bans()
+	case methodVerdicts:
+		return with(body, func(r verdictsRequest) (any, error) { return s.verdicts.since(r), nil })
 	case methodKnown:
 		return with(body, s.known)
 	case methodForget:
@@ -217,7 +219,7 @@ func (s *Server) bans() ([]Ban, error) {
 			}
 			for _, e := range held {
 				if p, err := hostFromKey(e.key); err == nil {
-					out = append(out, Ban{Prefix: p, Scope: scope, Until: now.Add(e.left)})
+					out = append(out, Ban{Prefix: p, Scope: scope, Until: now.Add(e.left), Packets: e.packets})
 				}
 			}
 		}

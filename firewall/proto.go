@@ -38,6 +38,7 @@ const (
 	methodBan            = "ban"
 	methodUnban          = "unban"
 	methodBans           = "bans"
+	methodVerdicts       = "verdicts"
 	methodKnown          = "known"
 	methodForget         = "forget"
 	methodMedia          = "media"
@@ -129,6 +130,8 @@ type Ban struct {
 	Scope  telephony.BanScope `json:"scope"`
 	Until  time.Time          `json:"until"`
 	Reason string             `json:"reason,omitempty"` // for the log
+	// Packets is how many the ban dropped, where a meter set it; only in lists.
+	Packets uint64 `json:"packets,omitempty"`
 }
 
 // Counter is what a named counter holds.

@@ -184,11 +184,19 @@ type (
 
 // The actions.
 type (
-	// BanSource puts the packet's source into a set for a time.
+	// BanSource puts the packet's source into a set for a time; what it sends
+	// from then on is counted there.
 	BanSource struct {
 		Family Family
 		Set    string
 		For    time.Duration
+	}
+	// Log tells whoever listens to the group about the packet, with the
+	// beginning of it.
+	Log struct {
+		Group   uint16
+		Prefix  string
+		Snaplen uint32
 	}
 	// Count adds to a named counter.
 	Count struct{ Name string }
@@ -222,6 +230,7 @@ func (HopLimit255) statement()     {}
 func (Limit) statement()           {}
 func (Meter) statement()           {}
 func (BanSource) statement()       {}
+func (Log) statement()             {}
 func (Count) statement()           {}
 func (Notrack) statement()         {}
 func (Accept) statement()          {}
@@ -305,7 +314,11 @@ func (s Meter) String() string {
 }
 
 func (s BanSource) String() string {
-	return fmt.Sprintf("update @%s { %s timeout %s }", s.Set, s.Family.host(), nftTime(s.For))
+	return fmt.Sprintf("update @%s { %s timeout %s counter }", s.Set, s.Family.host(), nftTime(s.For))
+}
+
+func (s Log) String() string {
+	return fmt.Sprintf("log prefix %q group %d snaplen %d", s.Prefix, s.Group, s.Snaplen)
 }
 
 func (s Count) String() string { return fmt.Sprintf("counter name %q", s.Name) }

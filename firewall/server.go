@@ -31,6 +31,7 @@ type kernel interface {
 	counters() (map[string]Counter, error)
 	survey() (present bool, foreign []string, err error)
 	intact() error
+	follow(ctx context.Context, told func(logged)) error
 }
 
 // Network is the address side of the fence.
@@ -80,6 +81,8 @@ type Server struct {
 	open     []uint16 // the host's own ports
 	good     *Ruleset // what the kernel holds
 	rtp      atomic.Pointer[[]portSpan]
+	limits   atomic.Pointer[Limits] // of the policy in force
+	verdicts verdictLog
 
 	mu       sync.Mutex
 	foreign  []string
@@ -107,6 +110,7 @@ func NewServer(o Options) (*Server, error) {
 		return nil, fmt.Errorf("making the fence's folder: %w", err)
 	}
 	s := &Server{o: o, log: o.Logger, started: time.Now(), media: newMediaQueue(o.Kernel)}
+	s.verdicts.run = s.started.UnixNano()
 	s.policy = trial[Policy]{files: files[Policy]{o.Dir, "policy"}, log: o.Logger,
 		enact: s.enact, revise: func(p Policy) uint64 { return p.Rev }}
 	s.network = trial[netcfg.Config]{files: files[netcfg.Config]{o.Dir, "network"}, log: o.Logger,
@@ -163,6 +167,7 @@ func (s *Server) enact(p Policy) error {
 	s.good = &r
 	spans := rtpSpans(p)
 	s.rtp.Store(&spans)
+	s.limits.Store(&p.Limits)
 	if s.o.OnPolicy != nil {
 		s.o.OnPolicy(p)
 	}
@@ -222,6 +227,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { s.media.run(ctx) })
 	tasks.Go(func() { s.watch(ctx) })
+	tasks.Go(func() { s.follow(ctx) })
 	tasks.Go(func() {
 		<-ctx.Done()
 		_ = l.Close()
