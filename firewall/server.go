@@ -227,7 +227,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { s.media.run(ctx) })
 	tasks.Go(func() { s.watch(ctx) })
-	tasks.Go(func() { s.follow(ctx) })
+	tasks.Go(func() { s.listen(ctx) })
 	tasks.Go(func() {
 		<-ctx.Done()
 		_ = l.Close()

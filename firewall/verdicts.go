@@ -82,9 +82,9 @@ func (v *verdictLog) since(r verdictsRequest) Verdicts {
 	return out
 }
 
-// follow keeps the packet log open until ctx ends. Without it the bans hold all
+// listen keeps the packet log open until ctx ends. Without it the bans hold all
 // the same, and are found in the sets.
-func (s *Server) follow(ctx context.Context) {
+func (s *Server) listen(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := s.o.Kernel.follow(ctx, s.tell); err != nil {
 			s.log.Warn("bans of meters are not told", "err", err)

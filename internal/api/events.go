@@ -11,6 +11,7 @@ import (
 
 	"ringfence/internal/events"
 	"ringfence/internal/telephony"
+	"ringfence/internal/tries"
 )
 
 // Bounds of event streams.
@@ -30,6 +31,7 @@ func (s *Server) registerEvents() {
 		"registration": RegistrationEvent{},
 		"call":         CallEvent{},
 		"cdr":          CallRecord{},
+		"attack":       Attack{},
 		"status":       Status{},
 	}, s.streamEvents)
 }
@@ -155,6 +157,14 @@ func (s *Server) eventFor(c caller, e events.Event) any {
 			return nil
 		}
 		return recordOf(e.Record)
+	case events.AddressBanned:
+		if c.session.User.Role != telephony.RoleSystemAdmin {
+			return nil
+		}
+		return attackOf(telephony.Attack{Ban: telephony.Ban{
+			Source: tries.Source(e.Addr), Scope: e.Scope, Reason: e.Reason, Evidence: e.Evidence,
+			Since: time.Now(), Until: e.Until, Level: e.Level, Port: e.Port,
+		}})
 	case events.SettingApplied:
 		return s.statusFor(c)
 	}

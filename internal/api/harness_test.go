@@ -32,6 +32,10 @@ const (
 
 // live is what runs, for tests.
 type live struct {
+	attacks []telephony.Attack
+	filter  store.AttackFilter
+	packets map[time.Duration][]telephony.PacketSlot
+
 	mu       sync.Mutex
 	bindings map[telephony.TenantID][]telephony.Binding
 	calls    map[telephony.TenantID][]telephony.LiveCall
@@ -96,6 +100,19 @@ func (l *live) Unban(_ context.Context, a netip.Addr, scope telephony.BanScope) 
 		return store.ErrNotFound
 	}
 	return nil
+}
+
+func (l *live) Attacks(_ context.Context, f store.AttackFilter) ([]telephony.Attack, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.filter = f
+	return slices.Clone(l.attacks), nil
+}
+
+func (l *live) AttacksSince(context.Context, time.Time) (int, error) { return len(l.attacks), nil }
+
+func (l *live) Packets(_ context.Context, step time.Duration) []telephony.PacketSlot {
+	return l.packets[step]
 }
 
 func (l *live) Known(a netip.Addr) bool { return a == netip.MustParseAddr("198.51.100.7") }

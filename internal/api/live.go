@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ringfence/internal/ports"
+	"ringfence/internal/store"
 	"ringfence/internal/telephony"
 	"ringfence/internal/trace"
 )
@@ -39,6 +40,12 @@ type Live interface {
 	Bans(context.Context) (all []telephony.Ban, more int)
 	// Unban takes a ban back; store.ErrNotFound if there is none.
 	Unban(context.Context, netip.Addr, telephony.BanScope) error
+	// Attacks are entries of the journal, and AttacksSince how many there are.
+	Attacks(context.Context, store.AttackFilter) ([]telephony.Attack, error)
+	AttacksSince(context.Context, time.Time) (int, error)
+	// Packets are counts of packets over time, in steps of ten seconds (an hour),
+	// a minute (a day) or an hour (30 days), the oldest first.
+	Packets(ctx context.Context, step time.Duration) []telephony.PacketSlot
 	// Known reports whether a phone is registered from there.
 	Known(netip.Addr) bool
 	// ZonesOf are the zones that requests belong to which come from an address

@@ -21,6 +21,7 @@ func (s *Server) registerSecurity() {
 	handle(s, operation{id: "check-address", method: http.MethodGet, path: "/security/check", tag: "security", summary: "Whether packets of an address are let in, and why not", access: systemOnly, fields: map[string]string{"address": "query.address"}}, s.checkAddress)
 	handle(s, operation{id: "get-port-filter", method: http.MethodGet, path: "/security/filter", tag: "security", summary: "Who filters by port", access: systemOnly}, s.getPortFilter)
 	handle(s, operation{id: "put-port-filter", method: http.MethodPut, path: "/security/filter", tag: "security", summary: "Leave filtering by port to the cloud, or take it back; never outside of a cloud", access: systemOnly, errors: []int{http.StatusConflict}}, s.putPortFilter)
+	s.registerAttacks()
 	s.registerRules()
 }
 
@@ -98,6 +99,7 @@ func banOf(b telephony.Ban) Ban {
 	return Ban{
 		Source: b.Source.String(), Scope: string(b.Scope), Reason: b.Reason, UserAgent: b.Evidence.UserAgent,
 		Target: b.Evidence.Target, Count: b.Evidence.Count, Since: timeOrNil(b.Since), Until: b.Until.UTC(),
+		Level: b.Level, Port: b.Port, Dropped: b.Dropped,
 	}
 }
 

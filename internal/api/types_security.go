@@ -44,6 +44,55 @@ type Ban struct {
 	Count     int        `json:"count" doc:"How often it did wrong."`
 	Since     *time.Time `json:"since" nullable:"true"`
 	Until     time.Time  `json:"until"`
+	Level     int        `json:"level" minimum:"0" maximum:"2" doc:"Level of packets a second that it exceeded; 0 is another reason."`
+	Port      string     `json:"port" doc:"Port that the packets above a level went to: udp 5060."`
+	Dropped   uint64     `json:"dropped" doc:"Packets of it that were dropped since, where the packet filter counts them."`
+}
+
+// Attack is an entry of the journal: a source was banned.
+type Attack struct {
+	ID        int64     `json:"id" doc:"Grows; 0 in events."`
+	At        time.Time `json:"at"`
+	Source    string    `json:"source" doc:"IPv4 address, or the first of an IPv6 network of 64 bits."`
+	Scope     string    `json:"scope" enum:"sip,web,prov,all" doc:"Ports that were closed to it."`
+	Reason    string    `json:"reason"`
+	Level     int       `json:"level" minimum:"0" maximum:"2" doc:"Level of packets a second that it exceeded; 0 is another reason."`
+	Port      string    `json:"port" doc:"Port that the packets above a level went to: udp 5060."`
+	UserAgent string    `json:"user_agent" doc:"What it called itself."`
+	Target    string    `json:"target" doc:"What it last asked for."`
+	Count     int       `json:"count" doc:"How often it did wrong, or how many packets a second were allowed."`
+	Until     time.Time `json:"until" doc:"When the ban ends or ended."`
+}
+
+// AttackList is a page of the journal, the newest first.
+type AttackList struct {
+	Items []Attack `json:"items" nullable:"false"`
+	Next  int64    `json:"next" doc:"Give it as before for the next page; 0 at the end."`
+}
+
+// AttackSummary is the state in numbers.
+type AttackSummary struct {
+	LastHour int     `json:"last_hour" doc:"Attacks of the last hour."`
+	Banned   int     `json:"banned" doc:"Sources that are banned now."`
+	Dropped  uint64  `json:"dropped" doc:"Packets dropped in the last hour."`
+	Rate     float64 `json:"rate" doc:"Packets dropped a second, in the last ten seconds that were counted."`
+	Counted  bool    `json:"counted" doc:"Whether the packet filter could be asked."`
+}
+
+// PacketHistory is packets over time.
+type PacketHistory struct {
+	StepSeconds int            `json:"step_seconds"`
+	Times       []int64        `json:"times" nullable:"false" doc:"When each step begins, in seconds since 1970."`
+	Known       []bool         `json:"known" nullable:"false" doc:"Whether somebody counted: where not, the values mean nothing."`
+	Drops       []PacketSeries `json:"drops" nullable:"false" doc:"Packets that were dropped, by cause."`
+	Ports       []PacketSeries `json:"ports" nullable:"false" doc:"Packets that were let in, by row of the port table; of TCP, new connections."`
+}
+
+// PacketSeries is one line of a history.
+type PacketSeries struct {
+	Name   string    `json:"name"`
+	Total  uint64    `json:"total" doc:"Packets in all steps."`
+	Values []float64 `json:"values" nullable:"false" doc:"Packets a second, one for each step."`
 }
 
 // BanList lists bans.

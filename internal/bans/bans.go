@@ -38,16 +38,27 @@ func New(stored []telephony.Ban) *Book {
 func keyOf(a netip.Addr, scope telephony.BanScope) key { return key{tries.Source(a), scope} }
 
 // Put enters a ban, or replaces one of the same source and scope that ends
-// earlier.
+// earlier. A verdict is not replaced by a ban that the packet filter's meters
+// set, which does not hold against sources that it knows; it lasts as long as the
+// longer of the two.
 func (b *Book) Put(x telephony.Ban) {
 	k := keyOf(x.Source, x.Scope)
 	x.Source = k.source
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if old, ok := b.bans[k]; ok && old.Until.After(x.Until) {
-		return
-	} else if !ok {
+	old, ok := b.bans[k]
+	switch {
+	case !ok:
 		b.makeRoom()
+	case old.Level > 0 && x.Level == 0:
+		if old.Until.After(x.Until) {
+			x.Until = old.Until
+		}
+	case old.Until.After(x.Until):
+		return
+	case old.Level == 0 && x.Level > 0 && x.Since.Before(old.Until):
+		old.Until = x.Until
+		x = old
 	}
 	b.bans[k], b.put[k] = x, true
 	delete(b.removed, k)
@@ -90,14 +101,25 @@ func (b *Book) Remove(a netip.Addr, scope telephony.BanScope) bool {
 	return ok
 }
 
-// Holds reports whether a source is banned in a scope at now.
+// Get is the ban of a source in a scope that is in force at now.
+func (b *Book) Get(a netip.Addr, scope telephony.BanScope, now time.Time) (telephony.Ban, bool) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	x, ok := b.bans[keyOf(a, scope)]
+	return x, ok && now.Before(x.Until)
+}
+
+// Holds reports whether a source is banned in a scope at now, by verdict: what
+// the packet filter's meters decide is for the packet filter to carry out, which
+// spares the sources it knows.
 func (b *Book) Holds(a netip.Addr, scope telephony.BanScope, now time.Time) bool {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	if len(b.bans) == 0 {
 		return false
 	}
-	return now.Before(b.bans[keyOf(a, scope)].Until)
+	x := b.bans[keyOf(a, scope)]
+	return x.Level == 0 && now.Before(x.Until)
 }
 
 // List is every ban in force at now, the latest first. Those that ran out are

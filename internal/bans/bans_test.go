@@ -70,3 +70,42 @@ func TestBookIsBounded(t *testing.T) {
 		t.Errorf("%d bans", n)
 	}
 }
+
+// What the packet filter's meters decide is shown and repeated, but holds in the
+// packet filter only, which spares the sources it knows; and it takes no verdict
+// away.
+func TestBansOfMetersHoldInThePacketFilterOnly(t *testing.T) {
+	t.Parallel()
+	level := func(n int, until time.Time) telephony.Ban {
+		x := ban(bad, until)
+		x.Level = n
+		return x
+	}
+	b := New(nil)
+	b.Put(level(1, hour))
+	if _, ok := b.Get(bad, telephony.BanSIP, now); !ok || b.Holds(bad, telephony.BanSIP, now) || len(b.List(now)) != 1 {
+		t.Error("a ban of a meter is not shown, or holds in SIP")
+	}
+	b.Put(ban(bad, now.Add(time.Minute)))
+	if x, _ := b.Get(bad, telephony.BanSIP, now); !b.Holds(bad, telephony.BanSIP, now) || !x.Until.Equal(hour) {
+		t.Errorf("a verdict does not hold, or shortens: %+v", x)
+	}
+	b.Put(level(2, hour.Add(time.Hour)))
+	if x, _ := b.Get(bad, telephony.BanSIP, now); !b.Holds(bad, telephony.BanSIP, hour) || x.Level != 0 {
+		t.Errorf("the packet filter took a verdict away: %+v", x)
+	}
+	c := b.Take()
+	if len(c.Put) != 1 || len(New(c.Put).List(now)) != 1 {
+		t.Errorf("%+v", c)
+	}
+	for i := range 60_000 {
+		x := level(1, hour.Add(time.Duration(i)))
+		x.Source = netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		b.Put(x)
+		x.Source = netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)})
+		b.Put(x)
+	}
+	if n := len(b.List(now)); n > maxBans {
+		t.Errorf("%d bans are kept", n)
+	}
+}

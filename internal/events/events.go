@@ -33,7 +33,8 @@ type (
 	CallEnded struct{ Record telephony.CallRecord }
 )
 
-// AddressBanned says that guard or login decided to ban a source.
+// AddressBanned says that somebody decided to ban a source: guard, log-in,
+// provisioning, or the packet filter by itself.
 type AddressBanned struct {
 	Addr   netip.Addr
 	Scope  telephony.BanScope
@@ -44,6 +45,10 @@ type AddressBanned struct {
 	// Proven bans also a source that has proved a password: what it did was not
 	// forged in its name.
 	Proven bool
+	// Level is the meter of the packet filter that set the ban, 1 or 2, and Port
+	// what it was about, as in telephony.Ban; 0 for all others.
+	Level int
+	Port  string
 }
 
 // SettingApplied says that a subsystem runs revision Rev, or why it does not.

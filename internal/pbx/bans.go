@@ -2,7 +2,6 @@ package pbx
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -13,33 +12,27 @@ import (
 	"ringfence/internal/tries"
 )
 
-// tooManyPackets is why the packet filter itself banned a source.
-const tooManyPackets = "more packets than allowed"
-
-// Bans are those of the book, and those that only the packet filter knows.
+// Bans are those of the book, after a look at what the packet filter has, and how
+// many packets each dropped.
 func (l live) Bans(ctx context.Context) (all []telephony.Ban, more int) {
 	all = l.p.warden.book.List(time.Now())
 	if l.p.fence == nil {
 		return all, 0
 	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	held := l.p.fence.learn(ctx, true)
+	all = l.p.warden.book.List(time.Now())
 	type key struct {
 		source netip.Addr
 		scope  telephony.BanScope
 	}
-	seen := make(map[key]bool, len(all))
-	for _, b := range all {
-		seen[key{b.Source, b.Scope}] = true
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	held, err := l.p.fence.client.Bans(ctx)
-	if err != nil {
-		l.p.log.Warn("bans of the packet filter not listed", "err", err)
-	}
+	dropped := make(map[key]uint64, len(held))
 	for _, b := range held {
-		if source := b.Prefix.Addr(); !seen[key{source, b.Scope}] {
-			all = append(all, telephony.Ban{Source: source, Scope: b.Scope, Reason: tooManyPackets, Until: b.Until})
-		}
+		dropped[key{b.Prefix.Addr(), b.Scope}] = b.Packets
+	}
+	for i, b := range all {
+		all[i].Dropped = dropped[key{b.Source, b.Scope}]
 	}
 	return all, 0
 }
@@ -57,10 +50,8 @@ func (l live) Unban(ctx context.Context, a netip.Addr, scope telephony.BanScope)
 		l.p.provision.Forgive(a)
 	}
 	if l.p.fence != nil {
-		ctx, cancel := context.WithTimeout(ctx, fenceWait)
-		defer cancel()
-		if err := l.p.fence.client.Unban(ctx, scope, netip.PrefixFrom(a, a.BitLen())); err != nil {
-			return fmt.Errorf("taking a ban out of the packet filter: %w", err)
+		if err := l.p.fence.unban(ctx, a, scope); err != nil {
+			return err
 		}
 		found = true // the packet filter does not say whether it had it
 	}

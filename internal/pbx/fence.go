@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ringfence/firewall"
+	"ringfence/internal/bans"
 	"ringfence/internal/events"
 	"ringfence/internal/media"
 	"ringfence/internal/ports"
@@ -37,7 +38,13 @@ type fence struct {
 	known  func() []netip.Prefix
 	banned func() []firewall.Ban
 	told   func(rev uint64, err error)
+	caught func(telephony.Ban)
+	book   *bans.Book
+	limits func() telephony.PacketLimits
 	begin  chan struct{} // closed once everything above is there to be asked
+
+	learning sync.Mutex // guards what follows
+	verdicts firewall.Verdicts
 
 	mu    sync.Mutex // guards what follows
 	asked time.Time
@@ -67,16 +74,33 @@ func (f *fence) resume(ctx context.Context) error {
 		return err
 	}
 	f.refreshKnown(ctx)
-	bans := f.banned()
-	for len(bans) > 0 {
-		n := min(len(bans), hostsAtOnce)
+	list := f.banned()
+	for len(list) > 0 {
+		n := min(len(list), hostsAtOnce)
 		ctx, cancel := context.WithTimeout(ctx, fenceWait)
-		err := f.client.Ban(ctx, bans[:n]...)
+		err := f.client.Ban(ctx, list[:n]...)
+		if errors.Is(err, firewall.ErrRefused) {
+			// An address that is ours by now is among them.
+			err = f.banEach(ctx, list[:n])
+		}
 		cancel()
 		if err != nil {
 			return fmt.Errorf("repeating bans: %w", err)
 		}
-		bans = bans[n:]
+		list = list[n:]
+	}
+	return nil
+}
+
+// banEach repeats bans one by one, and leaves out what the fence refuses.
+func (f *fence) banEach(ctx context.Context, list []firewall.Ban) error {
+	for _, b := range list {
+		err := f.client.Ban(ctx, b)
+		if errors.Is(err, firewall.ErrRefused) {
+			f.log.Warn("packet filter refused a ban", "source", b.Prefix.String(), "scope", string(b.Scope), "err", err)
+		} else if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -135,14 +159,21 @@ func (f *fence) media() media.Fence {
 func (f *fence) run(ctx context.Context, bus *events.Subscription) {
 	tick := time.NewTicker(knownEvery)
 	defer tick.Stop()
+	ask, sweep := time.NewTicker(verdictsEvery), time.NewTicker(sweepEvery)
+	defer ask.Stop()
+	defer sweep.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case e := <-bus.C:
-			if b, ok := e.(events.AddressBanned); ok {
+			if b, ok := e.(events.AddressBanned); ok && b.Level == 0 {
 				f.ban(ctx, b)
 			}
+		case <-ask.C:
+			f.learn(ctx, false)
+		case <-sweep.C:
+			f.learn(ctx, true)
 		case <-tick.C:
 			f.refreshKnown(ctx)
 		}

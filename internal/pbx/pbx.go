@@ -23,6 +23,7 @@ import (
 	"ringfence/internal/setup"
 	"ringfence/internal/sip"
 	"ringfence/internal/store"
+	"ringfence/internal/tally"
 	"ringfence/internal/telephony"
 	"ringfence/internal/version"
 	"ringfence/provision"
@@ -57,6 +58,7 @@ type PBX struct {
 	web       *httpd.Server
 	operator  *http.Server
 	records   *records
+	sampler   sampler
 
 	reconciling sync.Mutex
 	stop        context.CancelFunc
@@ -263,6 +265,12 @@ func (p *PBX) telephony(ctx context.Context) error {
 	}
 	p.warden = newWarden(&p.bus, p.log.With("part", "guard"), stored)
 	p.warden.save = p.store.SaveBans
+	p.warden.journal.save, p.warden.journal.log = p.store.AppendAttacks, p.log
+	counted, err := p.store.LoadPackets(ctx)
+	if err != nil {
+		return err
+	}
+	p.sampler.Tally = tally.New(counted, time.Now())
 	for _, b := range bindings {
 		p.warden.guard.Trust(b.Flow.Remote.Addr(), b.Expires)
 	}
@@ -273,6 +281,8 @@ func (p *PBX) telephony(ctx context.Context) error {
 	if !p.opts.Dev {
 		p.fence = newFence(p.opts.RunDir, p.log.With("part", "fence"), p.policy, func(rev uint64, err error) { p.applied.set("packet filter", rev, err) })
 		p.fence.known, p.fence.banned = p.known, p.banned
+		p.fence.caught, p.fence.book = p.warden.caught, p.warden.book
+		p.fence.limits = func() telephony.PacketLimits { return snapshot().Settings.Limits }
 	}
 	node, epoch := p.store.Node()
 	host, _ := os.Hostname()
@@ -367,6 +377,7 @@ func (p *PBX) startFence(ctx context.Context) {
 		defer sub.Close()
 		p.fence.run(ctx, sub)
 	})
+	p.wg.Go(func() { p.count(ctx) })
 }
 
 func (p *PBX) startOperator() error {

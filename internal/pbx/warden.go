@@ -14,6 +14,7 @@ import (
 	"ringfence/internal/registrar"
 	"ringfence/internal/sip"
 	"ringfence/internal/telephony"
+	"ringfence/internal/tries"
 )
 
 // warden tells guard what happens on SIP, and carries its verdicts out: in SIP
@@ -27,6 +28,9 @@ type warden struct {
 	own   atomic.Pointer[map[netip.Addr]bool]
 	ends  atomic.Pointer[time.Time] // when the next of the rules runs out
 	save  func(ctx context.Context, put, removed []telephony.Ban) error
+
+	journal  journal
+	screened screened
 }
 
 func newWarden(bus *events.Bus, log *slog.Logger, stored []telephony.Ban) *warden {
@@ -90,7 +94,11 @@ func (w *warden) gate(f sip.Flow, _ []byte) bool {
 			w.convict(v, now)
 		}
 	}
-	return !w.book.Holds(src, telephony.BanSIP, now) || w.spared(src)
+	if w.book.Holds(src, telephony.BanSIP, now) && !w.spared(src) {
+		w.screened.banned.Add(1)
+		return false
+	}
+	return true
 }
 
 // screen drops what attack tools send, and INVITEs of strangers if so set.
@@ -102,12 +110,14 @@ func (w *warden) screen(r *sip.Request) bool {
 		w.convict(v, now)
 	}
 	if drop {
+		w.screened.tools.Add(1)
 		return false
 	}
 	stranger := r.Method == sip.INVITE && !r.Has("Authorization") && !r.Has("Proxy-Authorization")
 	if !stranger || !w.guard.Silent(q.Source, now) {
 		return true
 	}
+	w.screened.strangers.Add(1)
 	// Silence hides us, and counts like the challenge that it stands for.
 	if v, convicted := w.guard.Challenged(q, now); convicted {
 		w.convict(v, now)
@@ -181,7 +191,11 @@ func (w *warden) convict(v guard.Verdict, now time.Time) {
 
 // enter notes a ban, whoever passed it.
 func (w *warden) enter(b events.AddressBanned, now time.Time) {
-	w.book.Put(telephony.Ban{Source: b.Addr, Scope: b.Scope, Reason: b.Reason, Evidence: b.Evidence, Since: now, Until: b.Until})
+	w.book.Put(banOf(b, now))
+}
+
+func banOf(b events.AddressBanned, now time.Time) telephony.Ban {
+	return telephony.Ban{Source: tries.Source(b.Addr), Scope: b.Scope, Reason: b.Reason, Evidence: b.Evidence, Since: now, Until: b.Until, Level: b.Level, Port: b.Port}
 }
 
 // admit refuses calls of an extension that begins too many, or dialled too many
@@ -228,7 +242,10 @@ func (w *warden) run(ctx context.Context, sub *events.Subscription) {
 			return
 		case e := <-sub.C:
 			if b, ok := e.(events.AddressBanned); ok {
-				w.enter(b, time.Now())
+				if b.Level == 0 { // the others are in the book
+					w.enter(b, time.Now())
+				}
+				w.journal.note(banOf(b, time.Now()))
 			}
 		case <-tick.C:
 			w.book.List(time.Now()) // forgets what ran out
@@ -240,6 +257,7 @@ func (w *warden) run(ctx context.Context, sub *events.Subscription) {
 func (w *warden) store(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, writeLimit)
 	defer cancel()
+	w.journal.store(ctx)
 	c := w.book.Take()
 	if err := w.save(ctx, c.Put, c.Removed); err != nil {
 		w.book.Return(c)

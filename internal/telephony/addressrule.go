@@ -146,6 +146,20 @@ type Ban struct {
 	Evidence Evidence
 	Since    time.Time
 	Until    time.Time
+	// Level is the meter of the packet filter that set it, 1 or 2; 0 is a verdict
+	// of guard, log-in or provisioning.
+	Level int
+	// Port is what the meter's packet asked for: "udp 5060".
+	Port string
+	// Dropped is how many packets of the source the packet filter dropped since; 0
+	// where it does not count. It is not stored.
+	Dropped uint64
+}
+
+// Attack is an entry of the journal: somebody was banned.
+type Attack struct {
+	ID int64 // grows
+	Ban
 }
 
 // SortBans puts the latest first.

@@ -171,7 +171,8 @@ CREATE TABLE address_rule (
   created_by TEXT    NOT NULL
 ) STRICT;
 
--- Sources that guard convicted.
+-- Sources that are banned: by guard, log-in and provisioning, and those above a
+-- level of the packet filter's meters.
 CREATE TABLE ban (
   source     TEXT    NOT NULL,
   scope      TEXT    NOT NULL,
@@ -181,7 +182,35 @@ CREATE TABLE ban (
   count      INTEGER NOT NULL,
   since      INTEGER NOT NULL,
   until      INTEGER NOT NULL,
+  level      INTEGER NOT NULL DEFAULT 0,
+  port       TEXT    NOT NULL DEFAULT '',
   PRIMARY KEY (source, scope)
+) STRICT;
+
+-- The journal of attacks: the newest ones.
+CREATE TABLE attack (
+  id         INTEGER PRIMARY KEY,
+  at         INTEGER NOT NULL,
+  source     TEXT    NOT NULL,
+  scope      TEXT    NOT NULL,
+  reason     TEXT    NOT NULL,
+  level      INTEGER NOT NULL,
+  port       TEXT    NOT NULL,
+  user_agent TEXT    NOT NULL,
+  target     TEXT    NOT NULL,
+  count      INTEGER NOT NULL,
+  until      INTEGER NOT NULL
+) STRICT;
+
+-- How many packets were dropped, by cause, and let in, by row of the port table:
+-- counts is a JSON object. step and covered are milliseconds: covered is how much
+-- of the step somebody counted.
+CREATE TABLE packet_history (
+  step    INTEGER NOT NULL,
+  at      INTEGER NOT NULL,
+  covered INTEGER NOT NULL,
+  counts  TEXT    NOT NULL,
+  PRIMARY KEY (step, at)
 ) STRICT;
 
 -- Registrations, written behind so that they survive a restart. RFC 5626
