@@ -117,6 +117,25 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 	return nil
 }
 
+// Stream opens an answer that does not end, such as that of /events, until ctx
+// ends.
+func (c *Client) Stream(ctx context.Context, path string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.Base+"/api/v1"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	endless := *c.http
+	endless.Timeout = 0
+	res, err := endless.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("streaming %s: %w", path, err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, errors.Join(fmt.Errorf("streaming %s: %s", path, res.Status), res.Body.Close())
+	}
+	return res.Body, nil
+}
+
 // Status is the HTTP status of an error of Do, or 0.
 func Status(err error) int {
 	var p *Problem
