@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -89,7 +90,6 @@ func TestEventsOfTheOwnTenantArrive(t *testing.T) {
 	b.bus.Publish(events.RegistrationChanged{AOR: telephony.AOR{User: "201", Domain: "other.example"}, Bindings: 1})
 	b.bus.Publish(events.CallStarted{Call: telephony.LiveCall{ID: "theirs", Tenant: 2}})
 	b.bus.Publish(events.CallEnded{Record: telephony.CallRecord{ID: "theirs", Tenant: 2}})
-	b.bus.Publish(events.AddressBanned{})
 	b.bus.Publish(events.RegistrationChanged{AOR: telephony.AOR{User: "101", Domain: "pbx.example"}, Bindings: 2})
 	var r RegistrationEvent
 	if s.next(&r) != "registration" || r.Number != "101" || r.Registrations != 2 {
@@ -104,6 +104,12 @@ func TestEventsOfTheOwnTenantArrive(t *testing.T) {
 	var cdr CallRecord
 	if s.next(&cdr) != "cdr" || cdr.ID != "ours" {
 		t.Errorf("%+v", cdr)
+	}
+	b.bus.Publish(events.AddressBanned{Addr: netip.MustParseAddr("192.0.2.66"), Scope: telephony.BanSIP, Reason: "attack tool", Level: 1, Port: "udp 5060",
+		Evidence: telephony.Evidence{UserAgent: "x\r\nevent: fake\r\ndata: <script>"}})
+	var a Attack
+	if s.next(&a) != "attack" || a.Source != "192.0.2.66" || a.Level != 1 || a.Port != "udp 5060" || a.UserAgent != "x\r\nevent: fake\r\ndata: <script>" {
+		t.Errorf("%+v", a)
 	}
 	b.bus.Publish(events.SettingApplied{Subsystem: "sip"})
 	if s.next(nil) != "status" {

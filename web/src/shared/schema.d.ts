@@ -405,6 +405,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/security/attacks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Journal of attacks: who was banned, when and why, the newest first */
+        get: operations["list-attacks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/security/bans": {
         parameters: {
             query?: never;
@@ -475,6 +492,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/security/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Packets that were dropped and let in, over time */
+        get: operations["get-packet-history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/security/protection": {
         parameters: {
             query?: never;
@@ -486,6 +520,23 @@ export interface paths {
         get: operations["get-protection"];
         /** Change how attackers are told from phones; in force at once */
         put: operations["put-protection"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/security/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Attacks in numbers */
+        get: operations["get-attack-summary"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -864,6 +915,76 @@ export interface components {
             rev: number;
             subsystem: string;
         };
+        Attack: {
+            /** Format: date-time */
+            at: string;
+            /**
+             * Format: int64
+             * @description How often it did wrong, or how many packets a second were allowed.
+             */
+            count: number;
+            /**
+             * Format: int64
+             * @description Grows; 0 in events.
+             */
+            id: number;
+            /**
+             * Format: int64
+             * @description Level of packets a second that it exceeded; 0 is another reason.
+             */
+            level: number;
+            /** @description Port that the packets above a level went to: udp 5060. */
+            port: string;
+            reason: string;
+            /**
+             * @description Ports that were closed to it.
+             * @enum {string}
+             */
+            scope: "sip" | "web" | "prov" | "all";
+            /** @description IPv4 address, or the first of an IPv6 network of 64 bits. */
+            source: string;
+            /** @description What it last asked for. */
+            target: string;
+            /**
+             * Format: date-time
+             * @description When the ban ends or ended.
+             */
+            until: string;
+            /** @description What it called itself. */
+            user_agent: string;
+        };
+        AttackList: {
+            items: components["schemas"]["Attack"][];
+            /**
+             * Format: int64
+             * @description Give it as before for the next page; 0 at the end.
+             */
+            next: number;
+        };
+        AttackSummary: {
+            /**
+             * Format: int64
+             * @description Sources that are banned now.
+             */
+            banned: number;
+            /** @description Whether the packet filter could be asked. */
+            counted: boolean;
+            /**
+             * Format: int64
+             * @description Packets dropped in the last hour.
+             */
+            dropped: number;
+            /**
+             * Format: int64
+             * @description Attacks of the last hour.
+             */
+            last_hour: number;
+            /**
+             * Format: double
+             * @description Packets dropped a second, in the last ten seconds that were counted.
+             */
+            rate: number;
+        };
         AuditEntry: {
             action: string;
             /** @description Login name, or the part of the system that acted. */
@@ -897,6 +1018,18 @@ export interface components {
              * @description How often it did wrong.
              */
             count: number;
+            /**
+             * Format: int64
+             * @description Packets of it that were dropped since, where the packet filter counts them.
+             */
+            dropped: number;
+            /**
+             * Format: int64
+             * @description Level of packets a second that it exceeded; 0 is another reason.
+             */
+            level: number;
+            /** @description Port that the packets above a level went to: udp 5060. */
+            port: string;
             reason: string;
             /**
              * @description Ports that are closed to it.
@@ -1431,6 +1564,28 @@ export interface components {
             interface: string;
             /** @description Packets to the internet leave from it. */
             outgoing: boolean;
+        };
+        PacketHistory: {
+            /** @description Packets that were dropped, by cause. */
+            drops: components["schemas"]["PacketSeries"][];
+            /** @description Whether somebody counted: where not, the values mean nothing. */
+            known: boolean[];
+            /** @description Packets that were let in, by row of the port table; of TCP, new connections. */
+            ports: components["schemas"]["PacketSeries"][];
+            /** Format: int64 */
+            step_seconds: number;
+            /** @description When each step begins, in seconds since 1970. */
+            times: number[];
+        };
+        PacketSeries: {
+            name: string;
+            /**
+             * Format: int64
+             * @description Packets in all steps.
+             */
+            total: number;
+            /** @description Packets a second, one for each step. */
+            values: number[];
         };
         Party: {
             name: string;
@@ -2555,6 +2710,17 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": ({
+                        data: components["schemas"]["Attack"];
+                        /**
+                         * @description The event name.
+                         * @constant
+                         */
+                        event: "attack";
+                        /** @description The event ID. */
+                        id?: number;
+                        /** @description The retry time in milliseconds. */
+                        retry?: number;
+                    } | {
                         data: components["schemas"]["CallEvent"];
                         /**
                          * @description The event name.
@@ -4046,6 +4212,70 @@ export interface operations {
             };
         };
     };
+    "list-attacks": {
+        parameters: {
+            query?: {
+                /** @description Only this source; an IPv6 address stands for its network of 64 bits. */
+                address?: string;
+                /** @description Part of the reason. */
+                reason?: string;
+                /** @description Only older entries than the one with this id. */
+                before?: number;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AttackList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "list-bans": {
         parameters: {
             query?: never;
@@ -4395,6 +4625,65 @@ export interface operations {
             };
         };
     };
+    "get-packet-history": {
+        parameters: {
+            query?: {
+                /** @description In steps of ten seconds, five minutes, or an hour. */
+                range?: "1h" | "24h" | "30d";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PacketHistory"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "get-protection": {
         parameters: {
             query?: never;
@@ -4484,6 +4773,53 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-attack-summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AttackSummary"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
