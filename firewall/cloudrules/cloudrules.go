@@ -100,23 +100,71 @@ type Rule struct {
 }
 
 // Rules turns the rows that are open into rules. A row whose zones have no
-// source is left out.
+// source is left out. A row for the world alone is open to the inside too: no
+// cloud has a rule that lets everybody in but some.
 func Rules(rows []ports.Service, s Sources) []Rule {
-	anywhere := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 	var rules []Rule
 	for _, row := range rows {
-		from := s.Management
-		switch {
-		case slices.Contains(row.Zones, ports.WAN):
-			from = anywhere
-		case slices.Contains(row.Zones, ports.Voice):
-			from = s.Inside
+		from := s.of(row)
+		if len(row.Sources) > 0 {
+			from = within(from, row.Sources)
 		}
 		if len(from) > 0 {
 			rules = append(rules, Rule{row, from})
 		}
 	}
 	return rules
+}
+
+// of are the networks that stand for the zones of a row. Providers have none:
+// their interfaces are no cloud's.
+func (s Sources) of(row ports.Service) (from []netip.Prefix) {
+	if slices.Contains(row.Zones, ports.WAN) {
+		return []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+	}
+	if slices.Contains(row.Zones, ports.Voice) {
+		from = append(from, s.Inside...)
+	}
+	if slices.Contains(row.Zones, ports.Management) {
+		for _, m := range s.Management {
+			if !slices.ContainsFunc(from, func(p netip.Prefix) bool { return holds(p, m) }) {
+				from = append(from, m)
+			}
+		}
+	}
+	return from
+}
+
+func holds(outer, inner netip.Prefix) bool {
+	return outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
+}
+
+// within are the sources of a row that lie in networks, or the networks that lie
+// in a source, each once.
+func within(networks, sources []netip.Prefix) []netip.Prefix {
+	var both []netip.Prefix
+	for _, source := range sources {
+		for _, network := range networks {
+			p := source
+			switch {
+			case holds(source, network):
+				p = network
+			case !holds(network, source):
+				continue
+			}
+			both = append(both, p)
+		}
+	}
+	// A network inside another one says nothing more.
+	var out []netip.Prefix
+	for i, p := range both {
+		said := func(o netip.Prefix) bool { return o == p }
+		wider := func(o netip.Prefix) bool { return o != p && holds(o, p) }
+		if !slices.ContainsFunc(both[:i], said) && !slices.ContainsFunc(both, wider) {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // Write writes rules in a format. It refuses formats that it does not know.

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,9 +24,26 @@ func table(t *testing.T) []ports.Service {
 	t.Helper()
 	var all []ports.Service
 	for _, s := range ports.Table() {
+		switch s.ID {
+		case ports.SIPTLS: // providers
+			s.Sources = prefixes("198.51.100.0/24", "2001:db8:5::/48")
+		case ports.SIPTCP: // those of them that are inside
+			s.Zones, s.Sources = []ports.Zone{ports.Voice, ports.Trunk}, prefixes("10.2.3.0/24", "10.2.3.128/25", "10.0.0.0/15", "192.0.2.0/24")
+		case ports.EdgeTCP:
+			s.Zones = []ports.Zone{ports.Trunk}
+		case ports.EdgeUDP:
+			s.Zones = []ports.Zone{ports.Voice, ports.Management}
+		}
 		if s.Available || s.ID == ports.SSH || s.ID == ports.Provisioning {
 			all = append(all, s)
 		}
+	}
+	return all
+}
+
+func prefixes(list ...string) (all []netip.Prefix) {
+	for _, s := range list {
+		all = append(all, netip.MustParsePrefix(s))
 	}
 	return all
 }
@@ -50,6 +68,14 @@ func wanted(t *testing.T) map[string]bool {
 			from = []string{"203.0.113.7/32"}
 		case ports.Provisioning:
 			from = []string{"10.1.0.0/16", "10.2.0.0/16", "fd12::/64"}
+		case ports.SIPTLS:
+			from = []string{"198.51.100.0/24", "2001:db8:5::/48"}
+		case ports.SIPTCP:
+			from = []string{"10.2.3.0/24", "10.1.0.0/16"}
+		case ports.EdgeTCP: // no interface in a cloud leads to a provider
+			from = nil
+		case ports.EdgeUDP:
+			from = []string{"10.1.0.0/16", "10.2.0.0/16", "fd12::/64", "203.0.113.7/32"}
 		}
 		for _, f := range from {
 			want[fmt.Sprintf("%s %s %s", row.Proto, row.Ports(), f)] = true

@@ -24,7 +24,11 @@ func groups(rules []Rule) (all []*group) {
 		i := slices.IndexFunc(all, func(g *group) bool { return g.from == from })
 		if i < 0 {
 			i = len(all)
-			all = append(all, &group{name: "ringfence-" + zoneName(p.row) + "-" + p.family, from: from, plain: joined(p.from, ",")})
+			name := "ringfence-" + zoneName(p.row) + "-" + p.family
+			if slices.ContainsFunc(all, func(g *group) bool { return g.name == name }) { // one with sources of its own
+				name = "ringfence-" + p.name
+			}
+			all = append(all, &group{name: name, from: from, plain: joined(p.from, ",")})
 		}
 		if p.row.Proto == ports.UDP {
 			all[i].udp = append(all[i].udp, p.row.Ports())

@@ -20,29 +20,36 @@ func (s *Server) registerSecurity() {
 	handle(s, operation{id: "allow-ban", method: http.MethodPost, path: "/security/bans/allow", tag: "security", summary: "Take all bans of a source back and let it in for good", access: systemOnly, status: http.StatusCreated}, s.allowBan)
 	handle(s, operation{id: "check-address", method: http.MethodGet, path: "/security/check", tag: "security", summary: "Whether packets of an address are let in, and why not", access: systemOnly, fields: map[string]string{"address": "query.address"}}, s.checkAddress)
 	handle(s, operation{id: "get-port-filter", method: http.MethodGet, path: "/security/filter", tag: "security", summary: "Who filters by port", access: systemOnly}, s.getPortFilter)
-	handle(s, operation{id: "put-port-filter", method: http.MethodPut, path: "/security/filter", tag: "security", summary: "Leave filtering by port to the cloud, or take it back; never outside of a cloud", access: systemOnly, errors: []int{http.StatusConflict}}, s.putPortFilter)
+	handle(s, operation{id: "put-port-filter", method: http.MethodPut, path: "/security/filter", tag: "security", summary: "Leave filtering by port to the cloud, take it back, or switch the packet filter off; never outside of a cloud", access: systemOnly, errors: []int{http.StatusConflict}}, s.putPortFilter)
 	s.registerAttacks()
 	s.registerRules()
 }
 
 func (s *Server) getPortFilter(context.Context, *noInput) (*body[PortFilter], error) {
 	out := PortFilter{Mode: "filter", Cloud: s.cfg.Live.Health().Cloud}
-	if out.Cloud == "" {
+	settings := s.cfg.Store.Snapshot().Settings
+	switch {
+	case out.Cloud == "":
 		out.Cloud = "none"
-	} else if s.cfg.Store.Snapshot().Settings.CloudMode {
+	case settings.FilterOff:
+		out.Mode = "off"
+	case settings.CloudMode:
 		out.Mode = "cloud"
 	}
 	return &body[PortFilter]{out}, nil
 }
 
-// putPortFilter refuses cloud mode where no cloud is seen (C07): on premises
-// nobody else would filter.
+// putPortFilter refuses cloud mode and off where no cloud is seen (C07): on
+// premises nobody else would filter. Off has to be meant (C06).
 func (s *Server) putPortFilter(ctx context.Context, in *body[PortFilterPut]) (*body[PortFilter], error) {
-	if in.Body.Mode == "cloud" && s.cfg.Live.Health().Cloud == "" {
+	if in.Body.Mode != "filter" && s.cfg.Live.Health().Cloud == "" {
 		return nil, conflict("mode", "this machine runs in no cloud that is known: without its own filter by port it would stand open")
 	}
+	if in.Body.Mode == "off" && in.Body.Confirmation != FilterOffPhrase {
+		return nil, &telephony.FieldError{Field: "confirmation", Reason: "must be the words: " + FilterOffPhrase}
+	}
 	err := s.changeSettings(ctx, func(settings *telephony.Settings) error {
-		settings.CloudMode = in.Body.Mode == "cloud"
+		settings.CloudMode, settings.FilterOff = in.Body.Mode == "cloud", in.Body.Mode == "off"
 		return nil
 	})
 	if err != nil {

@@ -223,10 +223,27 @@ func TestCloudModeNeedsACloud(t *testing.T) {
 	if now != (PortFilter{"cloud", "AWS"}) || !b.store.Snapshot().Settings.CloudMode {
 		t.Errorf("%+v", now)
 	}
+	for _, typed := range []string{"", "yes", "Switch the packet filter off"} {
+		a := boss.do("PUT", "/security/filter", PortFilterPut{Mode: "off", Confirmation: typed}, nil)
+		if a.Code != http.StatusUnprocessableEntity || a.Problem.Errors[0].Location != "body.confirmation" || b.store.Snapshot().Settings.FilterOff {
+			t.Errorf("off with %q: %d %s", typed, a.Code, a.Body)
+		}
+	}
+	boss.must(http.StatusOK, "PUT", "/security/filter", PortFilterPut{Mode: "off", Confirmation: FilterOffPhrase}, &now)
+	if now != (PortFilter{"off", "AWS"}) || !b.store.Snapshot().Settings.FilterOff {
+		t.Errorf("%+v", now)
+	}
 	b.live.cloud = "" // the disk was carried out of the cloud
+	a = boss.do("PUT", "/security/filter", PortFilterPut{Mode: "off", Confirmation: FilterOffPhrase}, nil)
+	if a.Code != http.StatusConflict {
+		t.Errorf("off on premises: %d %s", a.Code, a.Body)
+	}
 	boss.must(http.StatusOK, "GET", "/security/filter", nil, &now)
 	if now != (PortFilter{"filter", "none"}) {
 		t.Errorf("%+v", now)
 	}
 	boss.must(http.StatusOK, "PUT", "/security/filter", PortFilterPut{Mode: "filter"}, &now)
+	if s := b.store.Snapshot().Settings; s.FilterOff || s.CloudMode {
+		t.Errorf("back in filter mode: %+v", s)
+	}
 }

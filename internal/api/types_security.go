@@ -25,13 +25,17 @@ type Protection struct {
 
 // PortFilter says who filters by port.
 type PortFilter struct {
-	Mode  string `json:"mode" enum:"filter,cloud" doc:"filter: this box, by its table of ports; cloud: the cloud's security groups. Lists of addresses, bans and limits hold in both."`
+	Mode  string `json:"mode" enum:"filter,cloud,off" doc:"filter: this box, by its table of ports; cloud: the cloud's security groups. Lists of addresses, bans and limits hold in both. off: this box filters nothing at all, not even who is blocked."`
 	Cloud string `json:"cloud" enum:"none,AWS,Azure,Google Cloud" doc:"Cloud that this machine runs in."`
 }
 
+// FilterOffPhrase is what has to be typed to switch the packet filter off.
+const FilterOffPhrase = "switch the packet filter off"
+
 // PortFilterPut changes who filters by port.
 type PortFilterPut struct {
-	Mode string `json:"mode" enum:"filter,cloud"`
+	Mode         string `json:"mode" enum:"filter,cloud,off"`
+	Confirmation string `json:"confirmation,omitempty" maxLength:"100" doc:"For off: the words 'switch the packet filter off'."`
 }
 
 // Ban is a source that gets no answer.

@@ -122,10 +122,13 @@ func (f *fence) apply(ctx context.Context) error {
 
 // policyOf is what the packet filter is to do under a snapshot.
 // What was switched on in a cloud does not hold on a disk that was carried out of
-// it.
+// it, nor what was switched off.
 func policyOf(s *telephony.Snapshot, on []ports.Service, cloud bool) firewall.Policy {
 	p := firewall.DefaultPolicy()
-	if cloud && s.Settings.CloudMode {
+	switch {
+	case cloud && s.Settings.FilterOff:
+		p.Mode = firewall.ModeOff
+	case cloud && s.Settings.CloudMode:
 		p.Mode = firewall.ModeCloud
 	}
 	p.Rev = s.Rev

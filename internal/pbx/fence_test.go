@@ -39,7 +39,14 @@ func TestPolicyFollowsTheSettings(t *testing.T) {
 	if !slices.Equal(p.Block, []netip.Prefix{network("41.202.0.0/16")}) || !slices.Equal(p.Allow, []netip.Prefix{network("41.202.160.2/32")}) {
 		t.Errorf("block %v, allow %v", p.Block, p.Allow)
 	}
-	if p := policyOf(s, on, false); p.Mode != firewall.ModeFilter {
-		t.Error("cloud mode holds on premises")
+	settings.FilterOff = true
+	off := telephony.NewSnapshot(8, settings, nil, nil)
+	if p := policyOf(off, on, true); p.Mode != firewall.ModeOff || p.Validate() != nil {
+		t.Errorf("switched off in a cloud: %s", p.Mode)
+	}
+	for _, s := range []*telephony.Snapshot{s, off} {
+		if p := policyOf(s, on, false); p.Mode != firewall.ModeFilter {
+			t.Errorf("%s holds on premises", p.Mode)
+		}
 	}
 }

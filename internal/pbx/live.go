@@ -220,6 +220,9 @@ func (l live) Health() api.Health {
 		m.Notices = []string{err.Error()}
 	}
 	h.Notices = append(h.Notices, m.Notices...)
+	if off := l.p.filterOff(); off != "" {
+		h.Fence.Active, h.Fence.Error, h.Notices = false, off, append(h.Notices, off)
+	}
 	if c := m.Clock; c.Server != "" {
 		h.Clock = &api.Clock{Server: c.Server, Origin: c.Origin, OffsetMS: float64(c.Offset.Microseconds()) / 1000, CheckedAt: c.At.UTC()}
 	}

@@ -100,6 +100,9 @@ func (p *PBX) console() string {
 		c.Warnings = append(c.Warnings, err.Error())
 	}
 	c.Warnings = append(c.Warnings, p.networkWarning()...)
+	if off := p.filterOff(); off != "" {
+		c.Warnings = append(c.Warnings, off)
+	}
 	if e, bad := p.applied.failed(); bad {
 		c.Warnings = append(c.Warnings, e.Subsystem+": "+e.Err)
 	}
@@ -111,6 +114,14 @@ func (p *PBX) console() string {
 		return "{}"
 	}
 	return string(text)
+}
+
+// filterOff is what everybody is told for as long as nothing is filtered.
+func (p *PBX) filterOff() string {
+	if p.machine.Cloud == "" || !p.store.Snapshot().Settings.FilterOff {
+		return ""
+	}
+	return "The packet filter is switched off entirely: blocked and banned addresses get through, and floods are not limited. Only the rules of the cloud protect this machine."
 }
 
 // revertedShown is how long the console says that the network returned.

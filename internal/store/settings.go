@@ -43,6 +43,7 @@ func settingFields() []settingField {
 		{"limits", false, func(s *telephony.Settings) any { return &s.Limits }},
 		{"shell_keys", true, func(s *telephony.Settings) any { return &s.ShellKeys }},
 		{"cloud_mode", true, func(s *telephony.Settings) any { return &s.CloudMode }},
+		{"filter_off", true, func(s *telephony.Settings) any { return &s.FilterOff }},
 	}
 }
 

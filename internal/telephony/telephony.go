@@ -348,6 +348,9 @@ type Settings struct {
 	// CloudMode leaves filtering by port to the cloud's own packet filter; lists
 	// of addresses, bans and limits stay. It holds in a cloud only.
 	CloudMode bool
+	// FilterOff switches the packet filter off entirely: blocked and banned
+	// addresses get through, and nothing is limited. It holds in a cloud only.
+	FilterOff bool
 }
 
 // The values of Settings.ClientCertificates.

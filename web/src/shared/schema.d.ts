@@ -483,7 +483,7 @@ export interface paths {
         };
         /** Who filters by port */
         get: operations["get-port-filter"];
-        /** Leave filtering by port to the cloud, or take it back; never outside of a cloud */
+        /** Leave filtering by port to the cloud, take it back, or switch the packet filter off; never outside of a cloud */
         put: operations["put-port-filter"];
         post?: never;
         delete?: never;
@@ -1643,14 +1643,16 @@ export interface components {
              */
             cloud: "none" | "AWS" | "Azure" | "Google Cloud";
             /**
-             * @description filter: this box, by its table of ports; cloud: the cloud's security groups. Lists of addresses, bans and limits hold in both.
+             * @description filter: this box, by its table of ports; cloud: the cloud's security groups. Lists of addresses, bans and limits hold in both. off: this box filters nothing at all, not even who is blocked.
              * @enum {string}
              */
-            mode: "filter" | "cloud";
+            mode: "filter" | "cloud" | "off";
         };
         PortFilterPut: {
+            /** @description For off: the words 'switch the packet filter off'. */
+            confirmation?: string;
             /** @enum {string} */
-            mode: "filter" | "cloud";
+            mode: "filter" | "cloud" | "off";
         };
         PortList: {
             items: components["schemas"]["Port"][];
