@@ -234,6 +234,59 @@ export async function flows(browser) {
     await w.check();
   });
 
+  await flow(browser, 'the packet filter is switched off entirely with typed words only', async (w, { mock }) => {
+    const { page } = w;
+    await w.goto('/ports');
+    await page.getByRole('button', { name: 'Switch off entirely' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByText('blocked addresses and banned attackers get through').waitFor();
+    must(await dialog.getByTestId('deed').isDisabled(), 'it can be switched off without a word');
+    await dialog.getByLabel(/To go on, type/).fill('yes');
+    must(await dialog.getByTestId('deed').isDisabled(), 'any word does');
+    await dialog.getByLabel(/To go on, type/).fill('switch the packet filter off');
+    await w.settle();
+    await w.shot('flow-filter-off');
+    await w.check();
+    await dialog.getByTestId('deed').click();
+    await page.getByText('The packet filter is switched off entirely').waitFor();
+    must(/** @type {string} */ (mock.portFilter) === 'off', mock.portFilter);
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await page.getByRole('button', { name: 'Filter on this box' }).click();
+    await page.getByTestId('deed').click();
+    await page.getByText('This box filters by port again').waitFor();
+  });
+
+  await flow(browser, 'a port is for some zones and sources only', async (w, { mock }) => {
+    const { page } = w;
+    w.expected.push(/422/, /409/);
+    await w.goto('/ports');
+    await page.getByRole('button', { name: 'Change SIP over UDP' }).click();
+    const dialog = page.getByRole('dialog');
+    must((await dialog.getByLabel('Open this port').count()) === 0, 'a transport is switched off here');
+    await dialog.getByLabel('Phones: interfaces of the zone voice').uncheck();
+    await dialog.getByLabel('Only these sources').fill('203.0.113.0/255.255.255.0\nprovider.example');
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await dialog.getByText('names are not looked up').waitFor();
+    await w.settle();
+    await w.shot('flow-port');
+    await w.check();
+    await dialog.getByLabel('Only these sources').fill('203.0.113.0/24\n2001:db8::/32');
+    await dialog.getByLabel('Port', { exact: true }).fill('5080');
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('outside, provider; only 2 sources').waitFor();
+    const sip = mock.ports.find((p) => p.id === 'sip-udp');
+    must(sip?.first === 5080 && sip.zones.join() === 'wan,trunk' && sip.sources.length === 2, JSON.stringify(sip));
+    await page.getByRole('button', { name: 'Change Web portal and REST API' }).click();
+    await dialog.getByLabel('Only these sources').fill('198.51.100.0/24');
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await dialog.getByText('you would be shut out yourself').waitFor();
+    await w.settle();
+    await w.shot('flow-port-doubt');
+    await dialog.getByRole('button', { name: 'Change it all the same' }).click();
+    await page.getByText('Web portal and REST API is changed').waitFor();
+    await w.shot('flow-ports-changed');
+  });
+
   await flow(browser, 'the network moves, and the change is confirmed at the new address', async (w, server) => {
     const { page } = w;
     const { mock } = server;

@@ -131,20 +131,20 @@ export function trace(id) {
 export function ports() {
   /** @type {[string, string, S['Port']['side'], S['Port']['proto'], number, number, string, boolean, S['Port']['state'], string[], number][]} */
   const rows = [
-    ['portal', 'Web portal and REST API', 'core', 'tcp', 8887, 8887, 'https', true, 'open', ['voice', 'management', 'wan'], 41_233],
+    ['portal', 'Web portal and REST API', 'core', 'tcp', 8887, 8887, 'https', true, 'open', ['management', 'wan'], 41_233],
     ['provisioning', 'Phone provisioning', 'core', 'tcp', 8888, 8888, 'http', false, 'unavailable', ['voice'], 0],
     ['wallboard', 'Queue wallboard', 'core', 'tcp', 8889, 8889, 'https', false, 'unavailable', ['voice', 'management'], 0],
     ['webphone', 'Web phone', 'edge', 'tcp', 10443, 10443, 'https', true, 'unavailable', ['voice', 'management', 'wan'], 0],
     ['sbc-portal', 'SBC portal', 'edge', 'tcp', 8883, 8883, 'https', false, 'unavailable', ['management'], 0],
-    ['rtp-core', 'RTP of the PBX', 'core', 'udp', 45000, 64999, 'rtp', true, 'open', ['voice', 'management', 'wan'], 18_203_441],
-    ['rtp-edge', 'RTP of the SBC', 'edge', 'udp', 25000, 34999, 'rtp', true, 'unavailable', ['voice', 'management', 'wan'], 0],
-    ['sip-udp', 'SIP over UDP', 'core', 'udp', 5060, 5060, 'sip', true, 'open', ['voice', 'management', 'wan'], 91_112],
-    ['sip-tls', 'SIP over TLS', 'core', 'tcp', 5061, 5061, 'sip over tls', false, 'closed', ['voice', 'management', 'wan'], 0],
-    ['sip-tcp', 'SIP over TCP', 'core', 'tcp', 5063, 5063, 'sip', false, 'closed', ['voice', 'management', 'wan'], 0],
+    ['rtp-core', 'RTP of the PBX', 'core', 'udp', 45000, 64999, 'rtp', true, 'open', ['voice', 'wan', 'trunk'], 18_203_441],
+    ['rtp-edge', 'RTP of the SBC', 'edge', 'udp', 25000, 34999, 'rtp', true, 'unavailable', ['voice', 'wan', 'trunk'], 0],
+    ['sip-udp', 'SIP over UDP', 'core', 'udp', 5060, 5060, 'sip', true, 'open', ['voice', 'wan', 'trunk'], 91_112],
+    ['sip-tls', 'SIP over TLS', 'core', 'tcp', 5061, 5061, 'sip over tls', false, 'closed', ['voice', 'wan', 'trunk'], 0],
+    ['sip-tcp', 'SIP over TCP', 'core', 'tcp', 5063, 5063, 'sip', false, 'closed', ['voice', 'wan', 'trunk'], 0],
     ['ssh', 'Operator shell', 'host', 'tcp', 10210, 10210, 'ssh', false, 'unavailable', ['management'], 0],
   ];
   return rows.map(([id, name, side, proto, first, last, speaks, default_on, state, zones, packets]) => ({
-    id, name, side, proto, first, last, speaks, default_on, state, zones, packets, bytes: packets * 214, rows: [], error: '', doc: `${name}.`,
+    id, name, side, proto, first, last, speaks, default_on, state, zones, packets, bytes: packets * 214, rows: [], error: '', doc: `${name}.`, enabled: state === 'open', sources: [],
   }));
 }
 

@@ -63,6 +63,7 @@ class Mock {
     this.extensions = empty ? [] : data.extensions();
     /** @type {S['Tenant']} */
     this.phoneSettings = { name: 'Acme', domain: 'pbx.example', extension_first: '101', extension_last: '199', digest: 'md5', tls_only: false, max_contacts: 10, qualify_seconds: 30, qualify_failures: 3, calls: data.callRules() };
+    this.ports = data.ports();
     this.transports = data.transports();
     this.addresses = data.addresses();
     this.bans = data.bans(Date.now());
@@ -260,7 +261,8 @@ class Mock {
         return this.page(res, this.audit, query);
       case 'ports':
         if (id === 'rules') return this.portRules(res, query);
-        return json(res, 200, { items: data.ports().map((p) => (this.fenced ? p : { ...p, packets: 0, bytes: 0 })) });
+        if (method === 'PUT') return this.putPort(res, id, body);
+        return json(res, 200, { items: this.ports.map((p) => (this.fenced ? p : { ...p, packets: 0, bytes: 0 })) });
       case 'transports':
         if (method === 'PUT') {
           const found = this.transports.find((t) => t.id === id);
@@ -323,6 +325,7 @@ class Mock {
         this.addressRules = this.addressRules.filter((r) => r.network !== query.get('network'));
         return res.writeHead(204).end();
       case 'PUT filter':
+        if (body.mode === 'off' && body.confirmation !== 'switch the packet filter off') return problem(res, 422, 'validation failed', { 'body.confirmation': 'must be the words: switch the packet filter off' });
         this.portFilter = body.mode;
         return json(res, 200, { mode: body.mode, cloud: 'AWS' });
       case 'GET filter':
@@ -376,6 +379,22 @@ class Mock {
     if (this.oldPath-- > 0) return problem(res, 409, 'this connection does not show that the machine can be reached after the change; connect anew, to an address it has now');
     delete this.network.pending;
     return res.writeHead(204).end();
+  }
+
+  /** @param {Response} res @param {string | undefined} id @param {any} body */
+  putPort(res, id, body) {
+    const found = this.ports.find((p) => p.id === id);
+    if (!found) return problem(res, 404);
+    const bad = body.sources.findIndex((/** @type {string} */ s) => /[g-z]/.test(s));
+    if (bad >= 0) return problem(res, 422, 'validation failed', { [`body.sources[${bad}]`]: 'must begin with an IP address such as 203.0.113.7; names are not looked up' });
+    if (body.zones.length === 0) return problem(res, 422, 'validation failed', { 'body.zones': 'no zone is left that may reach it' });
+    if (this.ports.some((p) => p !== found && p.proto === found.proto && p.first <= body.port && body.port <= p.last)) return problem(res, 409, 'taken', { 'body.port': `${found.proto} port ${body.port} belongs to another row` });
+    if (id === 'portal' && body.sources.length > 0 && !body.anyway) {
+      return problem(res, 409, 'the sources do not hold 192.168.10.77, from where you are asking: you would be shut out yourself', { 'body.anyway': 'set it to do so all the same' });
+    }
+    const { anyway: _, port, ...rest } = body;
+    if (found.first === found.last) found.first = found.last = port;
+    return json(res, 200, Object.assign(found, rest));
   }
 
   /** @param {Response} res @param {URLSearchParams} query */

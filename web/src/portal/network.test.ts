@@ -7,7 +7,7 @@ const port = (p: Partial<NetworkPort>): NetworkPort => ({
 });
 const entry = (e: Partial<NetworkInterface>): NetworkInterface => ({
   name: '', mac: '', vlan: 0, link: '', zone: '', dhcp4: false, dhcp6: false, accept_ra: false, no_default_route: false,
-  metric: 0, addresses: [], routes: [], nameservers: [], search: [], mtu: 0, ...e,
+  metric: 0, addresses: [], routes: [], nameservers: [], search: [], mtu: 0, limit: 0, ...e,
 });
 
 it('finds the entry of an interface as the server does', () => {
@@ -28,7 +28,7 @@ it('keeps what it is given, there and back', () => {
   const settings = [
     entry({ mac: '52:54:00:00:00:01', addresses: ['192.0.2.10/24', '2001:db8::10/64'], nameservers: ['192.0.2.53'], search: ['a.example'], mtu: 1400, metric: 7,
       routes: [{ to: '::/0', via: 'fe80::1', metric: 0 }, { to: '0.0.0.0/0', via: '192.0.2.1', metric: 0 }, { to: '10.0.0.0/8', via: '192.0.2.9', metric: 5 }] }),
-    entry({ vlan: 20, link: 'eth0', zone: 'voice', dhcp4: true, accept_ra: true }),
+    entry({ vlan: 20, link: 'eth0', zone: 'voice', limit: 20_000, dhcp4: true, accept_ra: true }),
   ];
   const rows = rowsOf(settings, [port({})]);
   expect(rows.map((r) => r.port)).toEqual(['eth0', '']);

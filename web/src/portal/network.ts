@@ -16,6 +16,7 @@ export interface Row {
   no_default_route: boolean;
   metric: number;
   mtu: number;
+  limit: number;
   addresses: string;
   gateway4: string;
   gateway6: string;
@@ -58,7 +59,7 @@ function rowOf(entry: NetworkInterface, port: string, use: boolean): Row {
   const ways = [way(every4), way(every6)];
   return {
     port, use, name: entry.name, mac: entry.mac, vlan: entry.vlan, link: entry.link, zone: entry.zone,
-    dhcp4: entry.dhcp4, dhcp6: entry.dhcp6, accept_ra: entry.accept_ra, no_default_route: entry.no_default_route, metric: entry.metric, mtu: entry.mtu,
+    dhcp4: entry.dhcp4, dhcp6: entry.dhcp6, accept_ra: entry.accept_ra, no_default_route: entry.no_default_route, metric: entry.metric, mtu: entry.mtu, limit: entry.limit ?? 0,
     addresses: entry.addresses.join('\n'), gateway4: ways[0]?.via ?? '', gateway6: ways[1]?.via ?? '',
     routes: entry.routes.filter((r) => !ways.includes(r)).map((r) => `${r.to} via ${r.via}${r.metric === 0 ? '' : ` metric ${r.metric}`}`).join('\n'),
     nameservers: entry.nameservers.join('\n'), search: entry.search.join('\n'),
@@ -101,7 +102,7 @@ export function entryOf(row: Row): NetworkInterface {
   if (row.gateway6.trim() !== '') routes.unshift({ to: every6, via: row.gateway6.trim(), metric: 0 });
   return {
     name: row.name, mac: row.mac, vlan: row.vlan, link: row.link, zone: row.zone,
-    dhcp4: row.dhcp4, dhcp6: row.dhcp6, accept_ra: row.accept_ra, no_default_route: row.no_default_route, metric: row.metric, mtu: row.mtu,
+    dhcp4: row.dhcp4, dhcp6: row.dhcp6, accept_ra: row.accept_ra, no_default_route: row.no_default_route, metric: row.metric, mtu: row.mtu, limit: Number(row.limit) || 0,
     addresses: words(row.addresses), routes, nameservers: words(row.nameservers), search: words(row.search),
   };
 }

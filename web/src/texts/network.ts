@@ -39,6 +39,8 @@ export const network = {
   metricHint: 'With several ways out the smallest wins. 0: in the order of the interfaces.',
   mtu: 'MTU',
   mtuHint: '0: what DHCP or the router says, or the standard.',
+  limit: 'Packets per second',
+  limitHint: 'What arrives beyond it is dropped, calls too. 0: no limit; else at least 100.',
   time: 'Time',
   timeServers: 'Time servers',
   timeServersHint: 'One a line, names or addresses. Empty: those of DHCP, then those of the cloud.',

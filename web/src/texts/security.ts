@@ -100,12 +100,22 @@ export const portFilter = {
   states: {
     filter: (cloud: string) => `This box drops every packet to a port that is not open in the table above. ${cloud} filters before it by its own rules.`,
     cloud: (cloud: string) => `Left to ${cloud}. Blocked addresses, bans and limits of packets hold on this box all the same.`,
+    off: (cloud: string) => `Switched off entirely. Only the rules of ${cloud} protect this box.`,
   },
-  deeds: { cloud: 'Leave it to the cloud', filter: 'Filter on this box' },
+  deeds: { cloud: 'Leave it to the cloud', filter: 'Filter on this box', off: 'Switch off entirely' },
   effects: {
     cloud: (cloud: string) =>
       `Every port that a program listens on can then be reached by whoever the rules of ${cloud} let in. Blocked addresses, bans and limits of packets stay. Do so only if those rules are as strict as the table; it is written for them below.`,
     filter: (_cloud: string) => 'Packets to ports that are not open in the table are dropped on this box again, at once.',
+  },
+  off: {
+    effect: (cloud: string) =>
+      `Nothing is dropped on this box any more: blocked addresses and banned attackers get through, floods are not limited, and every port that a program listens on can be reached by whoever the rules of ${cloud} let in. Leaving it to the cloud is enough in nearly every case.`,
+    phrase: 'switch the packet filter off',
+    label: 'To go on, type: switch the packet filter off',
+    title: 'The packet filter is switched off entirely',
+    text: (cloud: string) => `Blocked and banned addresses get through, and floods are not limited. Only the rules of ${cloud} protect this box.`,
+    done: 'The packet filter is off.',
   },
   done: { cloud: 'The cloud filters by port now.', filter: 'This box filters by port again.' },
   warning: (cloud: string) => `Ports are filtered by ${cloud} alone`,

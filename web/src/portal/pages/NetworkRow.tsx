@@ -42,7 +42,7 @@ export function NetworkRow({ form, at, port, links, onRemove }: RowProps) {
   const field = (name: keyof Row) => form.getInputProps(`rows.${at}.${name}`);
   const flag = (name: keyof Row) => form.getInputProps(`rows.${at}.${name}`, { type: 'checkbox' });
   const title = row.vlan === 0 ? row.port || row.name || row.mac : row.name || texts.vlanOn(row.vlan, row.link);
-  const hidden = ['zone', 'routes', 'metric', 'mtu', 'search'].some((n) => form.errors[`rows.${at}.${n}`]);
+  const hidden = ['zone', 'limit', 'routes', 'metric', 'mtu', 'search'].some((n) => form.errors[`rows.${at}.${n}`]);
   return (
     <Panel
       title={title}
@@ -87,6 +87,7 @@ export function NetworkRow({ form, at, port, links, onRemove }: RowProps) {
                 <Textarea label={texts.search} autosize minRows={1} spellCheck={false} {...field('search')} />
                 <SimpleGrid cols={{ base: 1, sm: 2 }}>
                   <NumberInput label={texts.metric} description={texts.metricHint} min={0} allowDecimal={false} {...field('metric')} />
+                  <NumberInput label={texts.limit} description={texts.limitHint} min={0} max={10_000_000} clampBehavior="none" allowDecimal={false} {...field('limit')} />
                   <NumberInput label={texts.mtu} description={texts.mtuHint} min={0} max={9216} clampBehavior="none" allowDecimal={false} {...field('mtu')} />
                 </SimpleGrid>
               </Stack>

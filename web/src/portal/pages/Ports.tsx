@@ -1,4 +1,4 @@
-import { SegmentedControl } from '@mantine/core';
+import { Button, Modal, SegmentedControl, Text } from '@mantine/core';
 import { IconShieldLock } from '@tabler/icons-react';
 import { useQuery, useSuspenseQuery } from '@tanstack/react-query';
 import { useMemo, useState } from 'react';
@@ -11,9 +11,11 @@ import { Empty } from '../../shared/ui/Empty';
 import { Notice } from '../../shared/ui/Notice';
 import { Page, Panel } from '../../shared/ui/Page';
 import { State, type Tone } from '../../shared/ui/State';
+import { common } from '../../texts/common';
 import { dashboard } from '../../texts/dashboard';
 import { ports as texts } from '../../texts/system';
 import { PortFilter } from '../security/PortFilter';
+import { PortForm } from './PortForm';
 import { PortRules } from './PortRules';
 
 const tones: Record<Port['state'], Tone> = { open: 'ok', closed: 'idle', failed: 'bad', unavailable: 'idle' };
@@ -21,8 +23,9 @@ const tones: Record<Port['state'], Tone> = { open: 'ok', closed: 'idle', failed:
 const portText = (p: Port) => (p.first === p.last ? String(p.first) : `${p.first}–${p.last}`);
 
 function zones(p: Port): string {
-  if (p.zones.length === Object.keys(texts.zoneNames).length) return texts.everywhere;
-  return p.zones.map((z) => texts.zoneNames[z] ?? z).join(', ');
+  const all = p.zones.length === Object.keys(texts.zoneNames).length;
+  const where = all ? texts.everywhere : p.zones.map((z) => texts.zoneNames[z] ?? z).join(', ');
+  return p.sources.length === 0 ? where : `${where}; ${texts.onlyFrom(p.sources.length)}`;
 }
 
 const columns: readonly Column<Port>[] = [
@@ -57,7 +60,7 @@ const columns: readonly Column<Port>[] = [
       </span>
     ),
   },
-  { id: 'zones', header: texts.zones, value: zones },
+  { id: 'zones', header: texts.zones, value: zones, cell: (p) => <span title={p.sources.join(', ') || undefined}>{zones(p)}</span> },
   { id: 'packets', header: texts.packets, end: true, value: (p) => p.packets, cell: (p) => count(p.packets) },
   { id: 'bytes', header: texts.bytes, end: true, value: (p) => p.bytes, cell: (p) => bytes(p.bytes) },
   { id: 'side', header: texts.side, value: (p) => texts.sides[p.side] ?? p.side },
@@ -71,6 +74,7 @@ export function Ports() {
   const box = useSuspenseQuery(sessionQuery).data.role === 'system_admin';
   const fence = useQuery(statusQuery).data?.fence;
   const [which, setWhich] = useState('all');
+  const [changing, setChanging] = useState<Port | null>(null);
   const all = query.data?.items;
   const rows = useMemo(() => all?.filter((p) => which === 'all' || (p.state === 'open') === (which === 'open')), [all, which]);
   const failed = all?.filter((p) => p.state === 'failed') ?? [];
@@ -93,6 +97,15 @@ export function Ports() {
           columns={columns}
           rows={rows}
           rowKey={(p) => p.id}
+          rowActions={
+            box
+              ? (p) => (
+                  <Button size="compact-sm" variant="default" aria-label={texts.changeOf(p.name)} onClick={() => setChanging(p)}>
+                    {texts.change}
+                  </Button>
+                )
+              : undefined
+          }
           problem={query.error && asProblem(query.error)}
           filters={
             <SegmentedControl
@@ -113,6 +126,9 @@ export function Ports() {
           }
         />
       </Panel>
+      <Modal opened={changing !== null} onClose={() => setChanging(null)} title={<Text fw={620}>{changing && texts.changeOf(changing.name)}</Text>} closeButtonProps={{ 'aria-label': common.close }}>
+        {changing && <PortForm port={changing} onDone={() => setChanging(null)} />}
+      </Modal>
       {box && <PortFilter />}
       <PortRules />
     </Page>
