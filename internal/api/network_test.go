@@ -62,7 +62,7 @@ func TestNetwork(t *testing.T) {
 	b.cfg.Network = m
 	boss := b.setUp()
 	up := NetworkUpdate{Interfaces: []NetworkInterface{plainInterface(), {
-		VLAN: 20, Link: "eth0", Zone: "voice", Addresses: []string{" 10.88.0.1/24 "}, Routes: []NetworkRoute{{To: "10.0.0.0/8", Via: "10.88.0.2", Metric: 5}},
+		VLAN: 20, Link: "eth0", Zone: "voice", Limit: 20_000, Addresses: []string{" 10.88.0.1/24 "}, Routes: []NetworkRoute{{To: "10.0.0.0/8", Via: "10.88.0.2", Metric: 5}},
 		Nameservers: []string{"10.88.0.53"}, Search: []string{"voice.example"}, MTU: 1400,
 	}}, NTP: []string{" ntp.example", "192.0.2.123"}}
 	var change NetworkChange
@@ -70,7 +70,7 @@ func TestNetwork(t *testing.T) {
 	if change.ID != "abc" || change.SecondsLeft != 60 || m.confirm != time.Minute || m.by != "boss" || a.Header().Get("Connection") != "close" {
 		t.Errorf("%+v, %+v, %v", change, m, a.Header())
 	}
-	if v := m.config.Interfaces[1]; v.VLAN != 20 || v.Link != "eth0" || v.Addresses[0].String() != "10.88.0.1/24" || v.Routes[0].Metric != 5 || v.AcceptsRA() {
+	if v := m.config.Interfaces[1]; v.VLAN != 20 || v.Link != "eth0" || v.Limit != 20_000 || v.Zone != "voice" || v.Addresses[0].String() != "10.88.0.1/24" || v.Routes[0].Metric != 5 || v.AcceptsRA() {
 		t.Errorf("taken as %+v", v)
 	}
 	var n Network
@@ -105,6 +105,7 @@ func TestNetworkRefusesWithTheField(t *testing.T) {
 		"name server": {func(i *NetworkInterface) { i.Nameservers = []string{"dns.example"} }, "body.interfaces[1].nameservers[0]"},
 		"domain":      {func(i *NetworkInterface) { i.Search = []string{"a b"} }, "body.interfaces[1].search[0]"},
 		"small MTU":   {func(i *NetworkInterface) { i.MTU = 100 }, "body.interfaces[1].mtu"},
+		"low limit":   {func(i *NetworkInterface) { i.Limit = 99 }, "body.interfaces[1].limit"},
 		"same again":  {func(i *NetworkInterface) { i.Name = "eth0" }, "body.interfaces[1].name"},
 		"VLAN of air": {func(i *NetworkInterface) { i.VLAN = 7 }, "body.interfaces[1].link"},
 		"trunk's way": {func(i *NetworkInterface) { i.Zone, i.Routes = "trunk", []NetworkRoute{{To: "::/0", Via: "fe80::1"}} }, "body.interfaces[1].routes[0].to"},

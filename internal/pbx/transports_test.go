@@ -220,3 +220,37 @@ func freePort(t *testing.T, proto ports.Proto) int {
 		}
 	}
 }
+
+// A row is moved in place: SIP, and the portal with the session that asked.
+func TestRowMovesAtRunTime(t *testing.T) {
+	t.Parallel()
+	p := pbxtest.New(t)
+	admin := p.Admin()
+	type row struct {
+		ID             string
+		First          int
+		Enabled        bool
+		Zones, Sources []string
+	}
+	for _, id := range []ports.ID{ports.SIPUDP, ports.Portal} {
+		var list struct{ Items []row }
+		if err := admin.Do(t.Context(), "GET", "/ports", nil, &list); err != nil {
+			t.Fatal(err)
+		}
+		now := list.Items[slices.IndexFunc(list.Items, func(r row) bool { return r.ID == string(id) })]
+		table, _ := ports.Lookup(ports.Table(), id)
+		before := p.Addr(id)
+		port := freePort(t, table.Proto)
+		var made row
+		err := admin.Do(t.Context(), "PUT", "/ports/"+string(id), map[string]any{"enabled": true, "port": port, "zones": now.Zones, "sources": []string{"127.0.0.0/255.0.0.0"}}, &made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if made.First != port || !slices.Equal(made.Sources, []string{"127.0.0.0/8"}) || !slices.Equal(made.Zones, now.Zones) {
+			t.Errorf("asked for port %d, got %+v", port, made)
+		}
+		after := netip.AddrPortFrom(before.Addr(), uint16(port))
+		follows(t, string(id)+" is open on its new port", func() bool { return answers(table.Proto, after) })
+		follows(t, string(id)+" is closed on its old port", func() bool { return !answers(table.Proto, before) })
+	}
+}
