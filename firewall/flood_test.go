@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -362,6 +363,9 @@ func TestSwapUnderTraffic(t *testing.T) {
 		}
 	}()
 	swaps := 400
+	if os.Getenv("RINGFENCE_DRILL") != "" {
+		swaps = 2500
+	}
 	for i := range swaps {
 		if i%50 == 25 {
 			k = NewKernel(host.FD())
