@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ const (
 	// from the bans a forged flood could bring upon them.
 	knownFor    = 3 * time.Minute
 	knownEvery  = time.Minute
+	knownSoon   = 2 * time.Second // for those that have just registered
 	fenceWait   = 5 * time.Second
 	hostsAtOnce = 4096
 	statusFresh = 2 * time.Second
@@ -45,6 +47,9 @@ type fence struct {
 
 	learning sync.Mutex // guards what follows
 	verdicts firewall.Verdicts
+
+	knowing sync.Mutex
+	since   map[netip.Prefix]time.Time // when a known source was last told
 
 	mu    sync.Mutex // guards what follows
 	asked time.Time
@@ -160,7 +165,7 @@ func (f *fence) media() media.Fence {
 // run carries bans to the kernel and keeps registered sources known, until
 // ctx ends.
 func (f *fence) run(ctx context.Context, bus *events.Subscription) {
-	tick := time.NewTicker(knownEvery)
+	tick := time.NewTicker(knownSoon)
 	defer tick.Stop()
 	ask, sweep := time.NewTicker(verdictsEvery), time.NewTicker(sweepEvery)
 	defer ask.Stop()
@@ -189,6 +194,7 @@ func (f *fence) ban(ctx context.Context, b events.AddressBanned) {
 	source := netip.PrefixFrom(b.Addr, b.Addr.BitLen())
 	if b.Proven {
 		// Known sources are looked up before bans.
+		f.forgetKnown(source)
 		if err := f.client.Forget(ctx, source); err != nil {
 			f.log.Error("packet filter did not forget a known source", "source", b.Addr.String(), "err", err)
 		}
@@ -199,18 +205,45 @@ func (f *fence) ban(ctx context.Context, b events.AddressBanned) {
 	}
 }
 
+// refreshKnown tells the sources that are new, and again those whose time runs
+// out: an office whose phones have all just registered is not to be banned for
+// the calls of its first minute.
 func (f *fence) refreshKnown(ctx context.Context) {
-	sources := f.known()
-	for len(sources) > 0 {
-		n := min(len(sources), hostsAtOnce)
+	f.knowing.Lock()
+	defer f.knowing.Unlock()
+	now, still := time.Now(), make(map[netip.Prefix]time.Time)
+	var due []netip.Prefix
+	for _, p := range f.known() {
+		if at, told := f.since[p]; told && now.Sub(at) < knownEvery {
+			still[p] = at
+		} else {
+			due = append(due, p)
+		}
+	}
+	f.since = still
+	for part := range slices.Chunk(due, hostsAtOnce) {
 		ctx, cancel := context.WithTimeout(ctx, fenceWait)
-		err := f.client.Known(ctx, knownFor, sources[:n]...)
+		err := f.client.Known(ctx, knownFor, part...)
 		cancel()
 		if err != nil {
-			f.log.Warn("packet filter did not take known sources", "sources", n, "err", err)
+			f.log.Warn("packet filter did not take known sources", "sources", len(part), "err", err)
 			return
 		}
-		sources = sources[n:]
+		for _, p := range part {
+			f.since[p] = now
+		}
+	}
+}
+
+// forgetKnown has sources told again, or all of them.
+func (f *fence) forgetKnown(sources ...netip.Prefix) {
+	f.knowing.Lock()
+	defer f.knowing.Unlock()
+	if len(sources) == 0 {
+		f.since = nil
+	}
+	for _, p := range sources {
+		delete(f.since, p)
 	}
 }
 
