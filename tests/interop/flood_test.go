@@ -38,7 +38,7 @@ const (
 	attackerIP  = "10.79.0.2"
 )
 
-func startSiege(t *testing.T, fence bool) *siege {
+func startSiege(t *testing.T, fence bool, extensions int) *siege {
 	t.Helper()
 	netlab.Need(t)
 	s := &siege{host: netlab.New(t, "pbx"), office: netlab.New(t, "ph"), attacker: netlab.New(t, "at"), fence: fence}
@@ -66,7 +66,7 @@ func startSiege(t *testing.T, fence bool) *siege {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	setup := apiclient.DefaultSetup()
-	setup.Extensions = 16
+	setup.Extensions = extensions
 	var err error
 	if s.extensions, err = s.api.RunSetup(ctx, setup); err != nil {
 		t.Fatal(err)
@@ -298,7 +298,7 @@ func TestCallsGoOnBesideFloods(t *testing.T) {
 	const rate = 20_000
 	table := []string{"| flood | fence | packets a second | calls | set up in, p50 | p99 | RTP lost | CPU of pbxd | memory before, most |", "|---|---|---|---|---|---|---|---|---|"}
 	for _, fence := range fences {
-		s := startSiege(t, fence)
+		s := startSiege(t, fence, 16)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		var phones []*siptest.Phone
