@@ -284,7 +284,7 @@ func processorTime(t *testing.T, pid int) time.Duration {
 // without, and prints the table; else it is a sample.
 func TestCallsGoOnBesideFloods(t *testing.T) {
 	full := os.Getenv("RINGFENCE_DRILL") != ""
-	length, fences := 5*time.Second, []bool{true}
+	length, fences := 3*time.Second, []bool{true}
 	if full {
 		length, fences = time.Minute, []bool{true, false}
 	}

@@ -33,6 +33,7 @@ func mixedList(n int) string {
 // A list as long as it may be is imported through the interface, and one more
 // entry is in force as soon as with an empty list.
 func TestLongListsAreInForceAtOnce(t *testing.T) {
+	t.Parallel()
 	full := os.Getenv("RINGFENCE_DRILL") != ""
 	entries := 10_000
 	if full {

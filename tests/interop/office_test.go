@@ -21,6 +21,7 @@ import (
 // to the portal and a gigabyte down. RINGFENCE_DRILL makes it all of that; else
 // it is a sample.
 func TestNormalClientsAreNeverBanned(t *testing.T) {
+	t.Parallel()
 	phones, calls, talk, up, down := 60, 8, time.Second, 4<<20, 20<<20
 	if os.Getenv("RINGFENCE_DRILL") != "" {
 		phones, calls, talk, up, down = 200, 40, 20*time.Second, 60<<20, 1<<30
@@ -49,7 +50,7 @@ func TestNormalClientsAreNeverBanned(t *testing.T) {
 	began := time.Now()
 	comment := "#" + strings.Repeat("x", 1<<16-2) + "\n"
 	for sent := 0; sent < up; {
-		text := strings.Repeat(comment, min(up-sent, 15<<20)>>16) + "192.0.2.1,allow\n"
+		text := strings.Repeat(comment, min(up-sent, 12<<20)>>16) + "192.0.2.1,allow\n"
 		if err := s.api.Do(t.Context(), http.MethodPost, "/security/addresses/csv", map[string]any{"csv": text}, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -69,6 +70,37 @@ func TestNormalClientsAreNeverBanned(t *testing.T) {
 	}
 	t.Logf("%d MB down in %v", down>>20, time.Since(began))
 	s.unharmed(t, "uploads and downloads")
+	s.allowedMustProve(t)
+	s.unharmed(t, "a flood of an allowed source")
+}
+
+// allowedMustProve has a source on the list of those that are always let in
+// send a flood and guess passwords: it is not banned, and not let in either.
+func (s *siege) allowedMustProve(t *testing.T) {
+	t.Helper()
+	if err := s.api.Do(t.Context(), http.MethodPost, "/security/addresses", map[string]any{"network": attackerIP, "action": "allow"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second) // in force
+	flood := assaults()[2]
+	rate := s.storm(t.Context(), t, flood, 3000, 2*time.Second)
+	e := s.extensions[0]
+	guess := func(password string) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		p := siptest.NewPhone(t, siptest.Config{Server: s.at, User: e.SIPUser, Password: password, Domain: e.Domain,
+			Listen: netip.MustParseAddrPort(attackerIP + ":0"), ListenUDP: s.attacker.ListenUDP})
+		defer p.Close()
+		return p.Register(ctx)
+	}
+	for i := range 60 { // 50 ban others
+		if err := guess(fmt.Sprint("guess", i)); err == nil {
+			t.Fatal("an allowed source registers with a wrong password")
+		}
+	}
+	if err := guess(e.SIPPassword); err != nil {
+		t.Errorf("after a flood of %.0f packets a second and 60 guesses an allowed source does not register: %v", rate, err)
+	}
 }
 
 // registerOffice registers phones, two to an extension, within two seconds.
