@@ -192,10 +192,22 @@ func (s *Server) exportRules(context.Context, *noInput) (*file, error) {
 	return &file{"text/csv; charset=utf-8", `attachment; filename="addresses.csv"`, []byte(b.String())}, nil
 }
 
+// formulas begin what a spreadsheet takes for a formula, or, as our own mark
+// against that does, for none.
+const formulas = "=+-@\t\r'"
+
 // inert keeps a spreadsheet from taking a text for a formula.
 func inert(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+	if s != "" && strings.Contains(formulas, s[:1]) {
 		return "'" + s
+	}
+	return s
+}
+
+// plain is what inert was given.
+func plain(s string) string {
+	if rest, marked := strings.CutPrefix(s, "'"); marked && rest != "" && strings.Contains(formulas, rest[:1]) {
+		return rest
 	}
 	return s
 }
@@ -271,5 +283,5 @@ func ruleOfFields(fields []string) (r telephony.AddressRule, err error) {
 		}
 		expires = &at
 	}
-	return ruleIn(fields[0], action, strings.TrimPrefix(fields[2], "'"), expires)
+	return ruleIn(fields[0], action, plain(fields[2]), expires)
 }

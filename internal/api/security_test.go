@@ -1,11 +1,13 @@
 package api
 
 import (
+	"encoding/csv"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -138,6 +140,57 @@ func TestBlockingOneselfAsksBack(t *testing.T) {
 	boss.must(http.StatusCreated, "POST", "/security/addresses", AddressRulePut{Network: from, Action: "allow"}, nil)
 }
 
+// The whole way of 10,000 lines, with notes that spreadsheets take for formulas
+// and CSV for syntax: what comes out goes in again and is the same, and no cell
+// begins like a formula.
+func TestTenThousandLinesComeBack(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	boss := b.setUp()
+	hostile := []string{"=HYPERLINK(\"http://evil.example\")", "+1", "-1", "@SUM(A1)", "a, \"quoted\" note", "'already quoted", "# no comment", "a; b", "=cmd|' /C calc'!A0", "plain"}
+	var in strings.Builder
+	w := csv.NewWriter(&in)
+	for i := range 10_000 {
+		_ = w.Write([]string{fmt.Sprintf("11.%d.%d.0/24", i>>8, i&255), []string{"block", "allow"}[i%2], hostile[i%len(hostile)], []string{"", "2090-01-01T00:00:00Z"}[i%2]})
+	}
+	w.Flush()
+	var added AddressImported
+	boss.must(http.StatusOK, "POST", "/security/addresses/csv", AddressImport{CSV: in.String()}, &added)
+	first := boss.do("GET", "/security/addresses/csv", nil, nil).Body.String()
+	cells, err := csv.NewReader(strings.NewReader(first)).ReadAll()
+	if err != nil || len(cells) != 10_001 || added.Added != 10_000 {
+		t.Fatalf("%d lines, %v, %+v", len(cells), err, added)
+	}
+	for _, line := range cells {
+		for _, cell := range line {
+			if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
+				t.Fatalf("a cell is a formula: %q", cell)
+			}
+		}
+	}
+	before := slices.Clone(b.store.Snapshot().Rules)
+	boss.must(http.StatusOK, "POST", "/security/addresses/csv", AddressImport{CSV: first}, &added)
+	if second := boss.do("GET", "/security/addresses/csv", nil, nil).Body.String(); second != first {
+		t.Error("another round makes another list")
+	}
+	notes := map[string]int{}
+	for i, r := range b.store.Snapshot().Rules {
+		if r.Note != before[i].Note || r.Prefix != before[i].Prefix || r.Allow != before[i].Allow || !r.Expires.Equal(before[i].Expires) {
+			t.Fatalf("line %d was %+v and is %+v", i, before[i], r)
+		}
+		notes[r.Note]++
+	}
+	for _, note := range hostile {
+		if notes[note] != 1000 {
+			t.Errorf("%q came %d times", note, notes[note])
+		}
+	}
+	bad := boss.do("POST", "/security/addresses/csv", AddressImport{CSV: first + "12.0.0.0/40,block,,\n"}, nil)
+	if bad.Code != http.StatusUnprocessableEntity || len(bad.Problem.Errors) != 1 || !strings.HasPrefix(bad.Problem.Errors[0].Message, "line 10002: network") {
+		t.Errorf("%d %s", bad.Code, bad.Body)
+	}
+}
+
 func TestImportAndExport(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
@@ -168,6 +221,38 @@ func TestImportAndExport(t *testing.T) {
 	}
 	if n := len(b.store.Snapshot().Rules); n != 20_003 {
 		t.Errorf("%d lines", n)
+	}
+}
+
+// Whoever is logged in sees the bans of the own address, and no others; who may
+// lift one is told so.
+func TestOwnBans(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	boss := b.setUp()
+	ann := b.user(1, "ann", telephony.RoleStandard, "")
+	ends := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	own := boss.addr
+	b.live.bans = []telephony.Ban{
+		{Source: netip.MustParseAddr("203.0.113.66"), Scope: telephony.BanSIP, Reason: "wrong passwords", Until: ends},
+		{Source: netip.MustParseAddr(own), Scope: telephony.BanSIP, Reason: "wrong passwords", Until: ends, Evidence: telephony.Evidence{Target: "101"}},
+	}
+	for _, c := range []struct {
+		who  *client
+		lift bool
+	}{{boss, true}, {ann, false}} {
+		var got OwnBans
+		a := c.who.must(http.StatusOK, "GET", "/session/bans", nil, &got)
+		want := OwnBans{Address: own, MayLift: c.lift, Items: []OwnBan{{Source: own, Scope: "sip", Reason: "wrong passwords", Until: ends}}}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		if strings.Contains(a.Body.String(), "101") {
+			t.Errorf("it tells whom else the ban is about: %s", a.Body)
+		}
+	}
+	if a := ann.do("DELETE", "/security/bans?scope=sip&source="+own, nil, nil); a.Code != http.StatusForbidden {
+		t.Errorf("a user lifts a ban: %d", a.Code)
 	}
 }
 

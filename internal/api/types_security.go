@@ -99,6 +99,21 @@ type PacketSeries struct {
 	Values []float64 `json:"values" nullable:"false" doc:"Packets a second, one for each step."`
 }
 
+// OwnBans are the bans of the address that asks.
+type OwnBans struct {
+	Address string   `json:"address" doc:"The address that asks, as this box sees it."`
+	MayLift bool     `json:"may_lift" doc:"The user may take bans back, with delete-ban."`
+	Items   []OwnBan `json:"items" nullable:"false"`
+}
+
+// OwnBan is one of them.
+type OwnBan struct {
+	Source string    `json:"source" doc:"IPv4 address, or the first of an IPv6 network of 64 bits."`
+	Scope  string    `json:"scope" enum:"sip,web,prov,all" doc:"Ports that are closed to it."`
+	Reason string    `json:"reason"`
+	Until  time.Time `json:"until"`
+}
+
 // BanList lists bans.
 type BanList struct {
 	Items []Ban `json:"items" nullable:"false"`

@@ -85,6 +85,8 @@ func TestPacketFilterFollowsListsAndBans(t *testing.T) {
 	do(http.MethodDelete, "/security/bans?scope=sip&source="+url.QueryEscape("10.77.0.2"), nil)
 	took["ban taken back"] = f.becomes(t, answers)
 	t.Log(took)
+	t.Run("scanners of phone files meet silence", f.checkPhoneFiles)
+	t.Run("bans keep their time", f.checkTimes)
 	for what, took := range took {
 		if took > time.Second {
 			t.Errorf("%s after %v, more than a second", what, took)

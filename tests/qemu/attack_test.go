@@ -24,9 +24,8 @@ import (
 
 const (
 	attacker4 = "10.79.0.2"
-	// idle are connections that say nothing, idleRate how many a second are opened:
-	// less than what the packet filter bans for.
-	idle     = 1000
+	// idleRate connections that say nothing are opened a second: fewer than what
+	// the packet filter bans for.
 	idleRate = 200
 	// handshakes end after 10 s; emulation and a busy machine take theirs.
 	handshakeEnd = 15 * time.Second
@@ -43,7 +42,7 @@ func TestAttackersLong(t *testing.T) {
 	}
 	vm := Boot(t)
 	vm.Setup()
-	checkAttackers(t, vm, 200)
+	checkAttackers(t, vm, 500)
 }
 
 // outsider is a namespace behind ours, with an address that is not on the
@@ -65,7 +64,8 @@ func outsider(t *testing.T, vm *VM) *netlab.Namespace {
 
 // checkAttackers lets SIPVicious, slowhttptest and idle connections loose on the
 // guest, and calls and looks at the portal from elsewhere meanwhile. slow is how
-// many connections send headers and bodies slowly, of each kind.
+// many connections send headers and bodies slowly, of each kind; five times as
+// many say nothing.
 func checkAttackers(t *testing.T, vm *VM, slow int) {
 	for _, tool := range []string{"svmap", "svwar", "svcrack", "slowhttptest"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -76,7 +76,7 @@ func checkAttackers(t *testing.T, vm *VM, slow int) {
 	quiet := vm.portalTimes(t, func(n int, _ time.Duration) bool { return n < 7 })
 	var attack sync.WaitGroup
 	began := time.Now()
-	attack.Go(func() { idleConnections(t, attacker, vm) })
+	attack.Go(func() { idleConnections(t, attacker, vm, 5*slow) })
 	for _, kind := range []string{"-H", "-B"} {
 		attack.Go(func() { slowHTTP(t, attacker, vm.URL, kind, slow) })
 	}
@@ -135,7 +135,7 @@ func (vm *VM) portalTimes(t *testing.T, more func(n int, last time.Duration) boo
 
 // idleConnections opens connections to the portal that say nothing, and wants
 // every one closed when the time for handshakes is over.
-func idleConnections(t *testing.T, attacker *netlab.Namespace, vm *VM) {
+func idleConnections(t *testing.T, attacker *netlab.Namespace, vm *VM, idle int) {
 	portal, _ := ports.Lookup(ports.Table(), ports.Portal)
 	tick := time.NewTicker(time.Second / idleRate)
 	defer tick.Stop()
@@ -173,7 +173,7 @@ func idleConnections(t *testing.T, attacker *netlab.Namespace, vm *VM) {
 // slowHTTP runs slowhttptest: -H slow headers, -B slow bodies.
 func slowHTTP(t *testing.T, attacker *netlab.Namespace, url, kind string, connections int) {
 	seconds := 10
-	if connections > 500 {
+	if connections >= 500 {
 		seconds = 60
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -46,7 +46,7 @@ func TestFirstLight(t *testing.T) {
 	t.Run("IPv6 phone", func(t *testing.T) { checkIPv6(t, vm) })
 	t.Run("scan after set-up", func(t *testing.T) { checkScan(t, vm, after) })
 	t.Run("operator shell", func(t *testing.T) { checkShell(t, vm) })
-	t.Run("tools of attackers", func(t *testing.T) { checkAttackers(t, vm, 200) })
+	t.Run("tools of attackers", func(t *testing.T) { checkAttackers(t, vm, 80) })
 }
 
 // checkOrder demands that the packet filter was loaded before an interface

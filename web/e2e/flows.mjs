@@ -141,6 +141,19 @@ export async function flows(browser) {
     must(calls.media_security === 'require' && calls.session_expires_seconds === 1200 && calls.tones === 'DE' && calls.dead_media_seconds === 600, JSON.stringify(calls));
   });
 
+  await flow(browser, 'who is banned on SIP reads why, wherever in the portal, and ends it', async (w, { mock }) => {
+    const { page } = w;
+    mock.address = '203.0.113.66';
+    await w.goto('/cdrs');
+    await page.getByText('Your address 203.0.113.66 gets no answer on SIP').waitFor();
+    await w.settle();
+    await w.shot('flow-own-ban');
+    await page.getByRole('button', { name: 'End it now' }).click();
+    await page.getByText('Your address gets answers again').waitFor();
+    await page.getByText('gets no answer on SIP').waitFor({ state: 'detached' });
+    must(!mock.bans.some((b) => b.source === mock.address && b.scope === 'sip'), 'the ban is there');
+  });
+
   await flow(browser, 'a ban is taken back, a source is let in for good, and nobody blocks themselves by mistake', async (w, { mock }) => {
     const { page } = w;
     w.expected.push(/409/, /422/);

@@ -67,6 +67,7 @@ class Mock {
     this.transports = data.transports();
     this.addresses = data.addresses();
     this.bans = data.bans(Date.now());
+    this.address = '192.0.2.77'; // of whoever asks
     this.addressRules = data.addressRules(Date.now());
     this.protection = data.protection();
     this.portFilter = 'filter';
@@ -134,6 +135,10 @@ class Mock {
     if (method !== 'GET' && req.headers['x-csrf-token'] !== csrf) return problem(res, 403, 'the CSRF token is missing or wrong');
     if (path === '/session' || path === '/session/password') return this.own(res, method, path, body, cookie);
     if (this.mustChange) return problem(res, 403, 'the password must be changed first');
+    if (path === '/session/bans') {
+      const items = this.bans.filter((b) => b.source === this.address).map(({ source, scope, reason, until }) => ({ source, scope, reason, until }));
+      return json(res, 200, { address: this.address, may_lift: true, items });
+    }
     return this.portal(res, method, path, url.searchParams, body);
   }
 

@@ -29,6 +29,7 @@ import { shell } from '../texts/shell';
 import { Palette } from './Palette';
 import { isAdmin } from './roles';
 import css from './Shell.module.css';
+import { OwnBans } from './security/OwnBans';
 import { UserMenu } from './UserMenu';
 
 interface NavItem {
@@ -142,6 +143,7 @@ export function Shell() {
       </AppShell.Navbar>
       <AppShell.Main id="content" tabIndex={-1}>
         <div className={css.content}>
+          {!locked && <OwnBans />}
           <Outlet />
         </div>
       </AppShell.Main>

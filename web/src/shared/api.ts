@@ -8,6 +8,7 @@ export type AddressCheck = Schemas['AddressCheck'];
 export type AddressRule = Schemas['AddressRule'];
 export type Addresses = Schemas['Addresses'];
 export type Ban = Schemas['Ban'];
+export type OwnBan = Schemas['OwnBan'];
 export type Call = Schemas['Call'];
 export type CallTrace = Schemas['CallTrace'];
 export type CallRecord = Schemas['CallRecord'];

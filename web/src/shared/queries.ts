@@ -106,6 +106,13 @@ export const portFilterQuery = queryOptions({
   queryFn: () => take(client.GET('/api/v1/security/filter')),
 });
 
+/** Bans of the own address: for everybody who is logged in. */
+export const ownBansQuery = queryOptions({
+  queryKey: ['own-bans'],
+  queryFn: () => take(client.GET('/api/v1/session/bans')),
+  refetchInterval: 30_000,
+});
+
 export const bansQuery = queryOptions({
   queryKey: ['bans'],
   queryFn: () => take(client.GET('/api/v1/security/bans')),

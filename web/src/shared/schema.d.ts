@@ -562,6 +562,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/session/bans": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the own address is banned, and why */
+        get: operations["get-own-bans"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/session/password": {
         parameters: {
             query?: never;
@@ -1564,6 +1581,25 @@ export interface components {
             interface: string;
             /** @description Packets to the internet leave from it. */
             outgoing: boolean;
+        };
+        OwnBan: {
+            reason: string;
+            /**
+             * @description Ports that are closed to it.
+             * @enum {string}
+             */
+            scope: "sip" | "web" | "prov" | "all";
+            /** @description IPv4 address, or the first of an IPv6 network of 64 bits. */
+            source: string;
+            /** Format: date-time */
+            until: string;
+        };
+        OwnBans: {
+            /** @description The address that asks, as this box sees it. */
+            address: string;
+            items: components["schemas"]["OwnBan"][];
+            /** @description The user may take bans back, with delete-ban. */
+            may_lift: boolean;
         };
         PacketHistory: {
             /** @description Packets that were dropped, by cause. */
@@ -4903,6 +4939,53 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-own-bans": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OwnBans"];
+                };
             };
             /** @description Unauthorized */
             401: {

@@ -95,6 +95,15 @@ export const security = {
   saved: 'Saved, and in force.',
 } as const;
 
+export const ownBans = {
+  title: (address: string, where: string) => `Your address ${address} gets no answer ${where}`,
+  scopes: { sip: 'on SIP: phones there cannot call', web: 'from other web ports', prov: 'to phones that fetch their configuration', all: 'on any port' },
+  why: (reason: string, left: string, mayLift: boolean) =>
+    `It was banned for: ${reason}. Everybody behind the same address is affected. The ban ends in ${left}${mayLift ? '.' : '; an administrator of this box can end it now.'}`,
+  lift: 'End it now',
+  lifted: 'Your address gets answers again. If it goes on as before, it is banned again.',
+} as const;
+
 export const portFilter = {
   title: 'Filtering by port',
   states: {
