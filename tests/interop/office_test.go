@@ -50,7 +50,7 @@ func TestNormalClientsAreNeverBanned(t *testing.T) {
 	began := time.Now()
 	comment := "#" + strings.Repeat("x", 1<<16-2) + "\n"
 	for sent := 0; sent < up; {
-		text := strings.Repeat(comment, min(up-sent, 12<<20)>>16) + "192.0.2.1,allow\n"
+		text := strings.Repeat(comment, min(up-sent, 12<<20)>>16+1) + "192.0.2.1,allow\n"
 		if err := s.api.Do(t.Context(), http.MethodPost, "/security/addresses/csv", map[string]any{"csv": text}, nil); err != nil {
 			t.Fatal(err)
 		}
