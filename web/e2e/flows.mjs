@@ -313,6 +313,11 @@ export async function flows(browser) {
     await eth0.getByLabel('Router for IPv4').fill('192.168.10.1');
     await page.getByRole('button', { name: 'Add VLAN' }).click();
     const vlan = page.getByRole('region', { name: 'VLAN 1 on eth0' });
+    await vlan.getByRole('button', { name: 'More' }).click();
+    await vlan.getByLabel('Packets per second').fill('20000');
+    await vlan.getByLabel('Packets per second').scrollIntoViewIfNeeded();
+    await w.settle();
+    await w.shot('flow-network-limit');
     await vlan.getByLabel('VLAN id').fill('30');
     await page.getByRole('button', { name: 'Remove VLAN 20 on eth0' }).click();
     await page.getByRole('button', { name: 'Try the change' }).click();
@@ -326,7 +331,7 @@ export async function flows(browser) {
     const link = trial.getByRole('link', { name: /Go to 192.168.10.7/ });
     must(/^https:\/\/192\.168\.10\.7(:\d+)?\/confirm-network#TRIALID$/.test((await link.getAttribute('href')) ?? ''), 'the link is wrong');
     const sent = mock.network.settings;
-    must(sent.length === 2 && sent[0]?.routes[0]?.via === '192.168.10.1' && sent[1]?.vlan === 30, JSON.stringify(sent));
+    must(sent.length === 2 && sent[0]?.routes[0]?.via === '192.168.10.1' && sent[1]?.vlan === 30 && sent[1].limit === 20_000, JSON.stringify(sent));
     await w.settle();
     await w.shot('flow-network-tried');
     await w.check();
