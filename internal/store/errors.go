@@ -19,6 +19,10 @@ var (
 	ErrClosed = errors.New("store is closed")
 	// ErrInUse says that another process has the folder open.
 	ErrInUse = errors.New("in use by another process")
+	// ErrTried says that another change has to be confirmed or taken back first.
+	ErrTried = errors.New("a change waits to be confirmed")
+	// ErrNoTrial says that no such change waits to be confirmed.
+	ErrNoTrial = errors.New("no such change waits to be confirmed")
 	// ErrNoSnapshot says that no good snapshot is there to return to.
 	ErrNoSnapshot = errors.New("no good snapshot")
 )

@@ -26,7 +26,10 @@ func (s *Store) readSnapshot(ctx context.Context, q queryer) (*telephony.Snapsho
 		return nil, err
 	}
 	snap := telephony.NewSnapshot(rev, settings, tenants, extensions)
-	snap.Rules, err = readAddressRules(ctx, q)
+	if snap.Rules, err = readAddressRules(ctx, q); err != nil {
+		return nil, err
+	}
+	snap.Trial, err = readTrial(ctx, q)
 	return snap, err
 }
 
@@ -67,7 +70,12 @@ func (st *txState) nextSnapshot(old *telephony.Snapshot, rev uint64) (*telephony
 	}
 	snap := telephony.NewSnapshot(rev, settings, tenants, extensions)
 	if snap.Rules = old.Rules; st.touched.rules {
-		snap.Rules, err = readAddressRules(st.ctx, st.tx)
+		if snap.Rules, err = readAddressRules(st.ctx, st.tx); err != nil {
+			return nil, err
+		}
+	}
+	if snap.Trial = old.Trial; st.touched.trial {
+		snap.Trial, err = readTrial(st.ctx, st.tx)
 	}
 	return snap, err
 }

@@ -40,12 +40,15 @@ type txState struct {
 	ops     []op
 	failed  error // a statement failed: SQLite undid it alone, so the whole must go
 	touched touched
+	decide  func(before, after *telephony.Snapshot) *telephony.Trial // nil: no trial
+	title   op                                                      // of the history entry, if not its only operation
 }
 
 // touched is what the transaction changed.
 type touched struct {
 	settings   bool
 	rules      bool // of addresses
+	trial      bool
 	tenants    map[telephony.TenantID]bool
 	extensions map[extensionID]bool
 	kinds      map[Kind]map[telephony.TenantID]bool
@@ -96,6 +99,13 @@ func (sc Scope) Update(ctx context.Context, actor telephony.Actor, fn func(*Tx) 
 // finish writes revision and history and asks the verifiers.
 func (st *txState) finish(scope telephony.TenantID, actor telephony.Actor, old *telephony.Snapshot) (*telephony.Snapshot, error) {
 	rev := old.Rev + 1
+	snap, err := st.nextSnapshot(old, rev)
+	if err != nil {
+		return nil, err
+	}
+	if err := st.weigh(old, snap); err != nil {
+		return nil, err
+	}
 	if _, err := st.exec(`UPDATE meta SET rev = ?`, int64(rev)); err != nil {
 		return nil, fmt.Errorf("counting the revision: %w", err)
 	}
@@ -103,11 +113,10 @@ func (st *txState) finish(scope telephony.TenantID, actor telephony.Actor, old *
 	if err != nil {
 		return nil, err
 	}
-	if err := appendChange(st.ctx, st.tx, entry); err != nil {
-		return nil, err
+	if st.title.Kind != "" {
+		entry.Kind, entry.Object = st.title.Kind, st.title.Object
 	}
-	snap, err := st.nextSnapshot(old, rev)
-	if err != nil {
+	if err := appendChange(st.ctx, st.tx, entry); err != nil {
 		return nil, err
 	}
 	return snap, st.s.verify(snap)

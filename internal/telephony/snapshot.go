@@ -14,6 +14,8 @@ type Snapshot struct {
 	// Rules are the addresses that are always or never let in, by network. They
 	// must not be changed.
 	Rules []AddressRule
+	// Trial is the change that waits to be confirmed, or nil.
+	Trial *Trial
 
 	tenants    []Tenant
 	byDomain   map[string]*Tenant

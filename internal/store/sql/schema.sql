@@ -211,6 +211,18 @@ CREATE TABLE packet_history (
   covered INTEGER NOT NULL,
   counts  TEXT    NOT NULL,
   PRIMARY KEY (step, at)
+
+-- The change of settings that is taken back unless it is confirmed, with what
+-- to return to.
+CREATE TABLE trial (
+  id       INTEGER PRIMARY KEY CHECK (id = 1),
+  name     TEXT    NOT NULL,  -- what the confirmation has to say
+  made_by  TEXT    NOT NULL,
+  rev      INTEGER NOT NULL,
+  began_at INTEGER NOT NULL,
+  window   INTEGER NOT NULL,
+  undo     TEXT    NOT NULL  -- JSON
+
 ) STRICT;
 
 -- Registrations, written behind so that they survive a restart. RFC 5626
