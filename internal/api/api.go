@@ -23,8 +23,10 @@ type Config struct {
 	Live   Live
 	// Network is that of the machine; nil where it is not ours to change.
 	Network MachineNetwork
-	Bus     *events.Bus
-	Logger  *slog.Logger
+	// Trials are the changes of settings that wait to be confirmed.
+	Trials Trials
+	Bus    *events.Bus
+	Logger *slog.Logger
 
 	Version, Hostname string
 	// WebPhones hands out credentials for browsers; nil hands out none.
@@ -93,6 +95,7 @@ func (s *Server) register() {
 	s.registerClientCertificates()
 	s.registerAddresses()
 	s.registerNetwork()
+	s.registerTrial()
 	s.registerSecurity()
 	s.registerSSH()
 	s.registerEvents()

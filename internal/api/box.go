@@ -61,6 +61,8 @@ func (s *Server) statusFor(c caller) Status {
 	out := s.status(c.tenant)
 	if c.session.User.Role != telephony.RoleSystemAdmin {
 		out.Notices, out.Clock = []string{}, nil
+	} else if t := s.trialState(c); t.Pending != nil || t.Reverted != nil {
+		out.Trial = &t
 	}
 	return out
 }

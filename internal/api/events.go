@@ -165,7 +165,7 @@ func (s *Server) eventFor(c caller, e events.Event) any {
 			Source: tries.Source(e.Addr), Scope: e.Scope, Reason: e.Reason, Evidence: e.Evidence,
 			Since: time.Now(), Until: e.Until, Level: e.Level, Port: e.Port,
 		}})
-	case events.SettingApplied:
+	case events.SettingApplied, events.SettingsTakenBack:
 		return s.statusFor(c)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -47,6 +48,36 @@ type live struct {
 	cloud    string
 	zones    []ports.Zone
 	asked    int // for the neighbours
+}
+
+// trials keeps and takes back without looking at paths or at the clock.
+type trials struct{ s *store.Store }
+
+func (t trials) State() (time.Duration, *NetworkReverted) {
+	if now := t.s.Snapshot().Trial; now != nil {
+		return now.Window, nil
+	}
+	return 0, nil
+}
+
+func (t trials) Confirm(ctx context.Context, id string, _ NetworkPath, _ netip.Addr) (string, error) {
+	return "boss", t.end(ctx, telephony.Actor{Kind: telephony.ActorUser, Name: "boss"}, func(tx *store.Tx) error { return tx.KeepTrial(id) })
+}
+
+func (t trials) ConfirmHere(ctx context.Context, by telephony.Actor) error {
+	return t.end(ctx, by, func(tx *store.Tx) error { return tx.KeepTrial(t.s.Snapshot().Trial.ID) })
+}
+
+func (t trials) Revert(ctx context.Context, by telephony.Actor, reason string) error {
+	return t.end(ctx, by, func(tx *store.Tx) error { return tx.TakeBackTrial("", reason) })
+}
+
+func (t trials) end(ctx context.Context, by telephony.Actor, how func(*store.Tx) error) error {
+	_, err := t.s.System().Update(ctx, by, how)
+	if errors.Is(err, store.ErrNoTrial) {
+		return ErrNoChange
+	}
+	return err
 }
 
 // busyPort belongs to another program.
@@ -248,7 +279,7 @@ func openBox(t testing.TB, dir string, seed *setup.Seed) *box {
 	}
 	b.Server = New(Config{
 		Store: b.store, Login: b.login, Wizard: b.wizard, Live: b.live, Bus: b.bus, Logger: logger,
-		WebPhones: b.webPhones, Version: "1.2.3", Hostname: "box", Fingerprint: func() string { return "ab" },
+		Trials: trials{b.store}, WebPhones: b.webPhones, Version: "1.2.3", Hostname: "box", Fingerprint: func() string { return "ab" },
 	})
 	t.Cleanup(b.Server.Close)
 	return b

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -61,10 +60,10 @@ type NetworkPath struct {
 	Opened time.Time  // when its connection was accepted
 }
 
-// What MachineNetwork answers.
+// What MachineNetwork and Trials answer.
 var (
 	ErrNetworkNotManaged = errors.New("the network of this machine is managed by its operating system")
-	ErrNoNetworkChange   = errors.New("no such change of the network waits for confirmation")
+	ErrNoChange          = errors.New("no such change waits for confirmation")
 	ErrOldPath           = errors.New("this connection does not show that the machine can be reached after the change; connect anew, to an address it has now")
 )
 
@@ -105,7 +104,7 @@ func (s *Server) getNetwork(ctx context.Context, _ *noInput) (*body[Network], er
 }
 
 func networkChangeOf(p NetworkPending) NetworkChange {
-	return NetworkChange{ID: p.ID, SecondsLeft: max(0, int(math.Ceil(p.Left.Seconds())))}
+	return NetworkChange{ID: p.ID, SecondsLeft: secondsOf(p.Left)}
 }
 
 // networkAnswer makes the browser connect anew: the old connection confirms
@@ -121,12 +120,12 @@ func (s *Server) putNetwork(ctx context.Context, in *body[NetworkUpdate]) (*netw
 		return nil, err
 	}
 	if s.cfg.Network == nil {
-		return nil, networkProblem(ErrNetworkNotManaged)
+		return nil, pendingProblem(ErrNetworkNotManaged)
 	}
 	who := callerOf(ctx)
 	pending, err := s.cfg.Network.Change(ctx, c, time.Duration(in.Body.ConfirmSeconds)*time.Second, who.session.User.Name)
 	if err != nil {
-		return nil, networkProblem(err)
+		return nil, pendingProblem(err)
 	}
 	details := map[string]string{"confirm_seconds": strconv.Itoa(in.Body.ConfirmSeconds)}
 	for n, i := range c.Interfaces {
@@ -159,8 +158,9 @@ func describeInterface(i netcfg.Interface) string {
 	return cut(strings.TrimSpace(strings.Join(words, " ")), 200)
 }
 
-func networkProblem(err error) error {
-	if errors.Is(err, ErrNetworkNotManaged) || errors.Is(err, ErrNoNetworkChange) {
+// pendingProblem answers what concerns a change that waits for its confirmation.
+func pendingProblem(err error) error {
+	if errors.Is(err, ErrNetworkNotManaged) || errors.Is(err, ErrNoChange) {
 		return problem(http.StatusConflict, err.Error())
 	}
 	if errors.Is(err, ErrOldPath) {
@@ -180,14 +180,19 @@ func localOf(ctx context.Context) netip.Addr {
 	return netip.Addr{}
 }
 
+// pathOf is how a request came.
+func pathOf(ctx context.Context) NetworkPath {
+	return NetworkPath{Opened: httpd.Opened(ctx), Local: localOf(ctx)}
+}
+
 func (s *Server) confirmNetwork(ctx context.Context, in *body[NetworkConfirm]) (*struct{}, error) {
 	if s.cfg.Network == nil {
-		return nil, networkProblem(ErrNoNetworkChange)
+		return nil, pendingProblem(ErrNoChange)
 	}
-	path := NetworkPath{Opened: httpd.Opened(ctx), Local: localOf(ctx)}
+	path := pathOf(ctx)
 	by, err := s.cfg.Network.Confirm(ctx, in.Body.ID, path)
 	if err != nil {
-		return nil, networkProblem(err)
+		return nil, pendingProblem(err)
 	}
 	actor := telephony.Actor{Kind: telephony.ActorUser, Name: by, Addr: callerOf(ctx).addr}
 	return nil, s.cfg.Store.System().Record(ctx, actor, "network.confirm", "network", map[string]string{"reached_at": path.Local.Unmap().String()})
@@ -195,10 +200,10 @@ func (s *Server) confirmNetwork(ctx context.Context, in *body[NetworkConfirm]) (
 
 func (s *Server) revertNetwork(ctx context.Context, _ *noInput) (*struct{}, error) {
 	if s.cfg.Network == nil {
-		return nil, networkProblem(ErrNoNetworkChange)
+		return nil, pendingProblem(ErrNoChange)
 	}
 	if err := s.cfg.Network.Revert(ctx); err != nil {
-		return nil, networkProblem(err)
+		return nil, pendingProblem(err)
 	}
 	return nil, s.cfg.Store.System().Record(ctx, callerOf(ctx).actor(), "network.revert", "network", nil)
 }

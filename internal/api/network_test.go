@@ -42,7 +42,7 @@ func (m *machine) Change(_ context.Context, c netcfg.Config, confirm time.Durati
 func (m *machine) Confirm(_ context.Context, id string, path NetworkPath) (string, error) {
 	m.path = path
 	if id != "abc" {
-		return "", ErrNoNetworkChange
+		return "", ErrNoChange
 	}
 	return m.by, m.err
 }
@@ -160,7 +160,7 @@ func TestNetworkIsConfirmedWithoutASession(t *testing.T) {
 	if e := log.Items[0]; e.Action != "network.confirm" {
 		t.Errorf("audit log: %+v", e)
 	}
-	m.err = ErrNoNetworkChange
+	m.err = ErrNoChange
 	boss.must(http.StatusConflict, "POST", "/network/revert", nil, nil)
 	b.cfg.Network = nil
 	var n Network

@@ -29,6 +29,9 @@ func (s *Server) OperatorHandler() http.Handler {
 	mux.HandleFunc("GET "+opsock.PathNetwork, s.operator(s.operatorNetwork))
 	mux.HandleFunc("POST "+opsock.PathNetworkConfirm, s.operator(s.operatorNetworkConfirm))
 	mux.HandleFunc("POST "+opsock.PathNetworkRevert, s.operator(s.operatorNetworkRevert))
+	mux.HandleFunc("GET "+opsock.PathTrial, s.operator(func(*http.Request) (any, error) { return s.trialForOperator(), nil }))
+	mux.HandleFunc("POST "+opsock.PathTrialConfirm, s.operator(s.operatorTrialConfirm))
+	mux.HandleFunc("POST "+opsock.PathTrialRevert, s.operator(s.operatorTrialRevert))
 	mux.HandleFunc("GET "+opsock.PathSSH, s.operator(s.operatorSSH))
 	mux.HandleFunc("POST "+opsock.PathSSH, s.operator(s.operatorChangeSSH))
 	mux.HandleFunc("POST "+opsock.PathShell, s.operator(s.shellReport))
@@ -61,7 +64,7 @@ func (s *Server) operatorStatus(*http.Request) (any, error) {
 	out := opsock.Status{
 		Version: st.Version, Hostname: st.Hostname, UptimeSeconds: st.UptimeSeconds, Rev: st.Rev,
 		SetupDone: snap.Settings.SetupDone, Fingerprint: s.cfg.Fingerprint(),
-		FenceActive: st.Fence.Active, FenceError: st.Fence.Error, Applied: []opsock.Applied{},
+		FenceActive: st.Fence.Active, FenceError: st.Fence.Error, Applied: []opsock.Applied{}, Trial: s.trialForOperator(),
 	}
 	if c := st.Clock; c != nil {
 		out.Clock = fmt.Sprintf("%.1f ms off by %s (%s), at %s", c.OffsetMS, c.Server, c.Origin, c.CheckedAt.Format(time.RFC3339))

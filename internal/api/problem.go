@@ -43,6 +43,9 @@ func (s *Server) problemOf(ctx context.Context, o operation, err error) error {
 	case errors.Is(err, setup.ErrOrder):
 		return problem(http.StatusConflict, err.Error())
 	}
+	if p := tried(err); p != nil {
+		return p
+	}
 	if _, ok := telephony.AsFieldError(err); ok {
 		return withField(problem(http.StatusUnprocessableEntity, "validation failed"), o, err)
 	}

@@ -25,7 +25,7 @@ const maxImport = 16 << 20
 func (s *Server) registerRules() {
 	handle(s, operation{id: "list-address-rules", method: http.MethodGet, path: "/security/addresses", tag: "security", summary: "Addresses that are always or never let in", access: systemOnly}, s.listRules)
 	handle(s, operation{id: "put-address-rule", method: http.MethodPost, path: "/security/addresses", tag: "security", summary: "Allow or block an address or a network; in force at once", access: systemOnly, status: http.StatusCreated, errors: []int{http.StatusConflict}}, s.putRule)
-	handle(s, operation{id: "delete-address-rule", method: http.MethodDelete, path: "/security/addresses", tag: "security", summary: "Take an address or a network off the list", access: systemOnly, status: http.StatusNoContent, errors: []int{http.StatusNotFound}, fields: map[string]string{"network": "query.network"}}, s.deleteRule)
+	handle(s, operation{id: "delete-address-rule", method: http.MethodDelete, path: "/security/addresses", tag: "security", summary: "Take an address or a network off the list", access: systemOnly, errors: []int{http.StatusNotFound, http.StatusConflict}, fields: map[string]string{"network": "query.network"}}, s.deleteRule)
 	handle(s, operation{id: "export-address-rules", method: http.MethodGet, path: "/security/addresses/csv", tag: "security", summary: "The whole list as CSV", access: systemOnly, produces: "text/csv"}, s.exportRules)
 	handle(s, operation{id: "import-address-rules", method: http.MethodPost, path: "/security/addresses/csv", tag: "security", summary: "Add a CSV list: all of it, or nothing if a line is wrong", access: systemOnly, bodyLimit: maxImport, errors: []int{http.StatusConflict}}, s.importRules)
 }
@@ -88,7 +88,7 @@ func (s *Server) ruleNow(network netip.Prefix) (*body[AddressRule], error) {
 	return nil, store.ErrNotFound
 }
 
-func (s *Server) putRule(ctx context.Context, in *body[AddressRulePut]) (*body[AddressRule], error) {
+func (s *Server) putRule(ctx context.Context, in *tryBody[AddressRulePut]) (*body[AddressRule], error) {
 	rule, err := ruleIn(in.Body.Network, in.Body.Action, in.Body.Note, in.Body.ExpiresAt)
 	if err != nil {
 		return nil, err
@@ -96,10 +96,15 @@ func (s *Server) putRule(ctx context.Context, in *body[AddressRulePut]) (*body[A
 	if err := s.bearable(ctx, in.Body.Anyway, rule); err != nil {
 		return nil, err
 	}
-	if err := s.putRules(ctx, rule); err != nil {
+	trial, err := s.putRules(ctx, in.TryQuery, rule)
+	if err != nil {
 		return nil, err
 	}
-	return s.ruleNow(rule.Prefix)
+	out, err := s.ruleNow(rule.Prefix)
+	if err == nil {
+		out.Body.Trial = trial
+	}
+	return out, err
 }
 
 func ruleIn(network, action, note string, expires *time.Time) (r telephony.AddressRule, err error) {
@@ -115,10 +120,9 @@ func ruleIn(network, action, note string, expires *time.Time) (r telephony.Addre
 	return r, r.Validate()
 }
 
-func (s *Server) putRules(ctx context.Context, rules ...telephony.AddressRule) error {
-	actor := callerOf(ctx).actor()
-	_, err := s.cfg.Store.System().Update(ctx, actor, func(tx *store.Tx) error { return tx.PutAddressRules(actor.Name, rules...) })
-	return err
+func (s *Server) putRules(ctx context.Context, q TryQuery, rules ...telephony.AddressRule) (*SettingsTrial, error) {
+	by := callerOf(ctx).actor().Name
+	return s.try(ctx, q, func(tx *store.Tx) error { return tx.PutAddressRules(by, rules...) })
 }
 
 // bearable refuses what would shut the PBX out of itself (I10), and asks back
@@ -162,16 +166,17 @@ func askBack(reason string) error {
 
 // networkQuery names a network.
 type networkQuery struct {
+	TryQuery
 	Network string `query:"network" required:"true" maxLength:"100"`
 }
 
-func (s *Server) deleteRule(ctx context.Context, in *networkQuery) (*struct{}, error) {
+func (s *Server) deleteRule(ctx context.Context, in *networkQuery) (*body[AddressRemoved], error) {
 	network, err := telephony.ParseNetwork("network", in.Network)
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.cfg.Store.System().Update(ctx, callerOf(ctx).actor(), func(tx *store.Tx) error { return tx.DeleteAddressRule(network) })
-	return nil, err
+	trial, err := s.try(ctx, in.TryQuery, func(tx *store.Tx) error { return tx.DeleteAddressRule(network) })
+	return &body[AddressRemoved]{AddressRemoved{Trial: trial}}, err
 }
 
 // columns are those of the CSV.
@@ -212,7 +217,7 @@ func plain(s string) string {
 	return s
 }
 
-func (s *Server) importRules(ctx context.Context, in *body[AddressImport]) (*body[AddressImported], error) {
+func (s *Server) importRules(ctx context.Context, in *tryBody[AddressImport]) (*body[AddressImported], error) {
 	rules, err := parseRules(in.Body.CSV)
 	if err != nil {
 		return nil, err
@@ -220,10 +225,8 @@ func (s *Server) importRules(ctx context.Context, in *body[AddressImport]) (*bod
 	if err := s.bearable(ctx, in.Body.Anyway, rules...); err != nil {
 		return nil, err
 	}
-	if err := s.putRules(ctx, rules...); err != nil {
-		return nil, err
-	}
-	return &body[AddressImported]{AddressImported{Added: len(rules)}}, nil
+	trial, err := s.putRules(ctx, in.TryQuery, rules...)
+	return &body[AddressImported]{AddressImported{Added: len(rules), Trial: trial}}, err
 }
 
 // maxImportErrors bounds the lines that are named.

@@ -14,7 +14,7 @@ import (
 
 func (s *Server) registerSecurity() {
 	handle(s, operation{id: "get-protection", method: http.MethodGet, path: "/security/protection", tag: "security", summary: "How attackers are told from phones", access: systemOnly}, s.getProtection)
-	handle(s, operation{id: "put-protection", method: http.MethodPut, path: "/security/protection", tag: "security", summary: "Change how attackers are told from phones; in force at once", access: systemOnly}, s.putProtection)
+	handle(s, operation{id: "put-protection", method: http.MethodPut, path: "/security/protection", tag: "security", summary: "Change how attackers are told from phones; in force at once", access: systemOnly, errors: []int{http.StatusConflict}}, s.putProtection)
 	handle(s, operation{id: "list-bans", method: http.MethodGet, path: "/security/bans", tag: "security", summary: "Who is banned now, the latest first", access: systemOnly}, s.listBans)
 	handle(s, operation{id: "get-own-bans", method: http.MethodGet, path: "/session/bans", tag: "session", summary: "Whether the own address is banned, and why", access: anyUser}, s.getOwnBans)
 	handle(s, operation{id: "delete-ban", method: http.MethodDelete, path: "/security/bans", tag: "security", summary: "Take a ban back, in the packet filter too", access: systemOnly, status: http.StatusNoContent, errors: []int{http.StatusNotFound}, fields: map[string]string{"source": "query.source"}}, s.deleteBan)
@@ -42,21 +42,25 @@ func (s *Server) getPortFilter(context.Context, *noInput) (*body[PortFilter], er
 
 // putPortFilter refuses cloud mode and off where no cloud is seen (C07): on
 // premises nobody else would filter. Off has to be meant (C06).
-func (s *Server) putPortFilter(ctx context.Context, in *body[PortFilterPut]) (*body[PortFilter], error) {
+func (s *Server) putPortFilter(ctx context.Context, in *tryBody[PortFilterPut]) (*body[PortFilter], error) {
 	if in.Body.Mode != "filter" && s.cfg.Live.Health().Cloud == "" {
 		return nil, conflict("mode", "this machine runs in no cloud that is known: without its own filter by port it would stand open")
 	}
 	if in.Body.Mode == "off" && in.Body.Confirmation != FilterOffPhrase {
 		return nil, &telephony.FieldError{Field: "confirmation", Reason: "must be the words: " + FilterOffPhrase}
 	}
-	err := s.changeSettings(ctx, func(settings *telephony.Settings) error {
+	trial, err := s.trySettings(ctx, in.TryQuery, func(settings *telephony.Settings) error {
 		settings.CloudMode, settings.FilterOff = in.Body.Mode == "cloud", in.Body.Mode == "off"
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return s.getPortFilter(ctx, nil)
+	out, err := s.getPortFilter(ctx, nil)
+	if err == nil {
+		out.Body.Trial = trial
+	}
+	return out, err
 }
 
 func (s *Server) getProtection(context.Context, *noInput) (*body[Protection], error) {
@@ -72,10 +76,10 @@ func (s *Server) getProtection(context.Context, *noInput) (*body[Protection], er
 	}}, nil
 }
 
-func (s *Server) putProtection(ctx context.Context, in *body[Protection]) (*body[Protection], error) {
+func (s *Server) putProtection(ctx context.Context, in *tryBody[Protection]) (*body[Protection], error) {
 	b := in.Body
 	seconds := func(n int) time.Duration { return time.Duration(n) * time.Second }
-	err := s.changeSettings(ctx, func(settings *telephony.Settings) error {
+	trial, err := s.trySettings(ctx, in.TryQuery, func(settings *telephony.Settings) error {
 		settings.Protection = telephony.Protection{
 			Detect: b.Detect, Period: seconds(b.PeriodSeconds), Ban: seconds(b.BanSeconds),
 			WrongAnswers: b.WrongAnswers, Unanswered: b.Unanswered, Names: b.Names, Malformed: b.Malformed,
@@ -88,7 +92,11 @@ func (s *Server) putProtection(ctx context.Context, in *body[Protection]) (*body
 	if err != nil {
 		return nil, err
 	}
-	return s.getProtection(ctx, nil)
+	out, err := s.getProtection(ctx, nil)
+	if err == nil {
+		out.Body.Trial = trial
+	}
+	return out, err
 }
 
 func (s *Server) listBans(ctx context.Context, _ *noInput) (*body[BanList], error) {
@@ -139,7 +147,7 @@ func (s *Server) allowBan(ctx context.Context, in *body[BanAllow]) (*body[Addres
 		network = netip.PrefixFrom(network.Addr(), 64).Masked() // as it was banned
 	}
 	rule := telephony.AddressRule{Prefix: network, Allow: true, Note: in.Body.Note}
-	if err := s.putRules(ctx, rule); err != nil {
+	if _, err := s.putRules(ctx, standardTry(), rule); err != nil {
 		return nil, err
 	}
 	for _, scope := range []telephony.BanScope{telephony.BanSIP, telephony.BanWeb, telephony.BanProv, telephony.BanAll} {

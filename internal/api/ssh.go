@@ -18,8 +18,8 @@ func (s *Server) registerSSH() {
 		added[newKey+f] = "body." + f
 	}
 	handle(s, operation{id: "get-ssh", method: http.MethodGet, path: "/ssh", tag: "box", summary: "The operator shell over SSH, and who may log in to it", access: systemOnly}, s.getSSH)
-	handle(s, operation{id: "put-ssh", method: http.MethodPut, path: "/ssh", tag: "box", summary: "Switch the operator shell on or off; its port follows at once, and sessions end with it", access: systemOnly}, s.putSSH)
-	handle(s, operation{id: "create-ssh-key", method: http.MethodPost, path: "/ssh/keys", tag: "box", summary: "Let the owner of a public key log in to the operator shell", access: systemOnly, status: http.StatusCreated, fields: added}, s.createSSHKey)
+	handle(s, operation{id: "put-ssh", method: http.MethodPut, path: "/ssh", tag: "box", summary: "Switch the operator shell on or off; its port follows at once, and sessions end with it", access: systemOnly, errors: []int{http.StatusConflict}}, s.putSSH)
+	handle(s, operation{id: "create-ssh-key", method: http.MethodPost, path: "/ssh/keys", tag: "box", summary: "Let the owner of a public key log in to the operator shell", access: systemOnly, status: http.StatusCreated, errors: []int{http.StatusConflict}, fields: added}, s.createSSHKey)
 	handle(s, operation{id: "delete-ssh-key", method: http.MethodDelete, path: "/ssh/keys/{id}", tag: "box", summary: "Take a key off the operator shell; its sessions end", access: systemOnly, status: http.StatusNoContent, errors: []int{http.StatusNotFound, http.StatusConflict}}, s.deleteSSHKey)
 }
 
@@ -140,11 +140,14 @@ var (
 	errLastKey  = errors.New("this is the last key: switch SSH off first")
 )
 
-func (s *Server) putSSH(ctx context.Context, in *body[SSHUpdate]) (*body[SSH], error) {
-	if err := s.changeSettings(ctx, s.enableSSH(in.Body.Enabled)); err != nil {
+func (s *Server) putSSH(ctx context.Context, in *tryBody[SSHUpdate]) (*body[SSH], error) {
+	trial, err := s.trySettings(ctx, in.TryQuery, s.enableSSH(in.Body.Enabled))
+	if err != nil {
 		return nil, err
 	}
-	return s.getSSH(ctx, nil)
+	out := s.sshSettings()
+	out.Trial = trial
+	return &body[SSH]{out}, nil
 }
 
 func (s *Server) createSSHKey(ctx context.Context, in *body[SSHKeyCreate]) (*body[SSH], error) {

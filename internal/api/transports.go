@@ -21,7 +21,7 @@ type transportPath struct {
 func (s *Server) registerTransports() {
 	handle(s, operation{id: "list-transports", method: http.MethodGet, path: "/transports", tag: "box", summary: "SIP transports that exist", access: systemOnly}, s.listTransports)
 	handle(s, operation{id: "create-transport", method: http.MethodPost, path: "/transports", tag: "box", summary: "Create a SIP transport; listener and packet filter follow at once", access: systemOnly, status: http.StatusCreated, errors: []int{http.StatusConflict}}, s.createTransport)
-	handle(s, operation{id: "put-transport", method: http.MethodPut, path: "/transports/{id}", tag: "box", summary: "Change the digest algorithms of a SIP transport; for requests from now on", access: systemOnly, errors: []int{http.StatusNotFound}}, s.putTransport)
+	handle(s, operation{id: "put-transport", method: http.MethodPut, path: "/transports/{id}", tag: "box", summary: "Change the digest algorithms of a SIP transport; for requests from now on", access: systemOnly, errors: []int{http.StatusNotFound, http.StatusConflict}}, s.putTransport)
 	handle(s, operation{id: "delete-transport", method: http.MethodDelete, path: "/transports/{id}", tag: "box", summary: "Delete a SIP transport; its connections end, calls on others go on", access: systemOnly, status: http.StatusNoContent, errors: []int{http.StatusNotFound, http.StatusConflict}}, s.deleteTransport)
 }
 
@@ -162,7 +162,13 @@ func (s *Server) changeTransports(ctx context.Context, id ports.ID, digest strin
 
 // changeSettings changes settings of the box as one commit.
 func (s *Server) changeSettings(ctx context.Context, change func(*telephony.Settings) error) error {
-	_, err := s.cfg.Store.System().Update(ctx, callerOf(ctx).actor(), func(tx *store.Tx) error {
+	_, err := s.cfg.Store.System().Update(ctx, callerOf(ctx).actor(), changing(change))
+	return err
+}
+
+// changing is a change of settings as a transaction.
+func changing(change func(*telephony.Settings) error) func(*store.Tx) error {
+	return func(tx *store.Tx) error {
 		settings, err := tx.Settings()
 		if err != nil {
 			return err
@@ -171,8 +177,7 @@ func (s *Server) changeSettings(ctx context.Context, change func(*telephony.Sett
 			return err
 		}
 		return tx.PutSettings(settings)
-	})
-	return err
+	}
 }
 
 // conflict is a refusal because of what is there already, at a field of the

@@ -425,15 +425,16 @@ type Authority struct {
 
 // SSH is the operator shell over SSH.
 type SSH struct {
-	Enabled  bool     `json:"enabled"`
-	State    string   `json:"state" doc:"listening, off, or why it does not listen."`
-	Port     int      `json:"port"`
-	Zones    []string `json:"zones" nullable:"false" doc:"Who may reach the port."`
-	User     string   `json:"user" doc:"The name to log in with."`
-	HostKey  string   `json:"host_key" doc:"Fingerprint of the host key; empty while no operator shell runs."`
-	Refused  uint64   `json:"refused" doc:"Log-ins that were refused since the operator shell started."`
-	Sessions int      `json:"sessions" doc:"People who are logged in."`
-	Keys     []SSHKey `json:"keys" nullable:"false"`
+	Enabled  bool           `json:"enabled"`
+	State    string         `json:"state" doc:"listening, off, or why it does not listen."`
+	Port     int            `json:"port"`
+	Zones    []string       `json:"zones" nullable:"false" doc:"Who may reach the port."`
+	User     string         `json:"user" doc:"The name to log in with."`
+	HostKey  string         `json:"host_key" doc:"Fingerprint of the host key; empty while no operator shell runs."`
+	Refused  uint64         `json:"refused" doc:"Log-ins that were refused since the operator shell started."`
+	Sessions int            `json:"sessions" doc:"People who are logged in."`
+	Keys     []SSHKey       `json:"keys" nullable:"false"`
+	Trial    *SettingsTrial `json:"trial,omitempty" readOnly:"true" doc:"The change that this answers waits to be confirmed."`
 }
 
 // SSHKey is a public key whose owner may log in to the operator shell.
@@ -523,16 +524,17 @@ type Clock struct {
 
 // Status is how the box is doing.
 type Status struct {
-	Version       string      `json:"version"`
-	Hostname      string      `json:"hostname"`
-	UptimeSeconds int64       `json:"uptime_seconds"`
-	Rev           uint64      `json:"rev" doc:"Revision of the saved settings."`
-	Fence         FenceStatus `json:"fence"`
-	Applied       []Applied   `json:"applied" nullable:"false"`
-	Counts        Counts      `json:"counts"`
-	Cloud         string      `json:"cloud" enum:"none,AWS,Azure,Google Cloud" doc:"Cloud that this machine runs in, by its firmware."`
-	Clock         *Clock      `json:"clock,omitempty" doc:"Where the time comes from. Absent until a time server answered, and where the operating system keeps the clock. For administrators of the system."`
-	Notices       []string    `json:"notices" nullable:"false" doc:"What is wrong with this start: first-boot data that could not be used, a version that was undone, a clock that nobody checks. For administrators of the system."`
+	Version       string              `json:"version"`
+	Hostname      string              `json:"hostname"`
+	UptimeSeconds int64               `json:"uptime_seconds"`
+	Rev           uint64              `json:"rev" doc:"Revision of the saved settings."`
+	Fence         FenceStatus         `json:"fence"`
+	Applied       []Applied           `json:"applied" nullable:"false"`
+	Counts        Counts              `json:"counts"`
+	Cloud         string              `json:"cloud" enum:"none,AWS,Azure,Google Cloud" doc:"Cloud that this machine runs in, by its firmware."`
+	Clock         *Clock              `json:"clock,omitempty" doc:"Where the time comes from. Absent until a time server answered, and where the operating system keeps the clock. For administrators of the system."`
+	Trial         *SettingsTrialState `json:"trial,omitempty" doc:"As in get-settings-trial; absent while there is nothing to say. For administrators of the system."`
+	Notices       []string            `json:"notices" nullable:"false" doc:"What is wrong with this start: first-boot data that could not be used, a version that was undone, a clock that nobody checks. For administrators of the system."`
 }
 
 // AuditEntry says who changed what.

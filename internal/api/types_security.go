@@ -4,29 +4,31 @@ import "time"
 
 // Protection is how attackers are told from phones.
 type Protection struct {
-	Detect           bool     `json:"detect" doc:"Count what sources do wrong. Without it nobody is banned for it; passwords and the limits of packets stay."`
-	PeriodSeconds    int      `json:"period_seconds" minimum:"1" maximum:"600" doc:"Time over which is counted."`
-	BanSeconds       int      `json:"ban_seconds" minimum:"1" maximum:"31622400" doc:"How long a source that was detected gets no answer on SIP."`
-	WrongAnswers     int      `json:"wrong_answers" minimum:"1" maximum:"30000" doc:"Wrong passwords from one source."`
-	Unanswered       int      `json:"unanswered" minimum:"1" maximum:"30000" doc:"Challenges (401, 407) to one source that nobody answers."`
-	Names            int      `json:"names" minimum:"1" maximum:"30000" doc:"Names that one source tries and does not prove, within 60 periods."`
-	Malformed        int      `json:"malformed" minimum:"1" maximum:"30000" doc:"Requests from one source that are refused for their form."`
-	Calls            int      `json:"calls" minimum:"1" maximum:"30000" doc:"Calls that one extension may begin within a period; more are refused."`
-	UnknownNumbers   int      `json:"unknown_numbers" minimum:"1" maximum:"30000" doc:"Numbers that nobody has and one extension dials, within 60 periods; then its calls are refused for a while."`
-	UserAgents       []string `json:"user_agents" nullable:"false" maxItems:"200" doc:"Parts of the User-Agent of attack tools, in any case; * stands for any characters."`
-	SessionNames     []string `json:"session_names" nullable:"false" maxItems:"200" doc:"The same for the s= line of session descriptions."`
-	BanTools         bool     `json:"ban_tools" doc:"Ban their sources too, if they came over a connection."`
-	SilentInvite     bool     `json:"silent_invite" doc:"Calls without credentials from sources that have proved no password get no answer at all."`
-	Level1           int      `json:"level1" minimum:"10" maximum:"1000000" doc:"Packets a second from one source to signalling and web ports."`
-	Level1BanSeconds int      `json:"level1_ban_seconds" minimum:"1" maximum:"31622400"`
-	Level2           int      `json:"level2" minimum:"11" maximum:"1000000" doc:"The same, for those who go on while banned by level 1."`
-	Level2BanSeconds int      `json:"level2_ban_seconds" minimum:"2" maximum:"31622400"`
+	Detect           bool           `json:"detect" doc:"Count what sources do wrong. Without it nobody is banned for it; passwords and the limits of packets stay."`
+	PeriodSeconds    int            `json:"period_seconds" minimum:"1" maximum:"600" doc:"Time over which is counted."`
+	BanSeconds       int            `json:"ban_seconds" minimum:"1" maximum:"31622400" doc:"How long a source that was detected gets no answer on SIP."`
+	WrongAnswers     int            `json:"wrong_answers" minimum:"1" maximum:"30000" doc:"Wrong passwords from one source."`
+	Unanswered       int            `json:"unanswered" minimum:"1" maximum:"30000" doc:"Challenges (401, 407) to one source that nobody answers."`
+	Names            int            `json:"names" minimum:"1" maximum:"30000" doc:"Names that one source tries and does not prove, within 60 periods."`
+	Malformed        int            `json:"malformed" minimum:"1" maximum:"30000" doc:"Requests from one source that are refused for their form."`
+	Calls            int            `json:"calls" minimum:"1" maximum:"30000" doc:"Calls that one extension may begin within a period; more are refused."`
+	UnknownNumbers   int            `json:"unknown_numbers" minimum:"1" maximum:"30000" doc:"Numbers that nobody has and one extension dials, within 60 periods; then its calls are refused for a while."`
+	UserAgents       []string       `json:"user_agents" nullable:"false" maxItems:"200" doc:"Parts of the User-Agent of attack tools, in any case; * stands for any characters."`
+	SessionNames     []string       `json:"session_names" nullable:"false" maxItems:"200" doc:"The same for the s= line of session descriptions."`
+	BanTools         bool           `json:"ban_tools" doc:"Ban their sources too, if they came over a connection."`
+	SilentInvite     bool           `json:"silent_invite" doc:"Calls without credentials from sources that have proved no password get no answer at all."`
+	Level1           int            `json:"level1" minimum:"10" maximum:"1000000" doc:"Packets a second from one source to signalling and web ports."`
+	Level1BanSeconds int            `json:"level1_ban_seconds" minimum:"1" maximum:"31622400"`
+	Level2           int            `json:"level2" minimum:"11" maximum:"1000000" doc:"The same, for those who go on while banned by level 1."`
+	Level2BanSeconds int            `json:"level2_ban_seconds" minimum:"2" maximum:"31622400"`
+	Trial            *SettingsTrial `json:"trial,omitempty" readOnly:"true" doc:"The change that this answers waits to be confirmed."`
 }
 
 // PortFilter says who filters by port.
 type PortFilter struct {
-	Mode  string `json:"mode" enum:"filter,cloud,off" doc:"filter: this box, by its table of ports; cloud: the cloud's security groups. Lists of addresses, bans and limits hold in both. off: this box filters nothing at all, not even who is blocked."`
-	Cloud string `json:"cloud" enum:"none,AWS,Azure,Google Cloud" doc:"Cloud that this machine runs in."`
+	Mode  string         `json:"mode" enum:"filter,cloud,off" doc:"filter: this box, by its table of ports; cloud: the cloud's security groups. Lists of addresses, bans and limits hold in both. off: this box filters nothing at all, not even who is blocked."`
+	Cloud string         `json:"cloud" enum:"none,AWS,Azure,Google Cloud" doc:"Cloud that this machine runs in."`
+	Trial *SettingsTrial `json:"trial,omitempty" readOnly:"true" doc:"The change that this answers waits to be confirmed."`
 }
 
 // FilterOffPhrase is what has to be typed to switch the packet filter off.
@@ -128,14 +130,15 @@ type BanAllow struct {
 
 // AddressRule is a line of the list of addresses.
 type AddressRule struct {
-	Network   string     `json:"network"`
-	First     string     `json:"first" doc:"First address it covers."`
-	Last      string     `json:"last" doc:"Last address it covers."`
-	Action    string     `json:"action" enum:"allow,block"`
-	Note      string     `json:"note"`
-	ExpiresAt *time.Time `json:"expires_at" nullable:"true" doc:"Null is never."`
-	CreatedAt time.Time  `json:"created_at"`
-	CreatedBy string     `json:"created_by"`
+	Network   string         `json:"network"`
+	First     string         `json:"first" doc:"First address it covers."`
+	Last      string         `json:"last" doc:"Last address it covers."`
+	Action    string         `json:"action" enum:"allow,block"`
+	Note      string         `json:"note"`
+	ExpiresAt *time.Time     `json:"expires_at" nullable:"true" doc:"Null is never."`
+	CreatedAt time.Time      `json:"created_at"`
+	CreatedBy string         `json:"created_by"`
+	Trial     *SettingsTrial `json:"trial,omitempty" readOnly:"true" doc:"The change that this answers waits to be confirmed."`
 }
 
 // AddressRuleList is a page of the list.
@@ -161,7 +164,8 @@ type AddressImport struct {
 
 // AddressImported says how many lines were added.
 type AddressImported struct {
-	Added int `json:"added"`
+	Added int            `json:"added"`
+	Trial *SettingsTrial `json:"trial,omitempty" readOnly:"true" doc:"The change that this answers waits to be confirmed."`
 }
 
 // AddressCheck says whether packets of an address are let in.
@@ -173,4 +177,24 @@ type AddressCheck struct {
 	Trusted     bool         `json:"trusted" doc:"A phone is registered from there."`
 	Rule        *AddressRule `json:"rule,omitempty" doc:"Line of the list that decides."`
 	Bans        []Ban        `json:"bans" nullable:"false"`
+}
+
+// AddressRemoved answers that a line is off the list.
+type AddressRemoved struct {
+	Trial *SettingsTrial `json:"trial,omitempty" readOnly:"true" doc:"The change that this answers waits to be confirmed."`
+}
+
+// SettingsTrial is a change of settings that waits to be confirmed.
+type SettingsTrial struct {
+	ID          string   `json:"id" doc:"What the confirmation has to say."`
+	SecondsLeft int      `json:"seconds_left"`
+	Where       string   `json:"where" doc:"Origin of the portal after the change, from where it is to be confirmed."`
+	By          string   `json:"by" doc:"Who made the change."`
+	Changes     []string `json:"changes" nullable:"false" doc:"Rows of the port table, fields of the settings and networks that it changes."`
+}
+
+// SettingsTrialState says whether a change waits to be confirmed.
+type SettingsTrialState struct {
+	Pending  *SettingsTrial    `json:"pending,omitempty"`
+	Reverted *NetworkTakenBack `json:"reverted,omitempty" doc:"The last change that was taken back, for a while."`
 }

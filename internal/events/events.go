@@ -58,6 +58,11 @@ type SettingApplied struct {
 	Err       string // empty when applied
 }
 
+// SettingsTakenBack says that a change of settings which nobody confirmed was
+// taken back.
+type SettingsTakenBack struct{ Reason string }
+
+func (SettingsTakenBack) event()   {}
 func (RegistrationChanged) event() {}
 func (CallStarted) event()         {}
 func (CallChanged) event()         {}

@@ -54,6 +54,12 @@ func status(e Env, args []string) error {
 		fmt.Fprintf(w, "clock\t%s\n", s.Clock)
 	}
 	fmt.Fprintf(w, "settings\trevision %d\n", s.Rev)
+	switch t := s.Trial; {
+	case t.SecondsLeft > 0:
+		fmt.Fprintf(w, "trial\t%s\n", trialText(t))
+	case t.Reverted != "":
+		fmt.Fprintf(w, "trial\ttaken back: %s\n", t.Reverted)
+	}
 	for _, a := range s.Applied {
 		state := fmt.Sprintf("revision %d", a.Rev)
 		if a.Error != "" {

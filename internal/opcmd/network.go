@@ -18,12 +18,16 @@ func network(e Env, args []string) error {
 		}
 		return networkTable(e.Out, n)
 	}
-	path, said := "", ""
+	return decide(e, args, "network", opsock.PathNetworkConfirm, opsock.PathNetworkRevert)
+}
+
+// decide keeps a change that waits, or takes it back.
+func decide(e Env, args []string, of, confirm, revert string) error {
+	path, said := confirm, "is kept"
 	switch args[0] {
 	case "confirm":
-		path, said = opsock.PathNetworkConfirm, "The change of the network is kept."
 	case "revert":
-		path, said = opsock.PathNetworkRevert, "The change of the network was taken back."
+		path, said = revert, "was taken back"
 	default:
 		return none(args)
 	}
@@ -33,8 +37,31 @@ func network(e Env, args []string) error {
 	if err := e.call(http.MethodPost, path, nil, nil); err != nil {
 		return err
 	}
-	fmt.Fprintln(e.Out, said)
-	return nil
+	_, err := fmt.Fprintf(e.Out, "The change of the %s %s.\n", of, said)
+	return err
+}
+
+func trial(e Env, args []string) error {
+	if len(args) > 0 {
+		return decide(e, args, "settings", opsock.PathTrialConfirm, opsock.PathTrialRevert)
+	}
+	var t opsock.Trial
+	if err := e.call(http.MethodGet, opsock.PathTrial, nil, &t); err != nil {
+		return err
+	}
+	text := "No change of settings waits to be confirmed."
+	switch {
+	case t.SecondsLeft > 0:
+		text = trialText(t) + "\nTo keep it: ringfence trial confirm"
+	case t.Reverted != "":
+		text = "The last change of settings was taken back: " + t.Reverted
+	}
+	_, err := fmt.Fprintln(e.Out, text)
+	return err
+}
+
+func trialText(t opsock.Trial) string {
+	return fmt.Sprintf("A change by %s (%s) is taken back in %d s.", t.By, strings.Join(t.Changes, " "), t.SecondsLeft)
 }
 
 func networkTable(out io.Writer, n opsock.Network) error {

@@ -60,6 +60,10 @@ func Table() []Command {
 			{"", "the interfaces, and whether a change waits"},
 			{"confirm|revert", "keep the change that waits, or take it back now"},
 		}},
+		{Name: "trial", Run: trial, Words: []string{"confirm", "revert"}, Help: []Usage{
+			{"", "whether a change of settings waits to be confirmed"},
+			{"confirm|revert", "keep it, or take it back now"},
+		}},
 		{Name: "version", Run: showVersion, Help: []Usage{{"", "which build this is"}}},
 	}
 }

@@ -33,6 +33,9 @@ const (
 	PathNetwork        = "/network"
 	PathNetworkConfirm = "/network/confirm"
 	PathNetworkRevert  = "/network/revert"
+	PathTrial          = "/trial"
+	PathTrialConfirm   = "/trial/confirm"
+	PathTrialRevert    = "/trial/revert"
 	PathSSH            = "/ssh"
 	PathShell          = "/shell"       // for the operator shell's process
 	PathShellEvent     = "/shell/event" // likewise
@@ -53,6 +56,7 @@ type Status struct {
 	Registrations int       `json:"registrations"`
 	Calls         int       `json:"calls"`
 	Clock         string    `json:"clock,omitempty"`
+	Trial         Trial     `json:"trial"`
 }
 
 // Applied says which revision of the settings a subsystem runs.
@@ -106,6 +110,15 @@ type Network struct {
 	SecondsLeft int    `json:"seconds_left"`
 	Reverted    string `json:"reverted"` // why the last change was taken back
 	Error       string `json:"error"`
+}
+
+// Trial is the change of settings that waits to be confirmed.
+type Trial struct {
+	// SecondsLeft is how long it waits; 0 if none does.
+	SecondsLeft int      `json:"seconds_left"`
+	By          string   `json:"by"`
+	Changes     []string `json:"changes"`
+	Reverted    string   `json:"reverted"` // why the last one was taken back
 }
 
 // Interface is one network interface.

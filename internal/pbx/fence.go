@@ -36,7 +36,7 @@ const (
 type fence struct {
 	client *firewall.Client
 	log    *slog.Logger
-	policy func() (firewall.Policy, error)
+	policy func() (p firewall.Policy, confirm time.Duration, err error)
 	known  func() []netip.Prefix
 	banned func() []firewall.Ban
 	told   func(rev uint64, err error)
@@ -59,7 +59,7 @@ type fence struct {
 
 // newFence connects in the background; once begin is closed everything is sent
 // at each connection, since fenced may have been restarted.
-func newFence(runDir string, log *slog.Logger, policy func() (firewall.Policy, error), told func(uint64, error)) *fence {
+func newFence(runDir string, log *slog.Logger, policy func() (firewall.Policy, time.Duration, error), told func(uint64, error)) *fence {
 	f := &fence{log: log, policy: policy, told: told, begin: make(chan struct{})}
 	f.client = firewall.Dial(filepath.Join(runDir, fenceSocket), firewall.ClientOptions{
 		Logger:    log,
@@ -115,11 +115,11 @@ func (f *fence) apply(ctx context.Context) error {
 	if f == nil {
 		return nil
 	}
-	p, err := f.policy()
+	p, confirm, err := f.policy()
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, fenceWait)
 		defer cancel()
-		err = f.client.Apply(ctx, p, 0)
+		err = f.client.Apply(ctx, p, confirm)
 	}
 	f.told(p.Rev, err)
 	return err

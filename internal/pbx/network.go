@@ -3,7 +3,6 @@ package pbx
 import (
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,7 +50,7 @@ type networkChange struct {
 	confirm time.Duration
 	made    time.Time
 	applied bool
-	since   time.Time // paths before are old ones
+	since   time.Time // when it came into effect
 	err     error
 }
 
@@ -145,7 +144,9 @@ func (n *network) apply(change *networkChange, c netcfg.Config) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	change.applied, change.since, change.err = err == nil, time.Now(), err
+	if change.err = err; err == nil {
+		change.applied, change.since = true, time.Now()
+	}
 }
 
 // Confirm keeps the change with an id, if the request that says so shows that
@@ -162,14 +163,11 @@ func (n *network) Confirm(ctx context.Context, id string, path api.NetworkPath) 
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if s.ConfirmUntil.IsZero() {
-		return "", api.ErrNoNetworkChange
+		return "", api.ErrNoChange
 	}
 	c := n.waiting(s)
-	switch {
-	case subtle.ConstantTimeCompare([]byte(id), []byte(c.id)) != 1:
-		return "", api.ErrNoNetworkChange
-	case !c.applied || !path.Opened.After(c.since):
-		return "", api.ErrOldPath
+	if err := (proof{c.id, c.applied, c.since}).check(id, path); err != nil {
+		return "", err
 	}
 	states, err := n.fence.Interfaces(ctx)
 	if err != nil {
@@ -223,7 +221,7 @@ func (n *network) decide(ctx context.Context, how func(context.Context, uint64) 
 		return nil
 	}
 	if s.ConfirmUntil.IsZero() {
-		return api.ErrNoNetworkChange
+		return api.ErrNoChange
 	}
 	return how(ctx, s.Config.Rev)
 }

@@ -106,8 +106,8 @@ func TestNetworkIsConfirmedByTheNewPathOnly(t *testing.T) {
 			opened time.Time
 			want   error
 		}{
-			"another id":             {"guess", "10.0.0.2", after, api.ErrNoNetworkChange},
-			"no id":                  {"", "10.0.0.2", after, api.ErrNoNetworkChange},
+			"another id":             {"guess", "10.0.0.2", after, api.ErrNoChange},
+			"no id":                  {"", "10.0.0.2", after, api.ErrNoChange},
 			"an old connection":      {p.ID, "10.0.0.2", before, api.ErrOldPath},
 			"a connection of no age": {p.ID, "10.0.0.2", time.Time{}, api.ErrOldPath},
 			"the old address":        {p.ID, "10.0.0.1", after, api.ErrOldPath},
@@ -133,7 +133,7 @@ func TestNetworkIsConfirmedByTheNewPathOnly(t *testing.T) {
 		if err != nil || by != "boss" || f.confirmed != 8 {
 			t.Errorf("%q, %v, confirmed %d", by, err, f.confirmed)
 		}
-		if _, err := n.Confirm(t.Context(), p.ID, api.NetworkPath{Local: netip.MustParseAddr("10.0.0.2"), Opened: after}); !errors.Is(err, api.ErrNoNetworkChange) {
+		if _, err := n.Confirm(t.Context(), p.ID, api.NetworkPath{Local: netip.MustParseAddr("10.0.0.2"), Opened: after}); !errors.Is(err, api.ErrNoChange) {
 			t.Errorf("confirmed twice: %v", err)
 		}
 	})
@@ -153,7 +153,7 @@ func TestNetworkChangeOutlivesItsMaker(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		second := newNetwork(t.Context(), f, slog.New(slog.DiscardHandler))
 		path := api.NetworkPath{Local: netip.MustParseAddr("10.0.0.2"), Opened: time.Now()}
-		if _, err := second.Confirm(t.Context(), p.ID, path); !errors.Is(err, api.ErrNoNetworkChange) {
+		if _, err := second.Confirm(t.Context(), p.ID, path); !errors.Is(err, api.ErrNoChange) {
 			t.Errorf("%v", err)
 		}
 		s, err := second.State(t.Context())
@@ -191,7 +191,7 @@ func TestNetworkIsGivenUpOrTakenBack(t *testing.T) {
 		if err := n.Revert(t.Context()); err != nil || f.rev() != 7 {
 			t.Errorf("%v, revision %d", err, f.rev())
 		}
-		if err := n.Revert(t.Context()); !errors.Is(err, api.ErrNoNetworkChange) {
+		if err := n.Revert(t.Context()); !errors.Is(err, api.ErrNoChange) {
 			t.Errorf("twice: %v", err)
 		}
 		// Two in a row: the first never comes.

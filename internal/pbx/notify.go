@@ -103,6 +103,7 @@ func (p *PBX) console() string {
 	if off := p.filterOff(); off != "" {
 		c.Warnings = append(c.Warnings, off)
 	}
+	c.Warnings = append(c.Warnings, p.trialWarning()...)
 	if e, bad := p.applied.failed(); bad {
 		c.Warnings = append(c.Warnings, e.Subsystem+": "+e.Err)
 	}
@@ -138,6 +139,19 @@ func (p *PBX) networkWarning() []string {
 	}
 	if r := s.AddressesReverted; r != nil && time.Since(r.At) < revertedShown {
 		return []string{fmt.Sprintf("A change of the network was taken back at %s UTC: %s", r.At.UTC().Format(time.TimeOnly), r.Reason)}
+	}
+	return nil
+}
+
+// trialWarning is networkWarning for changes of settings.
+func (p *PBX) trialWarning() []string {
+	left, reverted := p.trials.State()
+	if left > 0 {
+		until := time.Now().Add(left).Round(time.Second)
+		return []string{fmt.Sprintf("Settings were changed and return to what they were at %s UTC, unless that is confirmed in the portal or with: ringfence trial confirm", until.UTC().Format(time.TimeOnly))}
+	}
+	if reverted != nil {
+		return []string{fmt.Sprintf("A change of settings was taken back at %s UTC: %s", reverted.At.UTC().Format(time.TimeOnly), reverted.Reason)}
 	}
 	return nil
 }

@@ -54,6 +54,7 @@ type PBX struct {
 	provision *provision.Handler
 	fence     *fence
 	network   *network
+	trials    *trials
 	api       *api.Server
 	web       *httpd.Server
 	operator  *http.Server
@@ -100,6 +101,10 @@ func (p *PBX) start(ctx context.Context) error {
 	if err := p.openStore(ctx); err != nil {
 		return err
 	}
+	p.trials = newTrials(p.store, &p.bus, p.log.With("part", "trial"))
+	if err := p.trials.takeBackLeftover(ctx); err != nil {
+		return err
+	}
 	if err := p.people(ctx); err != nil {
 		return err
 	}
@@ -124,6 +129,7 @@ func (p *PBX) start(ctx context.Context) error {
 	}
 	changes := p.store.Subscribe()
 	p.wg.Go(func() { p.follow(running, changes) })
+	p.wg.Go(func() { p.trials.run(running) })
 	if err := p.startOperator(); err != nil {
 		return err
 	}
@@ -321,8 +327,8 @@ func (p *PBX) webSide() (err error) {
 		network = p.network
 	}
 	p.api = api.New(api.Config{
-		Network: network,
-		Store:   p.store, Login: p.logins, Wizard: p.wizard, Live: live{p}, Bus: &p.bus,
+		Network: network, Trials: p.trials,
+		Store: p.store, Login: p.logins, Wizard: p.wizard, Live: live{p}, Bus: &p.bus,
 		WebPhones: p.telephone.webPhones,
 		Logger:    p.log.With("part", "api"), Version: version.String(), Hostname: host, Fingerprint: p.certs.Fingerprint,
 	})
@@ -403,14 +409,16 @@ func (p *PBX) services() ([]ports.Service, error) {
 	return p.opts.effective(p.store.Snapshot().Settings)
 }
 
-// policy is what the packet filter is to do now.
-func (p *PBX) policy() (pol firewall.Policy, err error) {
+// policy is what the packet filter is to do now, and for how long unless that is
+// confirmed.
+func (p *PBX) policy() (pol firewall.Policy, confirm time.Duration, err error) {
 	s := p.store.Snapshot()
 	on, err := p.opts.effective(s.Settings)
 	if err != nil {
-		return pol, err
+		return pol, 0, err
 	}
-	return policyOf(s, on, p.machine.Cloud != ""), nil
+	confirm, err = p.trials.window(s)
+	return policyOf(s, on, p.machine.Cloud != ""), confirm, err
 }
 
 // reconcile brings every part to the present settings: at start, and after
@@ -424,16 +432,22 @@ func (p *PBX) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.trials.observe(s)
 	p.warden.reconcile(s)
 	err = p.web.Reconcile(ctx, on)
 	p.applied.set("web", s.Rev, err)
 	pools, poolErr := p.pools()
 	p.applied.set("sip", s.Rev, errors.Join(poolErr, p.telephone.reconcile(s, on, pools)))
+	filtered := p.fence == nil
 	if p.fence != nil && p.fence.client.Connected() {
-		_ = p.fence.apply(ctx) // reported; OnConnect and the next round try again
+		filtered = p.fence.apply(ctx) == nil // reported; OnConnect and the next round try again
 	}
 	if p.web.Addr(ports.Portal) == nil {
+		p.trials.failed(ctx, s, err)
 		return err
+	}
+	if filtered {
+		p.trials.inEffect(s)
 	}
 	return nil
 }

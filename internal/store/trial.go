@@ -19,7 +19,9 @@ import (
 // Try lets decide look at what the transaction makes of the settings. If it
 // returns a trial, what to return to commits with the change. While one runs
 // another is refused with ErrTried, and so is every change of what it changed.
-func (tx *Tx) Try(decide func(before, after *telephony.Snapshot) *telephony.Trial) { tx.decide = decide }
+func (tx *Tx) Try(decide func(before, after *telephony.Snapshot) *telephony.Trial) {
+	tx.decide = decide
+}
 
 // KeepTrial makes the change that waits to be confirmed one for good.
 func (tx *Tx) KeepTrial(id string) error {

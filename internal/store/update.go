@@ -41,7 +41,7 @@ type txState struct {
 	failed  error // a statement failed: SQLite undid it alone, so the whole must go
 	touched touched
 	decide  func(before, after *telephony.Snapshot) *telephony.Trial // nil: no trial
-	title   op                                                      // of the history entry, if not its only operation
+	title   op                                                       // of the history entry, if not its only operation
 }
 
 // touched is what the transaction changed.

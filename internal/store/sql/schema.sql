@@ -211,6 +211,7 @@ CREATE TABLE packet_history (
   covered INTEGER NOT NULL,
   counts  TEXT    NOT NULL,
   PRIMARY KEY (step, at)
+) STRICT;
 
 -- The change of settings that is taken back unless it is confirmed, with what
 -- to return to.
@@ -222,7 +223,6 @@ CREATE TABLE trial (
   began_at INTEGER NOT NULL,
   window   INTEGER NOT NULL,
   undo     TEXT    NOT NULL  -- JSON
-
 ) STRICT;
 
 -- Registrations, written behind so that they survive a restart. RFC 5626
