@@ -231,6 +231,7 @@ export async function flows(browser) {
 
   await flow(browser, 'in a cloud, filtering by port is left to it and taken back', async (w, { mock }) => {
     const { page } = w;
+    w.expected.push(/409/);
     await w.goto('/ports');
     await page.getByRole('button', { name: 'Leave it to the cloud' }).click();
     await page.getByText('can then be reached by whoever the rules of AWS let in').waitFor();
@@ -240,15 +241,21 @@ export async function flows(browser) {
     await page.getByText('Ports are filtered by AWS alone').waitFor();
     await page.getByRole('dialog').waitFor({ state: 'detached' });
     must(mock.portFilter === 'cloud', mock.portFilter);
+    await page.getByRole('button', { name: 'Keep this change' }).click();
+    await page.getByText('The change is kept').waitFor();
+    await page.getByRole('region', { name: /The change is tried/ }).waitFor({ state: 'detached' });
+    must(mock.trial === null && mock.oldPath < 0, 'it was not confirmed by a second connection');
     await page.getByRole('button', { name: 'Filter on this box' }).click();
     await page.getByTestId('deed').click();
     await page.getByText('This box filters by port again').waitFor();
+    must(mock.trial !== null, 'the way back is not tried');
     must(/** @type {string} */ (mock.portFilter) === 'filter' && (await page.getByText('Ports are filtered by AWS alone').count()) === 0, 'not taken back');
     await w.check();
   });
 
   await flow(browser, 'the packet filter is switched off entirely with typed words only', async (w, { mock }) => {
     const { page } = w;
+    w.expected.push(/409/);
     await w.goto('/ports');
     await page.getByRole('button', { name: 'Switch off entirely' }).click();
     const dialog = page.getByRole('dialog');
@@ -264,6 +271,8 @@ export async function flows(browser) {
     await page.getByText('The packet filter is switched off entirely').waitFor();
     must(/** @type {string} */ (mock.portFilter) === 'off', mock.portFilter);
     await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await page.getByRole('button', { name: 'Keep this change' }).click();
+    await page.getByRole('region', { name: /The change is tried/ }).waitFor({ state: 'detached' });
     await page.getByRole('button', { name: 'Filter on this box' }).click();
     await page.getByTestId('deed').click();
     await page.getByText('This box filters by port again').waitFor();
@@ -298,6 +307,48 @@ export async function flows(browser) {
     await dialog.getByRole('button', { name: 'Change it all the same' }).click();
     await page.getByText('Web portal and REST API is changed').waitFor();
     await w.shot('flow-ports-changed');
+  await flow(browser, 'a change that could shut out is counted down on every page, taken back and kept', async (w, { mock }) => {
+    const { page } = w;
+    w.expected.push(/409/);
+    const change = async () => {
+      await w.goto('/ports');
+      await page.getByRole('button', { name: 'Leave it to the cloud' }).click();
+      await page.getByTestId('deed').click();
+    };
+    const trial = page.getByRole('region', { name: /The change is tried/ });
+    await change();
+    await trial.getByText('It could have shut you out (who filters by port)').waitFor();
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await w.settle();
+    await w.shot('flow-trial');
+    await w.check();
+    await page.getByRole('link', { name: 'Extensions' }).click();
+    await page.getByRole('heading', { name: 'Extensions' }).waitFor();
+    await trial.getByRole('button', { name: 'Take it back now' }).click();
+    await page.getByText('Taken back on request').or(page.getByText('taken back on request')).waitFor();
+    await trial.waitFor({ state: 'detached' });
+    must(mock.portFilter === 'filter', mock.portFilter);
+    await w.settle();
+    await w.shot('flow-trial-taken-back');
+    await page.getByRole('button', { name: 'Dismiss' }).click();
+    must((await page.getByText('taken back on request').count()) === 0, 'it cannot be dismissed');
+    // What the server takes back is gone here too.
+    await change();
+    await trial.waitFor();
+    mock.takeBack('not confirmed in time');
+    await page.getByText('not confirmed in time').waitFor();
+    await page.getByText('Ports are filtered by AWS alone').waitFor({ state: 'detached' });
+    // The portal moves: the browser goes along, and there it is confirmed.
+    mock.movesTo = mock.origin.replace('localhost', '127.0.0.1').replace(/^http:/, 'https:');
+    mock.oldPath = 0;
+    await change();
+    await trial.getByText(/The portal is at .* now/).waitFor();
+    await w.settle();
+    await w.shot('flow-trial-moves');
+    await w.goto('/confirm-settings#TRIALID');
+    await page.getByRole('button', { name: 'Keep the change' }).click();
+    await page.getByText('The settings stay as they are now').waitFor();
+    must(mock.trial === null && /** @type {string} */ (mock.portFilter) === 'cloud', 'it was not kept');
   });
 
   await flow(browser, 'the network moves, and the change is confirmed at the new address', async (w, server) => {

@@ -72,6 +72,12 @@ class Mock {
     this.protection = data.protection();
     this.portFilter = 'filter';
     this.network = data.network();
+    /** @type {{trial: S['SettingsTrial'], undo: () => void} | null} a change of settings that waits */
+    this.trial = null;
+    /** @type {S['NetworkTakenBack'] | undefined} */
+    this.takenBack = undefined;
+    this.origin = '';
+    this.movesTo = ''; // where the portal is after the next change, if elsewhere
     this.oldPath = 1; // confirmations to come that are by an old connection
     this.ssh = data.ssh();
     /** @type {S['ClientCertificates']} */
@@ -124,11 +130,13 @@ class Mock {
   api(req, res, url, body) {
     const path = url.pathname.replace('/api/v1', '');
     const method = req.method ?? 'GET';
+    this.origin = req.headers.origin ?? this.origin;
     if (this.failWith > 0) return problem(res, this.failWith);
     if (path.startsWith('/setup')) return this.setup(req, res, method, path, body);
     if (!this.open) return problem(res, 404);
     if (path === '/login') return this.login(res, body);
     if (path === '/network/confirm') return this.confirmNetwork(res, body);
+    if (path === '/settings/trial/confirm') return this.confirmTrial(res, body);
     const cookie = /__Host-ringfence-portal=([^;]+)/.exec(req.headers.cookie ?? '')?.[1];
     const csrf = this.sessions.get(cookie ?? '');
     if (cookie === undefined || csrf === undefined) return problem(res, 401);
@@ -280,6 +288,9 @@ class Mock {
         return this.shell(res, method, id, tail, body);
       case 'security':
         return this.security(res, method, path, query, body);
+      case 'settings':
+        this.takeBack('taken back on request');
+        return res.writeHead(204).end();
       case 'network':
         return this.machineNetwork(res, method, id, body);
       case 'client-certificates':
@@ -329,10 +340,14 @@ class Mock {
       case 'DELETE addresses':
         this.addressRules = this.addressRules.filter((r) => r.network !== query.get('network'));
         return res.writeHead(204).end();
-      case 'PUT filter':
+      case 'PUT filter': {
         if (body.mode === 'off' && body.confirmation !== 'switch the packet filter off') return problem(res, 422, 'validation failed', { 'body.confirmation': 'must be the words: switch the packet filter off' });
+        if (this.trial) return problem(res, 409, 'a change waits to be confirmed: it changes cloud_mode too; keep it or take it back first');
+        const before = this.portFilter;
         this.portFilter = body.mode;
-        return json(res, 200, { mode: body.mode, cloud: 'AWS' });
+        const trial = this.try(['cloud_mode'], this.movesTo || this.origin, () => (this.portFilter = before));
+        return json(res, 200, { mode: body.mode, cloud: 'AWS', trial });
+      }
       case 'GET filter':
         return json(res, 200, { mode: this.portFilter, cloud: 'AWS' });
       case 'PUT protection':
@@ -376,6 +391,29 @@ class Mock {
       return json(res, 200, this.network.pending);
     }
     return json(res, 200, this.network);
+  }
+
+  /** Puts a change to a trial. @param {string[]} changes @param {string} where @param {() => void} undo */
+  try(changes, where, undo) {
+    this.trial = { trial: { id: 'TRIALID', seconds_left: 60, where, by: 'admin', changes }, undo };
+    this.takenBack = undefined;
+    return this.trial.trial;
+  }
+
+  /** @param {string} reason */
+  takeBack(reason) {
+    this.trial?.undo();
+    this.trial = null;
+    this.takenBack = { reason, at: new Date().toISOString() };
+    this.send('status', this.status());
+  }
+
+  /** @param {Response} res @param {any} body */
+  confirmTrial(res, body) {
+    if (body.id !== this.trial?.trial.id) return problem(res, 409, 'no such change waits for confirmation');
+    if (this.oldPath-- > 0) return problem(res, 409, 'this connection does not show that the machine can be reached after the change; connect anew, to an address it has now');
+    this.trial = null;
+    return res.writeHead(204).end();
   }
 
   /** @param {Response} res @param {any} body */
@@ -438,6 +476,7 @@ class Mock {
       ],
       counts: { extensions: this.extensions.length, registrations: this.registrations.length, calls: this.calls.length },
       cloud: 'none', notices: [],
+      trial: this.trial || this.takenBack ? { pending: this.trial?.trial, reverted: this.takenBack } : undefined,
     };
   }
 

@@ -30,6 +30,7 @@ import { Palette } from './Palette';
 import { isAdmin } from './roles';
 import css from './Shell.module.css';
 import { OwnBans } from './security/OwnBans';
+import { TrialBanner } from './Trial';
 import { UserMenu } from './UserMenu';
 
 interface NavItem {
@@ -144,6 +145,7 @@ export function Shell() {
       <AppShell.Main id="content" tabIndex={-1}>
         <div className={css.content}>
           {!locked && <OwnBans />}
+          {session.role === 'system_admin' && !locked && <TrialBanner />}
           <Outlet />
         </div>
       </AppShell.Main>

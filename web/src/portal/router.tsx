@@ -130,7 +130,14 @@ const network = createRoute({
 const confirmNetwork = createRoute({
   getParentRoute: () => root,
   path: '/confirm-network',
-  component: lazyRouteComponent(() => import('./pages/ConfirmNetwork'), 'ConfirmNetwork'),
+  component: lazyRouteComponent(() => import('./pages/ConfirmChange'), 'ConfirmNetwork'),
+});
+
+/** Without a session, for the same reason. */
+const confirmSettings = createRoute({
+  getParentRoute: () => root,
+  path: '/confirm-settings',
+  component: lazyRouteComponent(() => import('./pages/ConfirmChange'), 'ConfirmSettings'),
 });
 
 const audit = createRoute({
@@ -149,6 +156,7 @@ const tree = root.addChildren([
   setup,
   login,
   confirmNetwork,
+  confirmSettings,
   shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, ports, transports, addresses, security, ssh, network, audit, account]),
 ]);
 

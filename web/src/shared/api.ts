@@ -29,6 +29,7 @@ export type Registration = Schemas['Registration'];
 export type Session = Schemas['Session'];
 export type Setup = Schemas['Setup'];
 export type SIPCredentials = Schemas['SIPCredentials'];
+export type SettingsTrial = Schemas['SettingsTrial'];
 export type Status = Schemas['Status'];
 export type Tenant = Schemas['Tenant'];
 export type Transport = Schemas['Transport'];
@@ -41,9 +42,11 @@ interface Credentials {
   setupToken: string;
   /** Called when the server no longer knows the session. */
   onSignedOut: () => void;
+  /** Called when a change waits to be confirmed. */
+  onTrial: (trial: SettingsTrial) => void;
 }
 
-const held: Credentials = { csrf: '', setupToken: '', onSignedOut: () => {} };
+const held: Credentials = { csrf: '', setupToken: '', onSignedOut: () => {}, onTrial: () => {} };
 
 /** Keeps the token that goes along with every change; empty forgets it. */
 export function holdSessionToken(csrf: string): void {
@@ -59,6 +62,14 @@ export function onSignedOut(f: () => void): void {
   held.onSignedOut = f;
 }
 
+/** Tells of every change that waits to be confirmed, until the returned function is called. */
+export function onTrial(f: (trial: SettingsTrial) => void): () => void {
+  held.onTrial = f;
+  return () => {
+    if (held.onTrial === f) held.onTrial = () => {};
+  };
+}
+
 const safe = new Set(['GET', 'HEAD', 'OPTIONS']);
 // A 401 of these says that a password was wrong or nobody is logged in yet.
 const answersForItself = ['/api/v1/login', '/api/v1/session'];
@@ -71,8 +82,12 @@ const guard: Middleware = {
     }
     return request;
   },
-  onResponse({ response, schemaPath }) {
+  async onResponse({ request, response, schemaPath }) {
     noteServerTime(response.headers.get('Date'));
+    if (response.ok && !safe.has(request.method) && response.headers.get('Content-Type')?.startsWith('application/json')) {
+      const { trial } = ((await response.clone().json()) ?? {}) as { trial?: SettingsTrial };
+      if (trial) held.onTrial(trial);
+    }
     if (response.status === 401 && !answersForItself.includes(schemaPath)) held.onSignedOut();
   },
 };

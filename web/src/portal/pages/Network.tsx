@@ -1,4 +1,4 @@
-import { Anchor, Button, Group, Select, Stack, Text, Textarea } from '@mantine/core';
+import { Anchor, Button, Group, Select, Text, Textarea } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { notifications } from '@mantine/notifications';
 import { IconPlus } from '@tabler/icons-react';
@@ -8,12 +8,13 @@ import { client, take, type Network as State, type NetworkChange } from '../../s
 import { dateTime } from '../../shared/format';
 import { asProblem } from '../../shared/problems';
 import { networkQuery } from '../../shared/queries';
-import { serverNow, useNow } from '../../shared/time';
+import { serverNow } from '../../shared/time';
 import { Notice, ProblemNotice } from '../../shared/ui/Notice';
 import { Page, Panel } from '../../shared/ui/Page';
 import { network as texts } from '../../texts/network';
+import { confirmChange } from '../confirm';
 import { entryOf, newOrigins, newVLAN, placeOf, rowsOf, words, type NetworkForm } from '../network';
-import { confirmNetwork } from './ConfirmNetwork';
+import { Countdown } from '../Trial';
 import { NetworkRow, PortFacts } from './NetworkRow';
 import css from './pages.module.css';
 
@@ -75,40 +76,30 @@ function deadline(c: NetworkChange): Trial {
 /** Counts down, and leads to where the change can be confirmed. */
 function Pending({ trial, lost, onDone }: { trial: Trial; lost: boolean; onDone: () => void }) {
   const queries = useQueryClient();
-  useEffect(() => window.scrollTo({ top: 0 }), []); // the button that began it stands at the bottom
-  const left = Math.max(0, Math.ceil((trial.until - useNow().getTime()) / 1000));
   const settled = (message: string) => {
     notifications.show({ message });
     onDone();
     void queries.invalidateQueries({ queryKey: networkQuery.queryKey });
   };
-  const confirm = useMutation({ mutationFn: () => confirmNetwork(trial.id), onSuccess: () => settled(texts.kept) });
-  const revert = useMutation({ mutationFn: () => take(client.POST('/api/v1/network/revert')), onSuccess: () => settled(texts.returned) });
-  const problem = confirm.error ?? revert.error;
   return (
-    <Panel title={texts.pendingTitle(left)}>
-      <Stack gap="md">
-        <Text>{texts.pendingText}</Text>
-        {trial.origins.map((o) => (
-          <Anchor key={o} href={`${o}/confirm-network#${trial.id}`} target="_blank" rel="noopener">
-            {texts.goTo(o.replace('https://', ''))}
-          </Anchor>
-        ))}
-        <Text size="sm" c="dimmed">
-          {texts.dhcpHint}
-        </Text>
-        {lost && <Notice tone="warn" title={texts.noAnswer} />}
-        {problem && <ProblemNotice problem={asProblem(problem)} />}
-        <Group>
-          <Button loading={confirm.isPending} onClick={() => confirm.mutate()}>
-            {texts.confirmHere}
-          </Button>
-          <Button variant="default" loading={revert.isPending} onClick={() => revert.mutate()}>
-            {texts.takeBack}
-          </Button>
-        </Group>
-      </Stack>
-    </Panel>
+    <Countdown
+      until={trial.until}
+      lost={lost}
+      keepLabel={texts.confirmHere}
+      keep={() => confirmChange('network', trial.id)}
+      revert={() => take(client.POST('/api/v1/network/revert'))}
+      onDone={settled}
+    >
+      <Text>{texts.pendingText}</Text>
+      {trial.origins.map((o) => (
+        <Anchor key={o} href={`${o}/confirm-network#${trial.id}`} target="_blank" rel="noopener">
+          {texts.goTo(o.replace('https://', ''))}
+        </Anchor>
+      ))}
+      <Text size="sm" c="dimmed">
+        {texts.dhcpHint}
+      </Text>
+    </Countdown>
   );
 }
 

@@ -1,37 +1,39 @@
 import { Anchor, Button, Stack, Text, Title } from '@mantine/core';
 import { useMutation } from '@tanstack/react-query';
 import { useEffect } from 'react';
-import { client, take } from '../../shared/api';
 import { asProblem } from '../../shared/problems';
 import { Brand } from '../../shared/ui/Brand';
 import { Notice, ProblemNotice } from '../../shared/ui/Notice';
-import { network as texts } from '../../texts/network';
+import { network } from '../../texts/network';
+import { trial } from '../../texts/trial';
+import { confirmChange, isOldPath, type Changed } from '../confirm';
 import css from './Login.module.css';
 
-const tries = 4;
-const pauseMs = 1500;
+/** Where the link to a new address leads: keeps the change of the network. */
+export const ConfirmNetwork = () => <ConfirmChange what="network" texts={network} />;
 
-/** Confirms, and again by another connection if the server says that this one is an old one. */
-export async function confirmNetwork(id: string): Promise<void> {
-  for (let left = tries; ; left--) {
-    try {
-      await take(client.POST('/api/v1/network/confirm', { body: { id } }));
-      return;
-    } catch (thrown) {
-      const old = asProblem(thrown).status === 409 && /connect anew/i.test(asProblem(thrown).detail);
-      if (!old || left <= 1) throw thrown;
-      await new Promise((done) => setTimeout(done, pauseMs));
-    }
-  }
+/** Where the portal leads when its port moved: keeps the change of settings. */
+export const ConfirmSettings = () => <ConfirmChange what="settings" texts={trial} />;
+
+interface Texts {
+  confirmTitle: string;
+  confirmLead: string;
+  confirm: string;
+  kept: string;
+  keptText: string;
+  notYet: string;
+  notYetText: string;
+  tooLate: string;
+  tooLateText: string;
+  toPortal: string;
 }
 
-/** Where the link to a new address leads: keeps the change of the network. */
-export function ConfirmNetwork() {
+function ConfirmChange({ what, texts }: { what: Changed; texts: Texts }) {
   const id = window.location.hash.slice(1);
-  const confirm = useMutation({ mutationFn: () => confirmNetwork(id) });
+  const confirm = useMutation({ mutationFn: () => confirmChange(what, id) });
   useEffect(() => {
     document.title = `${texts.confirmTitle} · Ringfence`;
-  }, []);
+  }, [texts]);
   const problem = confirm.error && asProblem(confirm.error);
   return (
     <main className={css.page}>
@@ -48,8 +50,8 @@ export function ConfirmNetwork() {
           )}
           {!confirm.isSuccess && <Text>{texts.confirmLead}</Text>}
           {problem?.status === 409 && (
-            <Notice tone="warn" title={/connect anew/i.test(problem.detail) ? texts.notYet : texts.tooLate}>
-              {/connect anew/i.test(problem.detail) ? texts.notYetText : texts.tooLateText}
+            <Notice tone="warn" title={isOldPath(confirm.error) ? texts.notYet : texts.tooLate}>
+              {isOldPath(confirm.error) ? texts.notYetText : texts.tooLateText}
             </Notice>
           )}
           {problem && problem.status !== 409 && <ProblemNotice problem={problem} />}
