@@ -13,6 +13,7 @@ import (
 
 // portPut changes the row of a path.
 type portPut struct {
+	TryQuery
 	ID   string `path:"id" pattern:"^[a-z0-9-]{1,32}$" maxLength:"32" doc:"Identifier of the row."`
 	Body PortUpdate
 }
@@ -35,7 +36,7 @@ func (s *Server) putPort(ctx context.Context, in *portPut) (*body[Port], error) 
 		return nil, err
 	}
 	shown := s.portRow(in.ID).First
-	err = s.changeSettings(ctx, func(settings *telephony.Settings) error {
+	trial, err := s.trySettings(ctx, in.TryQuery, func(settings *telephony.Settings) error {
 		now, _ := ports.Row(settings.Ports, id)
 		if in.Body.Port == shown { // of tests, the listeners' own choice
 			want.port = now.First
@@ -56,6 +57,7 @@ func (s *Server) putPort(ctx context.Context, in *portPut) (*body[Port], error) 
 		return nil, err
 	}
 	out := s.portRow(in.ID)
+	out.Trial = trial
 	if in.Body.Port != shown { // the listener is about to follow
 		out.First, out.Last = in.Body.Port, in.Body.Port
 	}

@@ -107,7 +107,12 @@ func TestPutPortAsksBack(t *testing.T) {
 	}
 	own := netip.PrefixFrom(netip.MustParseAddr("192.0.2.10"), 24).Masked()
 	u.Sources, u.Zones = []string{own.String()}, []string{"management"}
-	boss.must(http.StatusOK, "PUT", "/ports/portal", u, nil)
+	var now Port
+	boss.must(http.StatusOK, "PUT", "/ports/portal", u, &now)
+	if now.Trial == nil || now.Trial.Where != "https://192.0.2.1:8887" || len(now.Trial.Changes) != 1 || now.Trial.Changes[0] != "portal" {
+		t.Errorf("the portal's row changed without a trial: %+v", now.Trial)
+	}
+	boss.must(http.StatusNoContent, "POST", "/settings/trial/revert", nil, nil)
 	u.Sources, u.Anyway = []string{"198.51.100.0/24"}, true
 	boss.must(http.StatusOK, "PUT", "/ports/portal", u, nil)
 }

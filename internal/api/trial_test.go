@@ -131,7 +131,7 @@ func TestWhatCutsOff(t *testing.T) {
 	me := netip.MustParseAddr("192.0.2.10")
 	on, off := true, false
 	override := func(o ports.Override) func(*telephony.Snapshot) {
-		return func(s *telephony.Snapshot) { s.Settings.Ports = ports.Put(s.Settings.Ports, o) }
+		return func(s *telephony.Snapshot) { s.Settings.Ports = putOverride(s.Settings.Ports, o) }
 	}
 	rule := func(network string, allow bool) func(*telephony.Snapshot) {
 		return func(s *telephony.Snapshot) {
@@ -143,6 +143,9 @@ func TestWhatCutsOff(t *testing.T) {
 		want           bool
 	}{
 		"portal moves":          {nil, override(ports.Override{ID: ports.Portal, First: 9443}), true},
+		"portal for few":        {nil, override(ports.Override{ID: ports.Portal, Sources: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}), true},
+		"portal for a zone":     {nil, override(ports.Override{ID: ports.Portal, Zones: []ports.Zone{ports.Voice}}), true},
+		"SIP for few":           {nil, override(ports.Override{ID: ports.SIPUDP, Sources: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}), false},
 		"SIP moves":             {nil, override(ports.Override{ID: ports.SIPUDP, First: 5080}), false},
 		"SIP ends":              {override(ports.Override{ID: ports.SIPTLS, Enabled: &on}), override(ports.Override{ID: ports.SIPUDP, Enabled: &off}), false},
 		"shell opens":           {nil, override(ports.Override{ID: ports.SSH, Enabled: &on}), false},
@@ -167,4 +170,9 @@ func TestWhatCutsOff(t *testing.T) {
 			t.Errorf("%s: %v", what, got)
 		}
 	}
+}
+
+// putOverride returns the overrides with o in place of that of the same row.
+func putOverride(list []ports.Override, o ports.Override) []ports.Override {
+	return ports.Change(list, o.ID, func(old *ports.Override) { *old = o })
 }

@@ -340,23 +340,24 @@ type CallRecordList struct {
 
 // Port is one row of the port table as it stands now.
 type Port struct {
-	ID        string   `json:"id"`
-	Name      string   `json:"name"`
-	Side      string   `json:"side" enum:"core,edge,host"`
-	Proto     string   `json:"proto" enum:"udp,tcp"`
-	First     int      `json:"first"`
-	Last      int      `json:"last"`
-	Speaks    string   `json:"speaks"`
-	State     string   `json:"state" enum:"open,closed,failed,unavailable" doc:"unavailable: this version has no listener for it."`
-	Error     string   `json:"error" doc:"Why the state is failed."`
-	DefaultOn bool     `json:"default_on"`
-	Enabled   bool     `json:"enabled" doc:"It is to be open once set-up is done."`
-	Zones     []string `json:"zones" nullable:"false" doc:"From where it can be reached: voice, management, wan, trunk."`
-	Sources   []string `json:"sources" nullable:"false" doc:"The only networks within the zones that reach it; none is everybody."`
-	Rows      []string `json:"rows" nullable:"false" doc:"Requirement rows."`
-	Doc       string   `json:"doc"`
-	Packets   uint64   `json:"packets" doc:"Counted by the packet filter."`
-	Bytes     uint64   `json:"bytes"`
+	ID        string         `json:"id"`
+	Name      string         `json:"name"`
+	Side      string         `json:"side" enum:"core,edge,host"`
+	Proto     string         `json:"proto" enum:"udp,tcp"`
+	First     int            `json:"first"`
+	Last      int            `json:"last"`
+	Speaks    string         `json:"speaks"`
+	State     string         `json:"state" enum:"open,closed,failed,unavailable" doc:"unavailable: this version has no listener for it."`
+	Error     string         `json:"error" doc:"Why the state is failed."`
+	DefaultOn bool           `json:"default_on"`
+	Enabled   bool           `json:"enabled" doc:"It is to be open once set-up is done."`
+	Zones     []string       `json:"zones" nullable:"false" doc:"From where it can be reached: voice, management, wan, trunk."`
+	Sources   []string       `json:"sources" nullable:"false" doc:"The only networks within the zones that reach it; none is everybody."`
+	Rows      []string       `json:"rows" nullable:"false" doc:"Requirement rows."`
+	Doc       string         `json:"doc"`
+	Packets   uint64         `json:"packets" doc:"Counted by the packet filter."`
+	Bytes     uint64         `json:"bytes"`
+	Trial     *SettingsTrial `json:"trial,omitempty" readOnly:"true" doc:"The change that this answers waits to be confirmed."`
 }
 
 // PortUpdate replaces what may be changed of a row of the port table.

@@ -21,7 +21,7 @@ func trying(id string) func(before, after *telephony.Snapshot) *telephony.Trial 
 
 func movePortal(to uint16) func(*telephony.Settings) {
 	return func(v *telephony.Settings) {
-		v.Ports = ports.Put(v.Ports, ports.Override{ID: ports.Portal, First: to, Last: to})
+		v.Ports = putOverride(v.Ports, ports.Override{ID: ports.Portal, First: to, Last: to})
 	}
 }
 
@@ -83,7 +83,7 @@ func TestTrialIsTakenBackWithoutWhatElseChanged(t *testing.T) {
 		"the same field": func(v *telephony.Settings) { v.CloudMode = false },
 		"in the way": func(v *telephony.Settings) {
 			on := true
-			v.Ports = ports.Put(v.Ports, ports.Override{ID: ports.SIPTCP, Enabled: &on, First: 8887, Last: 8887})
+			v.Ports = putOverride(v.Ports, ports.Override{ID: ports.SIPTCP, Enabled: &on, First: 8887, Last: 8887})
 		},
 	} {
 		if err := change(s, "", fn); !errors.Is(err, ErrTried) {
@@ -157,4 +157,9 @@ func TestNoTrialOfARefusedChange(t *testing.T) {
 	if err := takeBack(s, ""); !errors.Is(err, ErrNoTrial) {
 		t.Errorf("a trial of nothing: %v", err)
 	}
+}
+
+// putOverride returns the overrides with o in place of that of the same row.
+func putOverride(list []ports.Override, o ports.Override) []ports.Override {
+	return ports.Change(list, o.ID, func(old *ports.Override) { *old = o })
 }

@@ -1669,6 +1669,8 @@ export interface components {
              * @enum {string}
              */
             state: "open" | "closed" | "failed" | "unavailable";
+            /** @description The change that this answers waits to be confirmed. */
+            readonly trial?: components["schemas"]["SettingsTrial"];
             /** @description From where it can be reached: voice, management, wan, trunk. */
             zones: string[];
         };
@@ -3811,7 +3813,10 @@ export interface operations {
     };
     "put-port": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description How long the change waits to be confirmed before it is taken back, if it could shut out who asks. */
+                confirm_seconds?: number;
+            };
             header?: never;
             path: {
                 /** @description Identifier of the row. */
