@@ -307,6 +307,8 @@ export async function flows(browser) {
     await dialog.getByRole('button', { name: 'Change it all the same' }).click();
     await page.getByText('Web portal and REST API is changed').waitFor();
     await w.shot('flow-ports-changed');
+  });
+
   await flow(browser, 'a change that could shut out is counted down on every page, taken back and kept', async (w, { mock }) => {
     const { page } = w;
     w.expected.push(/409/);

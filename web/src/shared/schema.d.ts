@@ -596,6 +596,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/settings/trial": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The change of settings that waits to be confirmed */
+        get: operations["get-settings-trial"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/settings/trial/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Keep the change of settings, by a connection made after it; the id is all it takes, since the session belongs to the old address */
+        post: operations["confirm-settings-trial"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/settings/trial/revert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take the change of settings back now */
+        post: operations["revert-settings-trial"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/setup": {
         parameters: {
             query?: never;
@@ -865,6 +916,12 @@ export interface components {
         AddressImported: {
             /** Format: int64 */
             added: number;
+            /** @description The change that this answers waits to be confirmed. */
+            readonly trial?: components["schemas"]["SettingsTrial"];
+        };
+        AddressRemoved: {
+            /** @description The change that this answers waits to be confirmed. */
+            readonly trial?: components["schemas"]["SettingsTrial"];
         };
         AddressRule: {
             /** @enum {string} */
@@ -883,6 +940,8 @@ export interface components {
             last: string;
             network: string;
             note: string;
+            /** @description The change that this answers waits to be confirmed. */
+            readonly trial?: components["schemas"]["SettingsTrial"];
         };
         AddressRuleList: {
             items: components["schemas"]["AddressRule"][];
@@ -1685,6 +1744,8 @@ export interface components {
              * @enum {string}
              */
             mode: "filter" | "cloud" | "off";
+            /** @description The change that this answers waits to be confirmed. */
+            readonly trial?: components["schemas"]["SettingsTrial"];
         };
         PortFilterPut: {
             /** @description For off: the words 'switch the packet filter off'. */
@@ -1763,6 +1824,8 @@ export interface components {
             session_names: string[];
             /** @description Calls without credentials from sources that have proved no password get no answer at all. */
             silent_invite: boolean;
+            /** @description The change that this answers waits to be confirmed. */
+            readonly trial?: components["schemas"]["SettingsTrial"];
             /**
              * Format: int64
              * @description Challenges (401, 407) to one source that nobody answers.
@@ -1858,6 +1921,8 @@ export interface components {
             sessions: number;
             /** @description listening, off, or why it does not listen. */
             state: string;
+            /** @description The change that this answers waits to be confirmed. */
+            readonly trial?: components["schemas"]["SettingsTrial"];
             /** @description The name to log in with. */
             user: string;
             /** @description Who may reach the port. */
@@ -1918,6 +1983,23 @@ export interface components {
             last_name: string;
             /** @description Login name. */
             name: string;
+        };
+        SettingsTrial: {
+            /** @description Who made the change. */
+            by: string;
+            /** @description Rows of the port table, fields of the settings and networks that it changes. */
+            changes: string[];
+            /** @description What the confirmation has to say. */
+            id: string;
+            /** Format: int64 */
+            seconds_left: number;
+            /** @description Origin of the portal after the change, from where it is to be confirmed. */
+            where: string;
+        };
+        SettingsTrialState: {
+            pending?: components["schemas"]["SettingsTrial"];
+            /** @description The last change that was taken back, for a while. */
+            reverted?: components["schemas"]["NetworkTakenBack"];
         };
         Setup: {
             /** @description SHA-256 of the certificate, as shown on the console: hexadecimal, lower case. */
@@ -1996,6 +2078,8 @@ export interface components {
              * @description Revision of the saved settings.
              */
             rev: number;
+            /** @description As in get-settings-trial; absent while there is nothing to say. For administrators of the system. */
+            trial?: components["schemas"]["SettingsTrialState"];
             /** Format: int64 */
             uptime_seconds: number;
             version: string;
@@ -4005,7 +4089,10 @@ export interface operations {
     };
     "put-address-rule": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description How long the change waits to be confirmed before it is taken back, if it could shut out who asks. */
+                confirm_seconds?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -4075,6 +4162,8 @@ export interface operations {
     "delete-address-rule": {
         parameters: {
             query: {
+                /** @description How long the change waits to be confirmed before it is taken back, if it could shut out who asks. */
+                confirm_seconds?: number;
                 network: string;
             };
             header?: never;
@@ -4083,12 +4172,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description No Content */
-            204: {
+            /** @description OK */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["AddressRemoved"];
+                };
             };
             /** @description Unauthorized */
             401: {
@@ -4110,6 +4201,15 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4188,7 +4288,10 @@ export interface operations {
     };
     "import-address-rules": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description How long the change waits to be confirmed before it is taken back, if it could shut out who asks. */
+                confirm_seconds?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -4601,7 +4704,10 @@ export interface operations {
     };
     "put-port-filter": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description How long the change waits to be confirmed before it is taken back, if it could shut out who asks. */
+                confirm_seconds?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -4776,7 +4882,10 @@ export interface operations {
     };
     "put-protection": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description How long the change waits to be confirmed before it is taken back, if it could shut out who asks. */
+                confirm_seconds?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -4807,6 +4916,15 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5073,6 +5191,165 @@ export interface operations {
             };
             /** @description Too Many Requests */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-settings-trial": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SettingsTrialState"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "confirm-settings-trial": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NetworkConfirm"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "revert-settings-trial": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5386,7 +5663,10 @@ export interface operations {
     };
     "put-ssh": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description How long the change waits to be confirmed before it is taken back, if it could shut out who asks. */
+                confirm_seconds?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -5417,6 +5697,15 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5477,6 +5766,15 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6019,6 +6317,15 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
