@@ -244,7 +244,7 @@ func parseRules(text string) ([]telephony.AddressRule, error) {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		line, _ := r.FieldPos(0)
+		line := lineOf(r, err)
 		var rule telephony.AddressRule
 		if err == nil && len(rules) == 0 && strings.EqualFold(fields[0], columns()[0]) {
 			continue
@@ -268,6 +268,16 @@ func parseRules(text string) ([]telephony.AddressRule, error) {
 		return nil, &telephony.FieldError{Field: "csv", Reason: "has no line"}
 	}
 	return rules, nil
+}
+
+// lineOf is where the record begins that was read, or could not be: then it may
+// have no field.
+func lineOf(r *csv.Reader, err error) int {
+	if p := (*csv.ParseError)(nil); errors.As(err, &p) {
+		return p.StartLine
+	}
+	line, _ := r.FieldPos(0)
+	return line
 }
 
 func ruleOfFields(fields []string) (r telephony.AddressRule, err error) {

@@ -114,6 +114,11 @@ func (h *host) checkConfined(t *testing.T) {
 	if out := h.must("cat", "/proc/sys/net/ipv4/ip_local_reserved_ports"); !strings.Contains(out, "45000-64999") {
 		t.Errorf("reserved ports %q", out)
 	}
+	for _, unit := range []string{"ringfence-fenced", "ringfence-pbxd"} {
+		if out := h.must("sh", "-c", "grep -h -e Seccomp_filters -e NoNewPrivs /proc/$(systemctl show -P MainPID "+unit+")/status; journalctl --boot --no-pager --unit="+unit); !strings.Contains(out, "system calls filtered") || !strings.Contains(out, "NoNewPrivs:\t1") {
+			t.Errorf("%s does not filter its system calls:\n%s", unit, out)
+		}
+	}
 	for unit, want := range map[string]string{"ringfence-fenced": "0000000000001000", "ringfence-pbxd": "0000000000000000", "ringfence-sysd": "0000000000000000"} {
 		out := h.must("sh", "-c", "grep -h CapBnd /proc/$(systemctl show -P MainPID "+unit+")/status")
 		if !strings.HasSuffix(strings.TrimSpace(out), want) {

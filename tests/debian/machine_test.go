@@ -98,7 +98,7 @@ func (h *host) checkBoot(t *testing.T) {
 		t.Errorf("security modules %q", out)
 	}
 	for _, unit := range []string{"ringfence-fenced", "ringfence-pbxd"} {
-		if out := h.must("journalctl", "--boot", "--no-pager", "--unit="+unit); !strings.Contains(out, "files confined") || strings.Contains(out, "not confined") {
+		if out := h.must("journalctl", "--boot", "--no-pager", "--unit="+unit); !strings.Contains(out, "files confined") || !strings.Contains(out, "system calls filtered") || strings.Contains(out, "not confined") || strings.Contains(out, "not filtered") {
 			t.Errorf("%s does not say that it is confined:\n%s", unit, out)
 		}
 	}

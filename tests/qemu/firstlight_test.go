@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -30,6 +31,7 @@ func TestFirstLight(t *testing.T) {
 	}
 	t.Logf("ready %.1f s after power-on; flood of %d datagrams", time.Since(vm.Started).Seconds(), fire.sent.Load())
 	checkOrder(t, vm.Console.String())
+	checkConfined(t, vm.Console.String())
 
 	before, err := ports.Effective(nil, ports.BeforeSetup)
 	if err != nil {
@@ -56,6 +58,19 @@ func checkOrder(t *testing.T, console string) {
 	rules, link := strings.Index(console, "packet filter loaded"), strings.Index(console, "interface configured")
 	if rules < 0 || link < 0 || link < rules {
 		t.Errorf("packet filter at %d of the console's text, first interface at %d", rules, link)
+	}
+}
+
+// checkConfined demands that the image's kernel takes from the services all that
+// they give up, by what they say.
+func checkConfined(t *testing.T, console string) {
+	t.Helper()
+	for _, service := range []string{"fenced", "pbxd"} {
+		for _, said := range []string{"files confined", "system calls filtered"} {
+			if !regexp.MustCompile(service + ": .*" + said).MatchString(console) {
+				t.Errorf("%s never said: %s", service, said)
+			}
+		}
 	}
 }
 
