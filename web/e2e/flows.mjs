@@ -158,6 +158,14 @@ export async function flows(browser) {
     const { page } = w;
     w.expected.push(/409/, /422/);
     await w.goto('/security');
+    await page.getByText('level 2: more than 2000 packets per second').waitFor();
+    await page.getByText('Closed ports').waitFor();
+    await w.settle();
+    await w.shot('flow-security-live');
+    must((await page.locator('img[src="x"]').count()) === 0, 'a User-Agent became part of the page');
+    await page.getByText('30 days', { exact: true }).click();
+    await page.getByText('Packets, 30 days').waitFor();
+    await page.getByRole('tab', { name: 'Banned now' }).click();
     await page.getByText('friendly-scanner').waitFor();
     must((await page.locator('img[src="x"]').count()) === 0, 'a User-Agent became part of the page');
     await page.getByLabel('IP address').fill('203.0.113.66');

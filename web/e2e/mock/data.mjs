@@ -179,11 +179,41 @@ export function addresses() {
 export function bans(now) {
   const at = (/** @type {number} */ minutes) => new Date(now + minutes * 60_000).toISOString();
   return [
-    { source: '203.0.113.66', scope: 'sip', reason: 'wrong passwords', user_agent: 'friendly-scanner', target: '1001', count: 50, since: at(-3), until: at(57) },
-    { source: '2001:db8:7:8::', scope: 'sip', reason: 'names tried one after another', user_agent: '<img src=x onerror=alert(1)>', target: '9011', count: 60, since: at(-20), until: at(40) },
-    { source: '198.51.100.23', scope: 'web', reason: 'failed log-ins', user_agent: '', target: '', count: 0, since: at(-50), until: at(10) },
-    { source: '192.0.2.200', scope: 'sip', reason: 'more packets than allowed', user_agent: '', target: '', count: 0, since: null, until: at(0.4) },
+    { source: '203.0.113.66', scope: 'sip', reason: 'wrong passwords', user_agent: 'friendly-scanner', target: '1001', count: 50, since: at(-3), until: at(57), level: 0, port: '', dropped: 0 },
+    { source: '2001:db8:7:8::', scope: 'sip', reason: 'names tried one after another', user_agent: '<img src=x onerror=alert(1)>', target: '9011', count: 60, since: at(-20), until: at(40), level: 0, port: '', dropped: 0 },
+    { source: '198.51.100.23', scope: 'web', reason: 'failed log-ins', user_agent: '', target: '', count: 0, since: at(-50), until: at(10), level: 0, port: '', dropped: 0 },
+    { source: '192.0.2.200', scope: 'sip', reason: 'level 1: more than 500 packets per second', user_agent: '', target: '', count: 500, since: at(-0.1), until: at(0.4), level: 1, port: 'udp 5060', dropped: 4811 },
   ];
+}
+
+/** @param {number} now @returns {S['Attack'][]} */
+export function attacks(now) {
+  return [
+    ...bans(now).map((b, i) => ({ id: 100 - i, at: b.since ?? new Date(now).toISOString(), source: b.source, scope: b.scope, reason: b.reason, level: b.level, port: b.port, user_agent: b.user_agent, target: b.target, count: b.count, until: b.until })),
+    { id: 41, at: new Date(now - 7_300_000).toISOString(), source: '45.134.144.9', scope: 'sip', reason: 'level 2: more than 2000 packets per second', level: 2, port: 'udp 5060', user_agent: '', target: '', count: 2000, until: new Date(now - 3_700_000).toISOString() },
+    { id: 40, at: new Date(now - 9_300_000).toISOString(), source: '45.134.144.9', scope: 'sip', reason: 'attack tool', level: 0, port: '', user_agent: 'sipvicious', target: '100', count: 1, until: new Date(now - 5_700_000).toISOString() },
+  ];
+}
+
+/** @param {number} now @param {string} range @returns {S['PacketHistory']} */
+export function packetHistory(now, range) {
+  const step = { '1h': 10, '24h': 300, '30d': 3600 }[range] ?? 10;
+  const n = { '1h': 360, '24h': 288, '30d': 720 }[range] ?? 360;
+  const first = Math.floor(now / 1000 / step) * step - (n - 1) * step;
+  const times = Array.from({ length: n }, (_, i) => first + i * step);
+  const known = times.map((_, i) => i / n < 0.3 || i / n > 0.36);
+  const line = (/** @type {string} */ name, /** @type {(x: number) => number} */ f) => {
+    const values = times.map((_, i) => (known[i] ? Math.max(0, Math.round(f(i / n) * 10) / 10) : 0));
+    return { name, values, total: Math.round(values.reduce((a, b) => a + b, 0) * step) };
+  };
+  const noise = (/** @type {number} */ x) => Math.abs(Math.sin(x * 900)) * 6;
+  return {
+    step_seconds: step,
+    times,
+    known,
+    drops: [line('ban_sip', (x) => (x > 0.55 && x < 0.8 ? 900 * (0.8 - x) + noise(x) : 0)), line('level1_sip', (x) => (x > 0.54 && x < 0.57 ? 300 : 0)), line('rest', (x) => 20 + noise(x)), line('block', (x) => (x > 0.7 ? 15 : 0)), line('tool', (x) => (x > 0.4 && x < 0.5 ? 12 : 0)), line('icmp', () => 1)],
+    ports: [line('portal', () => 0.4), line('sip-udp', () => 14)],
+  };
 }
 
 /** @param {number} now @returns {S['AddressRule'][]} */

@@ -318,6 +318,12 @@ class Mock {
     switch (`${method} ${path.replace(/^.*\/security\//, '')}`) {
       case 'GET bans':
         return json(res, 200, { items: this.bans, total: this.bans.length });
+      case 'GET attacks':
+        return json(res, 200, { items: data.attacks(Date.now()), next: 0 });
+      case 'GET summary':
+        return json(res, 200, { last_hour: 6, banned: this.bans.length, dropped: 48213, rate: 37.4, counted: true });
+      case 'GET history':
+        return json(res, 200, data.packetHistory(Date.now(), query.get('range') ?? '1h'));
       case 'DELETE bans':
         this.bans = this.bans.filter((b) => b.source !== query.get('source') || b.scope !== query.get('scope'));
         return res.writeHead(204).end();

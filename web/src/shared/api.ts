@@ -4,6 +4,9 @@ import type { components, paths } from './schema';
 import { noteServerTime } from './time';
 
 type Schemas = components['schemas'];
+export type Attack = Schemas['Attack'];
+export type AttackSummary = Schemas['AttackSummary'];
+export type PacketHistory = Schemas['PacketHistory'];
 export type AddressCheck = Schemas['AddressCheck'];
 export type AddressRule = Schemas['AddressRule'];
 export type Addresses = Schemas['Addresses'];

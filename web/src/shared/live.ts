@@ -13,6 +13,7 @@ const touches: Record<string, readonly (readonly string[])[]> = {
   registration: [['registrations'], ['extensions']],
   call: [['calls']],
   cdr: [['cdrs'], ['calls']],
+  attack: [['attacks'], ['bans'], ['attack-summary']],
 };
 
 const pollKeys = [['status'], ['registrations'], ['extensions'], ['calls'], ['cdrs']];

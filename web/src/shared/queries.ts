@@ -119,6 +119,29 @@ export const bansQuery = queryOptions({
   refetchInterval: 5000,
 });
 
+/** The newest entries of the journal of attacks. */
+export const attacksQuery = queryOptions({
+  queryKey: ['attacks'],
+  queryFn: () => take(client.GET('/api/v1/security/attacks', { params: { query: { limit: 500 } } })),
+  refetchInterval: 30_000,
+});
+
+export const attackSummaryQuery = queryOptions({
+  queryKey: ['attack-summary'],
+  queryFn: () => take(client.GET('/api/v1/security/summary')),
+  refetchInterval: 5000,
+});
+
+export type HistoryRange = '1h' | '24h' | '30d';
+
+export const packetHistoryQuery = (range: HistoryRange) =>
+  queryOptions({
+    queryKey: ['packet-history', range],
+    queryFn: () => take(client.GET('/api/v1/security/history', { params: { query: { range } } })),
+    refetchInterval: range === '1h' ? 10_000 : 60_000,
+    placeholderData: (before) => before,
+  });
+
 export const addressRulesQuery = queryOptions({
   queryKey: ['address-rules'],
   queryFn: () => take(client.GET('/api/v1/security/addresses', { params: { query: { limit: 1000 } } })),

@@ -6,7 +6,7 @@ import { useMemo, type ReactNode } from 'react';
 import type { CallRecord, Extension, Registration, Status } from '../../shared/api';
 import { count, span } from '../../shared/format';
 import { asProblem } from '../../shared/problems';
-import { callsQuery, extensionsQuery, recentRecordsQuery, registrationsQuery, sessionQuery, statusQuery } from '../../shared/queries';
+import { attackSummaryQuery, callsQuery, extensionsQuery, recentRecordsQuery, registrationsQuery, sessionQuery, statusQuery } from '../../shared/queries';
 import { useNow } from '../../shared/time';
 import { DataTable, type Column } from '../../shared/ui/DataTable';
 import { Empty } from '../../shared/ui/Empty';
@@ -19,6 +19,7 @@ import { Ago } from '../../shared/ui/Ticking';
 import { records as recordTexts } from '../../texts/calls';
 import { dashboard as texts } from '../../texts/dashboard';
 import { registrations as registrationTexts } from '../../texts/extensions';
+import { attacks as attackTexts } from '../../texts/security';
 import { callColumns, recordColumns } from '../columns';
 import { perHour, today } from '../statistics';
 import css from './pages.module.css';
@@ -26,6 +27,7 @@ import css from './pages.module.css';
 export function Dashboard() {
   const status = useQuery(statusQuery).data;
   const recent = useQuery(recentRecordsQuery).data?.items;
+  const { role } = useSuspenseQuery(sessionQuery).data;
   return (
     <Page title={texts.title}>
       <Warnings status={status} />
@@ -38,6 +40,7 @@ export function Dashboard() {
         </div>
         <div className={css.stack}>
           <Box status={status} />
+          {role === 'system_admin' && <Attacks />}
           <Phones />
         </div>
       </div>
@@ -213,6 +216,24 @@ function Box({ status }: { status: Status | undefined }) {
             [texts.clock, status.clock && texts.clockBy(status.clock.server, status.clock.origin)],
             [texts.uptime, span(status.uptime_seconds)],
             [texts.version, status.version],
+          ]}
+        />
+      )}
+    </Panel>
+  );
+}
+
+/** What attackers got, in numbers. */
+function Attacks() {
+  const sum = useQuery(attackSummaryQuery).data;
+  return (
+    <Panel title={attackTexts.card} action={<Link to="/security">{attackTexts.cardAll}</Link>}>
+      {sum && (
+        <Facts
+          items={[
+            [attackTexts.lastHour, count(sum.last_hour)],
+            [attackTexts.bannedNow, count(sum.banned)],
+            [attackTexts.droppedHour, count(sum.dropped)],
           ]}
         />
       )}

@@ -5,24 +5,31 @@ import { client, take, type AddressCheck } from '../../shared/api';
 import { asProblem } from '../../shared/problems';
 import { Notice, ProblemNotice } from '../../shared/ui/Notice';
 import { Page, Panel } from '../../shared/ui/Page';
-import { security as texts } from '../../texts/security';
-import { Bans } from '../security/Bans';
+import { attacks, security as texts } from '../../texts/security';
+import { AllowSource, Bans } from '../security/Bans';
 import { Detection } from '../security/Detection';
+import { LiveAttacks } from '../security/Live';
 import { Rules } from '../security/Rules';
 import css from './pages.module.css';
 
 /** Who is shut out, and why. */
 export function Security() {
+  const [allowing, setAllowing] = useState<string | null>(null);
   return (
     <Page title={texts.title} lead={texts.lead}>
       <div className={css.stack}>
         <Check />
-        <Tabs defaultValue="bans" keepMounted={false}>
+        {allowing !== null && <AllowSource source={allowing} onClose={() => setAllowing(null)} />}
+        <Tabs defaultValue="live" keepMounted={false}>
           <Tabs.List mb="md">
+            <Tabs.Tab value="live">{attacks.tab}</Tabs.Tab>
             <Tabs.Tab value="bans">{texts.tabs.bans}</Tabs.Tab>
             <Tabs.Tab value="list">{texts.tabs.list}</Tabs.Tab>
             <Tabs.Tab value="rules">{texts.tabs.rules}</Tabs.Tab>
           </Tabs.List>
+          <Tabs.Panel value="live">
+            <LiveAttacks onAllow={setAllowing} />
+          </Tabs.Panel>
           <Tabs.Panel value="bans">
             <Bans />
           </Tabs.Panel>

@@ -38,7 +38,6 @@ export function Bans() {
   const queries = useQueryClient();
   const query = useQuery(bansQuery);
   const [allowing, setAllowing] = useState<Ban | null>(null);
-  const [note, setNote] = useState('');
   const shown = useMemo(columns, []);
   const again = () => queries.invalidateQueries({ queryKey: bansQuery.queryKey });
   const unban = useMutation({
@@ -47,11 +46,6 @@ export function Bans() {
     onError: (thrown) => notifications.show({ color: 'red', message: asProblem(thrown).title }),
     onSettled: again,
   });
-  const allow = async (b: Ban) => {
-    await take(client.POST('/api/v1/security/bans/allow', { body: { source: b.source, note } }));
-    notifications.show({ message: texts.allowed(b.source) });
-    await Promise.all([again(), queries.invalidateQueries({ queryKey: addressRulesQuery.queryKey })]);
-  };
   return (
     <Panel flush>
       <DataTable
@@ -69,12 +63,7 @@ export function Bans() {
             </Button>
             <Button
               size="compact-sm"
-              variant="default"
-              onClick={() => {
-                setNote('');
-                setAllowing(b);
-              }}
-            >
+              variant="default" onClick={() => setAllowing(b)}>
               {texts.allow}
             </Button>
           </Group>
@@ -85,21 +74,33 @@ export function Bans() {
           </Empty>
         }
       />
-      {allowing && (
-        <Confirm
-          opened
-          title={texts.allowTitle(allowing.source)}
-          effect={
-            <Stack gap="sm">
-              <div>{texts.allowEffect}</div>
-              <TextInput label={texts.allowNote} value={note} maxLength={200} onChange={(e) => setNote(e.currentTarget.value)} />
-            </Stack>
-          }
-          deed={texts.allow}
-          run={() => allow(allowing)}
-          onClose={() => setAllowing(null)}
-        />
-      )}
+      {allowing && <AllowSource source={allowing.source} onClose={() => setAllowing(null)} />}
     </Panel>
+  );
+}
+
+/** Asks before a source is let in for good. */
+export function AllowSource({ source, onClose }: { source: string; onClose: () => void }) {
+  const queries = useQueryClient();
+  const [note, setNote] = useState('');
+  const allow = async () => {
+    await take(client.POST('/api/v1/security/bans/allow', { body: { source, note } }));
+    notifications.show({ message: texts.allowed(source) });
+    await Promise.all([bansQuery, addressRulesQuery].map((q) => queries.invalidateQueries({ queryKey: q.queryKey })));
+  };
+  return (
+    <Confirm
+      opened
+      title={texts.allowTitle(source)}
+      effect={
+        <Stack gap="sm">
+          <div>{texts.allowEffect}</div>
+          <TextInput label={texts.allowNote} value={note} maxLength={200} onChange={(e) => setNote(e.currentTarget.value)} />
+        </Stack>
+      }
+      deed={texts.allow}
+      run={allow}
+      onClose={onClose}
+    />
   );
 }

@@ -37,6 +37,56 @@ export function Bars({ label, times, series, height = 210 }: BarsProps) {
   );
 }
 
+export interface AreasProps {
+  label: string;
+  /** Unix seconds, evenly spaced. */
+  times: readonly number[];
+  /** Stacked from the bottom up; null is a gap. */
+  series: readonly { label: string; colour: string; values: readonly (number | null)[] }[];
+  height?: number;
+}
+
+/** Stacked areas over time. Where nobody measured, nothing is drawn. */
+export function Areas({ label, times, series, height = 230 }: AreasProps) {
+  const { ref, width } = useElementSize<HTMLDivElement>();
+  const target = useRef<HTMLDivElement>(null);
+  const scheme = useComputedColorScheme();
+  useEffect(() => {
+    if (width < 80 || target.current === null) return undefined;
+    const sums: (number | null)[][] = [];
+    series.forEach((s, i) => sums.push(s.values.map((v, k) => (v === null ? null : v + (sums[i - 1]?.[k] ?? 0)))));
+    const plot = new uPlot(areaOptions(width, height, times, series), [[...times], ...sums.reverse()], target.current);
+    return () => plot.destroy();
+  }, [width, height, times, series, scheme]);
+  return (
+    <div ref={ref} role="img" aria-label={label}>
+      <div ref={target} style={{ height }} />
+    </div>
+  );
+}
+
+function areaOptions(width: number, height: number, times: readonly number[], series: AreasProps['series']): uPlot.Options {
+  const basis = options(width, height, times, []);
+  const long = (times.at(-1) ?? 0) - (times[0] ?? 0) > 2 * 86_400;
+  const stepped = uPlot.paths.stepped!({ align: 1 });
+  const [x, y] = basis.axes!;
+  return {
+    ...basis,
+    axes: [
+      { ...x, values: (_u, splits) => splits.map(long ? day : hour) },
+      { ...y, size: 52, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 1_000_000], values: (_u, splits) => splits.map((n) => n.toLocaleString()) },
+    ],
+    series: [
+      {},
+      ...[...series].reverse().map((s) => ({ label: s.label, fill: themeColour(s.colour), width: 0, paths: stepped, points: { show: false }, spanGaps: false })),
+    ],
+  };
+}
+
+function day(unix: number): string {
+  return new Date(unix * 1000).toLocaleDateString(undefined, { day: 'numeric', month: 'short' });
+}
+
 /** Sums upwards; the tallest comes first so that lower ones are painted over it. */
 function stack(times: readonly number[], series: BarsProps['series']): uPlot.AlignedData {
   const sums: number[][] = [];
