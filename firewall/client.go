@@ -220,6 +220,12 @@ func (c *Client) Verdicts(ctx context.Context, last Verdicts) (Verdicts, error) 
 	return out, c.call(ctx, CallWait, methodVerdicts, verdictsRequest{last.Run, last.Next}, &out)
 }
 
+// Explain says what the rules in force do with a packet, and why.
+func (c *Client) Explain(ctx context.Context, p Packet) (Explanation, error) {
+	var out Explanation
+	return out, c.call(ctx, CallWait, methodExplain, p, &out)
+}
+
 // Known exempts sources from scoped bans and their meters for a time: trunk
 // peers, and sources with a live authenticated binding or session.
 func (c *Client) Known(ctx context.Context, ttl time.Duration, sources ...netip.Prefix) error {

@@ -21,6 +21,7 @@ func FuzzServe(f *testing.F) {
 		`{"id":5,"method":"media","body":{"open":[45000],"ttl":1000000000}}`,
 		`{"id":6,"method":"apply","body":{"policy":{"mode":"cloud","services":[],"block":["10.0.0.0/8"],"limits":{"l1":1,"l2":2,"l1_block":1000000000,"l2_block":2000000000,"known":1,"total":1,"total_connections":1}},"confirm":0}}`,
 		`{"id":7,"method":"known","body":{"prefixes":["2001:db8::1/128"],"ttl":60000000000}}`,
+		`{"id":11,"method":"explain","body":{"source":"2001:db8::1","proto":"udp","port":45000}}`,
 		`{"id":10,"method":"verdicts","body":{"run":1,"since":18446744073709551615}}`,
 		`{"id":8,"method":"set_addresses","body":{"config":{"interfaces":[{"name":"eth0","dhcp4":true}]},"confirm":1}}`,
 	} {

@@ -29,6 +29,8 @@ func (s *Server) handle(method string, body json.RawMessage) (any, error) {
 		return with(body, s.unban)
 	case methodBans:
 		return s.bans()
+	case methodExplain:
+		return with(body, func(p Packet) (any, error) { return s.explain(p) })
 	case methodVerdicts:
 		return with(body, func(r verdictsRequest) (any, error) { return s.verdicts.since(r), nil })
 	case methodKnown:

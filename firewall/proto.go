@@ -39,6 +39,7 @@ const (
 	methodUnban          = "unban"
 	methodBans           = "bans"
 	methodVerdicts       = "verdicts"
+	methodExplain        = "explain"
 	methodKnown          = "known"
 	methodForget         = "forget"
 	methodMedia          = "media"

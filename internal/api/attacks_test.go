@@ -1,12 +1,15 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	"ringfence/internal/events"
+	"ringfence/internal/ports"
 	"ringfence/internal/tally"
 	"ringfence/internal/telephony"
 )
@@ -88,5 +91,44 @@ func TestPacketHistory(t *testing.T) {
 	boss.must(http.StatusOK, "GET", "/security/summary", nil, &sum)
 	if sum.Dropped != 540 || sum.Rate != 4 || !sum.Counted {
 		t.Errorf("%+v", sum)
+	}
+}
+
+// Why a packet is dropped is said in words, with the entry that decided.
+func TestWhyAPacketIsDropped(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	boss := b.setUp()
+	bad := netip.MustParseAddr("203.0.113.66")
+	rtp, _ := ports.Lookup(ports.Table(), ports.RTPCore)
+	portal, _ := ports.Lookup(ports.Table(), ports.Portal)
+	b.live.ports = []PortState{{Service: rtp}, {Service: portal}}
+	b.live.bans = []telephony.Ban{{Source: bad, Scope: telephony.BanSIP, Reason: "wrong passwords", Until: time.Now().Add(time.Hour)}}
+	boss.must(http.StatusCreated, "POST", "/security/addresses", AddressRulePut{Network: "198.51.100.0/24", Action: "block", Note: "only attacks"}, nil)
+	listed := netip.MustParseAddr("198.51.100.9")
+	for _, c := range []struct {
+		q    PacketQuestion
+		f    PacketFate
+		says string
+	}{
+		{PacketQuestion{bad, "", ports.UDP, 5060}, PacketFate{Cause: "drop/ban_sip", Left: 90 * time.Second}, "Dropped: it is banned from the SIP ports for another 1m30s: wrong passwords."},
+		{PacketQuestion{bad, "", ports.UDP, rtp.First}, PacketFate{Cause: "drop/rest"}, "for media, and no call holds it now"},
+		{PacketQuestion{bad, "eth1", ports.TCP, portal.First}, PacketFate{Cause: "drop/rest"}, "is open, but not to the zone that the packet comes from"},
+		{PacketQuestion{bad, "", ports.TCP, 23}, PacketFate{Cause: "drop/rest"}, "Dropped: no service is open on tcp 23."},
+		{PacketQuestion{listed, "", ports.UDP, 5060}, PacketFate{Cause: "drop/block"}, "Dropped: the list of addresses blocks 198.51.100.0/24: only attacks."},
+		{PacketQuestion{bad, "", ports.TCP, 80}, PacketFate{Accepted: true}, "does not filter tcp 80 by port"},
+		{PacketQuestion{bad, "", ports.TCP, 81}, PacketFate{Accepted: true, Cause: "port/portal"}, "Let in: tcp 81 is open to it (" + portal.Name + ")"},
+	} {
+		b.live.fates = map[PacketQuestion]PacketFate{c.q: c.f}
+		var got AddressCheck
+		path := fmt.Sprintf("/security/check?address=%s&port=%d&protocol=%s&interface=%s", c.q.Source, c.q.Port, c.q.Proto, c.q.Interface)
+		boss.must(http.StatusOK, "GET", path, nil, &got)
+		if got.Packet == nil || got.Packet.Accepted != c.f.Accepted || !strings.Contains(got.Packet.Explanation, c.says) {
+			t.Errorf("%+v: %+v", c.q, got.Packet)
+		}
+	}
+	b.live.fates = nil
+	if a := boss.do("GET", "/security/check?address=203.0.113.66&port=5060", nil, nil); a.Code != http.StatusConflict {
+		t.Errorf("without a packet filter: %d", a.Code)
 	}
 }

@@ -35,6 +35,7 @@ const (
 type live struct {
 	attacks []telephony.Attack
 	filter  store.AttackFilter
+	fates   map[PacketQuestion]PacketFate
 	packets map[time.Duration][]telephony.PacketSlot
 
 	mu       sync.Mutex
@@ -144,6 +145,14 @@ func (l *live) AttacksSince(context.Context, time.Time) (int, error) { return le
 
 func (l *live) Packets(_ context.Context, step time.Duration) []telephony.PacketSlot {
 	return l.packets[step]
+}
+
+func (l *live) Explain(_ context.Context, q PacketQuestion) (PacketFate, error) {
+	f, ok := l.fates[q]
+	if !ok {
+		return f, errors.New("no packet filter")
+	}
+	return f, nil
 }
 
 func (l *live) Known(a netip.Addr) bool { return a == netip.MustParseAddr("198.51.100.7") }

@@ -46,6 +46,8 @@ type Live interface {
 	// Packets are counts of packets over time, in steps of ten seconds (an hour),
 	// a minute (a day) or an hour (30 days), the oldest first.
 	Packets(ctx context.Context, step time.Duration) []telephony.PacketSlot
+	// Explain says what the packet filter does with a packet; an error without one.
+	Explain(context.Context, PacketQuestion) (PacketFate, error)
 	// Known reports whether a phone is registered from there.
 	Known(netip.Addr) bool
 	// ZonesOf are the zones that requests belong to which come from an address
@@ -54,6 +56,23 @@ type Live interface {
 	// Neighbours are addresses the PBX needs, by what they are: gateway, name
 	// server.
 	Neighbours(context.Context) map[string][]netip.Addr
+}
+
+// PacketQuestion is the first packet of a connection, or a datagram.
+type PacketQuestion struct {
+	Source    netip.Addr
+	Interface string // where it comes in; empty is one without a zone
+	Proto     ports.Proto
+	Port      uint16
+}
+
+// PacketFate is what becomes of it. Cause is "drop/CAUSE" or "port/ID", or empty;
+// Left is how long a ban lasts that decided, Steps are the rules that matched.
+type PacketFate struct {
+	Accepted bool
+	Cause    string
+	Left     time.Duration
+	Steps    []string
 }
 
 // LocalAddress is an address of this machine.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"ringfence/internal/ports"
 	"ringfence/internal/store"
 	"ringfence/internal/telephony"
 )
@@ -19,7 +20,7 @@ func (s *Server) registerSecurity() {
 	handle(s, operation{id: "get-own-bans", method: http.MethodGet, path: "/session/bans", tag: "session", summary: "Whether the own address is banned, and why", access: anyUser}, s.getOwnBans)
 	handle(s, operation{id: "delete-ban", method: http.MethodDelete, path: "/security/bans", tag: "security", summary: "Take a ban back, in the packet filter too", access: systemOnly, status: http.StatusNoContent, errors: []int{http.StatusNotFound}, fields: map[string]string{"source": "query.source"}}, s.deleteBan)
 	handle(s, operation{id: "allow-ban", method: http.MethodPost, path: "/security/bans/allow", tag: "security", summary: "Take all bans of a source back and let it in for good", access: systemOnly, status: http.StatusCreated}, s.allowBan)
-	handle(s, operation{id: "check-address", method: http.MethodGet, path: "/security/check", tag: "security", summary: "Whether packets of an address are let in, and why not", access: systemOnly, fields: map[string]string{"address": "query.address"}}, s.checkAddress)
+	handle(s, operation{id: "check-address", method: http.MethodGet, path: "/security/check", tag: "security", summary: "Whether packets of an address are let in, and why not", access: systemOnly, errors: []int{http.StatusConflict}, fields: map[string]string{"address": "query.address"}}, s.checkAddress)
 	handle(s, operation{id: "get-port-filter", method: http.MethodGet, path: "/security/filter", tag: "security", summary: "Who filters by port", access: systemOnly}, s.getPortFilter)
 	handle(s, operation{id: "put-port-filter", method: http.MethodPut, path: "/security/filter", tag: "security", summary: "Leave filtering by port to the cloud, take it back, or switch the packet filter off; never outside of a cloud", access: systemOnly, errors: []int{http.StatusConflict}}, s.putPortFilter)
 	s.registerAttacks()
@@ -158,7 +159,10 @@ func (s *Server) allowBan(ctx context.Context, in *body[BanAllow]) (*body[Addres
 
 // addressQuery names an address.
 type addressQuery struct {
-	Address string `query:"address" maxLength:"45" doc:"IPv4 or IPv6 address; empty is the one that is asking."`
+	Address   string `query:"address" maxLength:"45" doc:"IPv4 or IPv6 address; empty is the one that is asking."`
+	Port      int    `query:"port" minimum:"0" maximum:"65535" default:"0" doc:"Port of the PBX that it asks for; 0 asks about the address alone."`
+	Protocol  string `query:"protocol" enum:"udp,tcp" default:"udp"`
+	Interface string `query:"interface" maxLength:"15" doc:"Where the packet comes in; empty is an interface without a zone."`
 }
 
 // checkAddress answers the question of an administrator whose phone gets nothing.
@@ -187,6 +191,14 @@ func (s *Server) checkAddress(ctx context.Context, in *addressQuery) (*body[Addr
 		out.Verdict = "banned"
 	}
 	out.Explanation = explain(out)
+	if in.Port > 0 {
+		q := PacketQuestion{Source: a, Interface: in.Interface, Proto: ports.Proto(in.Protocol), Port: uint16(in.Port)}
+		fate, err := s.cfg.Live.Explain(ctx, q)
+		if err != nil {
+			return nil, conflict("port", "the packet filter cannot be asked: "+err.Error())
+		}
+		out.Packet = s.packetCheck(q, fate, out)
+	}
 	return &body[AddressCheck]{out}, nil
 }
 

@@ -177,6 +177,16 @@ type AddressCheck struct {
 	Trusted     bool         `json:"trusted" doc:"A phone is registered from there."`
 	Rule        *AddressRule `json:"rule,omitempty" doc:"Line of the list that decides."`
 	Bans        []Ban        `json:"bans" nullable:"false"`
+	Packet      *PacketCheck `json:"packet,omitempty" doc:"What becomes of a packet, where a port was given and a packet filter is there."`
+}
+
+// PacketCheck is what becomes of the first packet of a connection, or of a
+// datagram, of a source that keeps within all limits.
+type PacketCheck struct {
+	Accepted    bool     `json:"accepted"`
+	Cause       string   `json:"cause" doc:"Cause of the drop, or row of the port table that let it in; may be empty."`
+	Explanation string   `json:"explanation"`
+	Rules       []string `json:"rules" nullable:"false" doc:"Rules that matched, in their order, as nft(8) writes them."`
 }
 
 // AddressRemoved answers that a line is off the list.

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"ringfence/firewall"
+	"ringfence/internal/api"
 	"ringfence/internal/events"
 	"ringfence/internal/store"
 	"ringfence/internal/tally"
@@ -248,6 +250,29 @@ func (l live) AttacksSince(ctx context.Context, t time.Time) (int, error) {
 func (l live) Packets(ctx context.Context, step time.Duration) []telephony.PacketSlot {
 	l.p.sample(ctx)
 	return l.p.sampler.Series(step, time.Now())
+}
+
+// Explain asks the packet filter what it does with a packet.
+func (l live) Explain(ctx context.Context, q api.PacketQuestion) (api.PacketFate, error) {
+	if l.p.fence == nil {
+		return api.PacketFate{}, errNoFence
+	}
+	ctx, cancel := context.WithTimeout(ctx, fenceWait)
+	defer cancel()
+	e, err := l.p.fence.client.Explain(ctx, firewall.Packet{Source: q.Source, Interface: q.Interface, Proto: q.Proto, Port: q.Port})
+	if err != nil {
+		return api.PacketFate{}, err
+	}
+	out := api.PacketFate{Accepted: e.Accepted, Left: e.Left, Cause: e.Cause}
+	for _, kind := range []string{"drop", "port"} {
+		if name, ok := strings.CutPrefix(e.Cause, kind+"_"); ok {
+			out.Cause = kind + "/" + name
+		}
+	}
+	for _, s := range e.Steps {
+		out.Steps = append(out.Steps, s.Chain+": "+s.Rule)
+	}
+	return out, nil
 }
 
 // unban takes a ban out of the packet filter and of the book, so that nothing

@@ -169,7 +169,9 @@ export async function flows(browser) {
     await page.getByText('friendly-scanner').waitFor();
     must((await page.locator('img[src="x"]').count()) === 0, 'a User-Agent became part of the page');
     await page.getByLabel('IP address').fill('203.0.113.66');
+    await page.getByLabel('Port, if any').fill('5060');
     await page.getByRole('button', { name: 'Look' }).click();
+    await page.getByText('Dropped: it is banned from the SIP ports').waitFor();
     await page.getByText('203.0.113.66: Banned').waitFor();
     await w.settle();
     await w.shot('flow-security-bans');

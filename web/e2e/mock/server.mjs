@@ -363,7 +363,7 @@ class Mock {
       case 'GET protection':
         return json(res, 200, this.protection);
       case 'GET check':
-        return json(res, 200, { address: query.get('address'), verdict: 'banned', explanation: 'Packets to the SIP ports are dropped until the ban ends: wrong passwords.', own: false, trusted: false, bans: this.bans.slice(0, 1) });
+        return json(res, 200, { address: query.get('address'), verdict: 'banned', explanation: 'Packets to the SIP ports are dropped until the ban ends: wrong passwords.', own: false, trusted: false, bans: this.bans.slice(0, 1), ...(query.get('port') && { packet: { accepted: false, cause: 'ban_sip', explanation: 'Dropped: it is banned from the SIP ports for another 57m0s: wrong passwords.', rules: ['pre: udp dport @ports_sip_udp goto guard_sip_udp', 'guard_sip_udp: ip saddr @auto_sip_4 counter name "drop_ban_sip" drop'] } }) });
       default:
         return problem(res, 404);
     }

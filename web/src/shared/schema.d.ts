@@ -900,6 +900,8 @@ export interface components {
             explanation: string;
             /** @description It is one of the PBX. */
             own: boolean;
+            /** @description What becomes of a packet, where a port was given and a packet filter is there. */
+            packet?: components["schemas"]["PacketCheck"];
             /** @description Line of the list that decides. */
             rule?: components["schemas"]["AddressRule"];
             /** @description A phone is registered from there. */
@@ -1659,6 +1661,14 @@ export interface components {
             items: components["schemas"]["OwnBan"][];
             /** @description The user may take bans back, with delete-ban. */
             may_lift: boolean;
+        };
+        PacketCheck: {
+            accepted: boolean;
+            /** @description Cause of the drop, or row of the port table that let it in; may be empty. */
+            cause: string;
+            explanation: string;
+            /** @description Rules that matched, in their order, as nft(8) writes them. */
+            rules: string[];
         };
         PacketHistory: {
             /** @description Packets that were dropped, by cause. */
@@ -4601,6 +4611,11 @@ export interface operations {
             query?: {
                 /** @description IPv4 or IPv6 address; empty is the one that is asking. */
                 address?: string;
+                /** @description Port of the PBX that it asks for; 0 asks about the address alone. */
+                port?: number;
+                protocol?: "udp" | "tcp";
+                /** @description Where the packet comes in; empty is an interface without a zone. */
+                interface?: string;
             };
             header?: never;
             path?: never;
@@ -4628,6 +4643,15 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

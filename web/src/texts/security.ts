@@ -5,6 +5,8 @@ export const security = {
 
   check: 'Does an address get in?',
   checkLabel: 'IP address',
+  checkPort: 'Port, if any',
+  checkProtocol: 'Protocol of the port',
   checkDeed: 'Look',
   verdicts: { open: 'Let in', allowed: 'Always let in', blocked: 'Blocked', banned: 'Banned' },
 

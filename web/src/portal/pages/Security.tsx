@@ -1,4 +1,4 @@
-import { Button, Group, Stack, Tabs, TextInput } from '@mantine/core';
+import { Button, Group, NumberInput, SegmentedControl, Stack, Tabs, TextInput } from '@mantine/core';
 import { useMutation } from '@tanstack/react-query';
 import { useState } from 'react';
 import { client, take, type AddressCheck } from '../../shared/api';
@@ -50,8 +50,11 @@ const tones = { open: 'ok', allowed: 'ok', blocked: 'bad', banned: 'bad' } as co
 /** The question of whoever has a phone that gets no answer. */
 function Check() {
   const [address, setAddress] = useState('');
+  const [port, setPort] = useState<number | string>('');
+  const [protocol, setProtocol] = useState<'udp' | 'tcp'>('udp');
   const look = useMutation({
-    mutationFn: (a: string): Promise<AddressCheck> => take(client.GET('/api/v1/security/check', { params: { query: { address: a } } })),
+    mutationFn: (a: string): Promise<AddressCheck> =>
+      take(client.GET('/api/v1/security/check', { params: { query: { address: a, ...(typeof port === 'number' && { port, protocol }) } } })),
   });
   const problem = look.error && asProblem(look.error);
   return (
@@ -73,14 +76,33 @@ function Check() {
               error={problem?.fields.address}
               onChange={(e) => setAddress(e.currentTarget.value)}
             />
+            <NumberInput label={texts.checkPort} w={130} value={port} min={1} max={65535} allowDecimal={false} allowNegative={false} hideControls error={problem?.fields.port} onChange={setPort} />
+            <SegmentedControl
+              aria-label={texts.checkProtocol}
+              value={protocol}
+              onChange={(v) => setProtocol(v as 'udp' | 'tcp')}
+              data={[
+                { value: 'udp', label: 'UDP' },
+                { value: 'tcp', label: 'TCP' },
+              ]}
+            />
             <Button type="submit" variant="default" loading={look.isPending} disabled={address.trim() === ''}>
               {texts.checkDeed}
             </Button>
           </Group>
-          {problem && problem.fields.address === undefined && <ProblemNotice problem={problem} />}
+          {problem && problem.fields.address === undefined && problem.fields.port === undefined && <ProblemNotice problem={problem} />}
           {look.data && (
             <Notice tone={tones[look.data.verdict]} title={`${look.data.address}: ${texts.verdicts[look.data.verdict]}`}>
               {look.data.explanation}
+            </Notice>
+          )}
+          {look.data?.packet && (
+            <Notice tone={look.data.packet.accepted ? 'ok' : 'bad'} title={look.data.packet.explanation}>
+              {look.data.packet.rules.map((rule) => (
+                <div key={rule} className="mono">
+                  {rule}
+                </div>
+              ))}
             </Notice>
           )}
         </Stack>
