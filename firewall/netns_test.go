@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"errors"
 	"maps"
 	"net"
 	"net/netip"
@@ -214,7 +215,14 @@ func listenTCP(t testing.TB, n *nstest.NS, addr string, port uint16) net.Listene
 	t.Helper()
 	var l net.Listener
 	var err error
-	n.Do(func() { l, err = net.Listen("tcp", net.JoinHostPort(addr, strconv.Itoa(int(port)))) })
+	// A program that another test is about to start holds the last listener of
+	// this port for a moment.
+	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		n.Do(func() { l, err = net.Listen("tcp", net.JoinHostPort(addr, strconv.Itoa(int(port)))) })
+		if !errors.Is(err, unix.EADDRINUSE) || time.Now().After(deadline) {
+			break
+		}
+	}
 	must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
