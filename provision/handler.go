@@ -48,7 +48,7 @@ type Config struct {
 	// Banned reports whether a source is banned, Spared whether it is never to be;
 	// nil is nobody.
 	Banned, Spared func(netip.Addr) bool
-	Logger *slog.Logger
+	Logger         *slog.Logger
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
