@@ -195,22 +195,28 @@ func (s *Server) configure(c netcfg.Config) error {
 	if err := c.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
+	// An interface that is up before the rules know its zone would be open to
+	// what is for others.
+	s.follow(c.Foretell)
 	// A network that works in part is no reason to return to another one on our
 	// own: whoever changed it sees the interfaces' states, and confirms or not.
 	if err := s.o.Network.Configure(c); err != nil {
 		s.log.Error("configuring the network", "rev", c.Rev, "err", err)
 	}
-	s.follow()
+	s.follow(nil)
 	return nil
 }
 
-// follow makes the rules those of the interfaces as they are: a zone or a limit
-// that changes is no event of the kernel's.
-func (s *Server) follow() {
+// follow makes the rules those of the interfaces as they are, or as change has
+// them: a zone or a limit that changes is no event of the kernel's.
+func (s *Server) follow(change func([]netcfg.State) []netcfg.State) {
 	if s.o.Interfaces == nil {
 		return
 	}
 	states, err := s.o.Interfaces()
+	if err == nil && change != nil {
+		states = change(states)
+	}
 	if err == nil {
 		err = s.SetHost(HostOf(states))
 	}

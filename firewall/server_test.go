@@ -336,6 +336,42 @@ func TestServerFollowsConnectedNetworks(t *testing.T) {
 	}
 }
 
+// zoneAtStart notes which rules are in force when the network is configured.
+type zoneAtStart struct {
+	k    *fakeKernel
+	t    *testing.T
+	seen []string
+}
+
+func (n *zoneAtStart) Configure(netcfg.Config) error {
+	n.seen = append(n.seen, n.k.loaded(n.t))
+	return nil
+}
+
+// An interface gets its zone before it is up, and one that lost it is free after
+// the change.
+func TestServerKnowsZonesBeforeTheInterfaces(t *testing.T) {
+	t.Parallel()
+	k := &fakeKernel{}
+	n := &zoneAtStart{k: k, t: t}
+	states := []netcfg.State{{Name: "eth0", MAC: "52:54:00:00:00:01"}}
+	f := newFence(t, shortDir(t), k, func(o *Options) {
+		o.Network, o.StandardNetwork = n, netcfg.Standard()
+		o.Interfaces = func() ([]netcfg.State, error) { return states, nil }
+	})
+	must(t, f.StartNetwork())
+	c := f.dial(t)
+	must(t, c.SetAddresses(t.Context(), netcfg.Config{Rev: 2, Interfaces: []netcfg.Interface{
+		{MAC: "52:54:00:00:00:01", Zone: netcfg.ZoneManagement, DHCP4: true}, {VLAN: 20, Link: "eth0", Zone: netcfg.ZoneVoice, DHCP4: true}, {Name: "phones", VLAN: 21, Link: "52:54:00:00:00:01", Zone: netcfg.ZoneVoice, DHCP4: true},
+	}}, 0))
+	if got := n.seen[1]; !strings.Contains(got, `"eth0.20", "phones"`) || !strings.Contains(got, `elements = { "eth0" }`) {
+		t.Errorf("when the interfaces come up the rules are\n%s", got)
+	}
+	if got := k.loaded(t); strings.Contains(got, "links_") {
+		t.Errorf("interfaces that did not come are in the rules\n%s", got)
+	}
+}
+
 func TestServerRepairsWhatOthersFlush(t *testing.T) {
 	t.Parallel()
 	k := &fakeKernel{}

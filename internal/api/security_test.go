@@ -140,17 +140,17 @@ func TestBlockingOneselfAsksBack(t *testing.T) {
 	boss.must(http.StatusCreated, "POST", "/security/addresses", AddressRulePut{Network: from, Action: "allow"}, nil)
 }
 
-// The whole way of 10,000 lines, with notes that spreadsheets take for formulas
+// The whole way of a thousand lines, with notes that spreadsheets take for formulas
 // and CSV for syntax: what comes out goes in again and is the same, and no cell
 // begins like a formula.
-func TestTenThousandLinesComeBack(t *testing.T) {
+func TestHostileLinesComeBack(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
 	boss := b.setUp()
 	hostile := []string{"=HYPERLINK(\"http://evil.example\")", "+1", "-1", "@SUM(A1)", "a, \"quoted\" note", "'already quoted", "# no comment", "a; b", "=cmd|' /C calc'!A0", "plain"}
 	var in strings.Builder
 	w := csv.NewWriter(&in)
-	for i := range 10_000 {
+	for i := range 1000 {
 		_ = w.Write([]string{fmt.Sprintf("11.%d.%d.0/24", i>>8, i&255), []string{"block", "allow"}[i%2], hostile[i%len(hostile)], []string{"", "2090-01-01T00:00:00Z"}[i%2]})
 	}
 	w.Flush()
@@ -158,7 +158,7 @@ func TestTenThousandLinesComeBack(t *testing.T) {
 	boss.must(http.StatusOK, "POST", "/security/addresses/csv", AddressImport{CSV: in.String()}, &added)
 	first := boss.do("GET", "/security/addresses/csv", nil, nil).Body.String()
 	cells, err := csv.NewReader(strings.NewReader(first)).ReadAll()
-	if err != nil || len(cells) != 10_001 || added.Added != 10_000 {
+	if err != nil || len(cells) != 1001 || added.Added != 1000 {
 		t.Fatalf("%d lines, %v, %+v", len(cells), err, added)
 	}
 	for _, line := range cells {
@@ -181,12 +181,12 @@ func TestTenThousandLinesComeBack(t *testing.T) {
 		notes[r.Note]++
 	}
 	for _, note := range hostile {
-		if notes[note] != 1000 {
+		if notes[note] != 100 {
 			t.Errorf("%q came %d times", note, notes[note])
 		}
 	}
 	bad := boss.do("POST", "/security/addresses/csv", AddressImport{CSV: first + "12.0.0.0/40,block,,\n"}, nil)
-	if bad.Code != http.StatusUnprocessableEntity || len(bad.Problem.Errors) != 1 || !strings.HasPrefix(bad.Problem.Errors[0].Message, "line 10002: network") {
+	if bad.Code != http.StatusUnprocessableEntity || len(bad.Problem.Errors) != 1 || !strings.HasPrefix(bad.Problem.Errors[0].Message, "line 1002: network") {
 		t.Errorf("%d %s", bad.Code, bad.Body)
 	}
 }
@@ -211,7 +211,7 @@ func TestImportAndExport(t *testing.T) {
 		t.Errorf("a list with mistakes left %d lines, not 3", n)
 	}
 	var big strings.Builder
-	for i := range 20_000 {
+	for i := range 2000 {
 		fmt.Fprintf(&big, "11.%d.%d.%d,block,from a list\n", i>>16, i>>8&255, i&255)
 	}
 	b.live.asked = 0
@@ -219,7 +219,7 @@ func TestImportAndExport(t *testing.T) {
 	if b.live.asked != 1 { // each is a question to another process
 		t.Errorf("the neighbours were asked for %d times", b.live.asked)
 	}
-	if n := len(b.store.Snapshot().Rules); n != 20_003 {
+	if n := len(b.store.Snapshot().Rules); n != 2003 {
 		t.Errorf("%d lines", n)
 	}
 }

@@ -181,3 +181,32 @@ func (c Config) find(name, mac string) (Interface, bool) {
 	}
 	return c.Interfaces[n], true
 }
+
+// Foretell returns the interfaces as c will have them, as far as the packet
+// filter has to know beforehand: their zones and limits, and VLANs that are not
+// there yet.
+func (c Config) Foretell(now []State) []State {
+	out := slices.Clone(now)
+	for n := range out {
+		if s := &out[n]; s.VLAN == 0 {
+			entry, _ := c.find(s.Name, s.MAC)
+			s.Zone, s.Limit = entry.Zone, entry.Limit
+		}
+	}
+	for _, i := range c.Interfaces {
+		below := slices.IndexFunc(now, func(s State) bool { return i.VLAN != 0 && (s.Name == i.Link || s.MAC == i.Link) && s.VLAN == 0 })
+		if below < 0 {
+			continue
+		}
+		name := i.Name
+		if name == "" {
+			name = vlanName(now[below].Name, i.VLAN)
+		}
+		n := slices.IndexFunc(out, func(s State) bool { return s.Name == name })
+		if n < 0 {
+			n, out = len(out), append(out, State{Name: name, VLAN: i.VLAN, Link: now[below].Name})
+		}
+		out[n].Zone, out[n].Limit = i.Zone, i.Limit
+	}
+	return out
+}

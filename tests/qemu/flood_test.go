@@ -75,6 +75,7 @@ func TestFloodInSmallGuest(t *testing.T) {
 	if before.Available-after.Available > floodGrowth {
 		t.Errorf("available memory went from %d to %d MiB", before.Available>>20, after.Available>>20)
 	}
+	t.Run("meters", func(t *testing.T) { checkMeters(t, vm) })
 }
 
 // flood sends the junk and the REGISTERs to the SIP port.

@@ -3,6 +3,7 @@ package qemu
 import (
 	"context"
 	"net"
+	"net/netip"
 	"syscall"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ const (
 // TestNetworkChange is what an administrator may do to the box's network from
 // afar: what cuts him off returns by itself, also by a power cut; what he
 // confirms from the new address stays. So it is with a VLAN, which answers
-// tagged frames only.
+// tagged frames only, and those only what is for its zone.
 func TestNetworkChange(t *testing.T) {
 	t.Parallel()
 	vm := Start(t, tagged(t, vlanTester4+"/24"))
@@ -52,13 +53,16 @@ func TestNetworkChange(t *testing.T) {
 		t.Fatalf("confirming from the new address: %v", err)
 	}
 
-	// A power cut while a change waits: the one before it is in force.
-	n.put(n.login(moved4), n.vlan(), 300)
+	// A power cut while two changes wait, one of the network and one of who may
+	// reach the portal: what was there before both is in force.
+	n.put(n.login(moved4), n.vlan(""), 300)
 	n.back("the VLAN", vlan4, 30*time.Second)
 	n.gone(moved4)
 	if n.answersBy(tap, vlan4) {
 		t.Error("the portal of the VLAN answered an untagged frame")
 	}
+	n.onlyFrom(n.login(vlan4), "192.0.2.0/24")
+	n.gone(vlan4)
 	vm.Kill()
 	start := time.Now()
 	vm.StartAgain()
@@ -68,12 +72,24 @@ func TestNetworkChange(t *testing.T) {
 		t.Error("the unconfirmed VLAN is there after a power cut")
 	}
 
-	n.put(n.login(moved4), n.vlan(), 10)
+	// In a VLAN for telephones, telephones are answered and the portal is not: the
+	// administrator who put himself there comes back.
+	if !n.callsBy(moved4) {
+		t.Error("SIP is not answered without zones")
+	}
+	n.put(n.login(moved4), n.vlan("voice"), 20)
 	n.gone(moved4)
+	n.until("SIP is not answered in the VLAN for telephones", func() bool { return n.callsBy(vlan4) })
+	if n.answersBy("", vlan4) {
+		t.Error("the portal answers in the VLAN for telephones")
+	}
 	n.back("a VLAN that nobody confirmed", moved4, 60*time.Second)
 
-	id = n.put(n.login(moved4), n.vlan(), 60)
+	id = n.put(n.login(moved4), n.vlan("management"), 60)
 	n.back("the VLAN", vlan4, 30*time.Second)
+	if n.callsBy(vlan4) {
+		t.Error("SIP is answered in the VLAN for management")
+	}
 	if err := n.confirm(vlan4, id); err != nil {
 		t.Fatalf("confirming from the VLAN: %v", err)
 	}
@@ -113,10 +129,53 @@ func (n *netTest) at(addr string) networkInterface {
 }
 
 // vlan is a guest that is in VLAN 20 and nowhere else.
-func (n *netTest) vlan() networkInterface {
+func (n *netTest) vlan(zone string) networkInterface {
 	i := n.at(vlan4)
-	i.MAC, i.VLAN, i.Link = "", vlanID, guestMAC
+	i.MAC, i.VLAN, i.Link, i.Zone = "", vlanID, guestMAC, zone
 	return i
+}
+
+// onlyFrom lets nobody but a network reach the portal, until that is confirmed
+// or taken back.
+func (n *netTest) onlyFrom(c *apiclient.Client, network string) {
+	n.t.Helper()
+	portal, _ := ports.Lookup(ports.Table(), ports.Portal)
+	var answer struct{ Trial struct{ ID string } }
+	n.do(c, "PUT", "/ports/portal?confirm_seconds=300", map[string]any{
+		"enabled": true, "port": portal.First, "zones": portal.Zones, "sources": []string{network}, "anyway": true,
+	}, &answer)
+	if answer.Trial.ID == "" {
+		n.t.Error("what shuts the administrator out is not on trial")
+	}
+}
+
+// callsBy reports whether SIP over UDP answers at an address.
+func (n *netTest) callsBy(addr string) bool {
+	n.t.Helper()
+	udp, _ := ports.Lookup(ports.Table(), ports.SIPUDP)
+	from := map[string]string{moved4: movedTester4, vlan4: vlanTester4}[addr]
+	c, err := n.vm.NS.ListenUDP(netip.AddrPortFrom(netip.MustParseAddr(from), 0))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer c.Close()
+	for range 3 {
+		if probeSIP(c, netip.AddrPortFrom(netip.MustParseAddr(addr), udp.First), time.Second) {
+			return true
+		}
+	}
+	return false
+}
+
+// until waits for what must be so within some seconds.
+func (n *netTest) until(otherwise string, so func() bool) {
+	n.t.Helper()
+	for end := time.Now().Add(10 * time.Second); !so(); {
+		if time.Now().After(end) {
+			n.t.Error(otherwise)
+			return
+		}
+	}
 }
 
 func (n *netTest) do(c *apiclient.Client, method, path string, in, out any) {
