@@ -126,7 +126,7 @@ export function Ports() {
           }
         />
       </Panel>
-      <Modal opened={changing !== null} onClose={() => setChanging(null)} title={<Text fw={620}>{changing && texts.changeOf(changing.name)}</Text>} closeButtonProps={{ 'aria-label': common.close }}>
+      <Modal opened={changing !== null} onClose={() => setChanging(null)} title={<Text fw={620}>{changing ? texts.changeOf(changing.name) : texts.change}</Text>} closeButtonProps={{ 'aria-label': common.close }}>
         {changing && <PortForm port={changing} onDone={() => setChanging(null)} />}
       </Modal>
       {box && <PortFilter />}
