@@ -53,14 +53,15 @@ func (o *Options) confineFiles() (version int, err error) {
 	if version, err = ll.LandlockGetABIVersion(); err != nil {
 		return 0, fmt.Errorf("asking the kernel for Landlock: %w", err)
 	}
-	writable := []string{o.DataDir}
+	var others []string
 	for _, dir := range []string{o.RunDir, filepath.Dir(o.FactsFile)} {
 		if dir != "" && dir != "." {
-			writable = append(writable, dir)
+			others = append(others, dir)
 		}
 	}
 	err = landlock.V5.BestEffort().RestrictPaths(
-		landlock.RWDirs(writable...),
+		landlock.RWDirs(o.DataDir),
+		landlock.RWDirs(others...).IgnoreIfMissing(), // with -dev there is no run folder
 		landlock.RODirs("/etc", "/proc", "/sys/class/net", "/usr/share/zoneinfo").IgnoreIfMissing(),
 		// Where /etc/resolv.conf leads to on other people's systems; it is
 		// replaced by a rename.
