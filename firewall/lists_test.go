@@ -131,8 +131,9 @@ func spent(t testing.TB) time.Duration {
 }
 
 // 100,000 entries are loaded in half a second and take 10 MB of the kernel's
-// memory; to change one of them costs little. The load is measured as the
-// processors' time, which is the wall's on a quiet machine.
+// memory; to change one of them costs little. The load is the wall's time, or the
+// processors' if that is less: others hold it up on a busy machine, and garbage is
+// collected beside it on a quiet one.
 func TestLongestList(t *testing.T) {
 	if os.Getenv("RINGFENCE_DRILL") == "" {
 		t.Skip("a drill: set RINGFENCE_DRILL")
@@ -148,11 +149,11 @@ func TestLongestList(t *testing.T) {
 	for range 5 {
 		memory, cpu, began := unreclaimable(t), spent(t), time.Now()
 		must(t, k.Apply(full))
-		loads = append(loads, spent(t)-cpu)
-		took := time.Since(began)
+		took, worked := time.Since(began), spent(t)-cpu
+		loads = append(loads, min(took, worked))
 		time.Sleep(2 * time.Second) // tables of hashes grow behind
 		grown = append(grown, unreclaimable(t)-memory)
-		t.Logf("loaded in %v, %v of processor time; %d KiB more", took, loads[len(loads)-1], grown[len(grown)-1])
+		t.Logf("loaded in %v, %v of processor time; %d KiB more", took, worked, grown[len(grown)-1])
 		p.Block = longList()[1:]
 		less := mustCompile(t, p)
 		cpu, began = spent(t), time.Now()
@@ -164,7 +165,7 @@ func TestLongestList(t *testing.T) {
 	slices.Sort(loads)
 	slices.Sort(grown)
 	if load := loads[len(loads)/2]; load > 500*time.Millisecond {
-		t.Errorf("loading took %v of processor time, more than half a second", load)
+		t.Errorf("loading took %v, more than half a second", load)
 	}
 	if grown := grown[len(grown)/2]; grown > 10<<20>>10 {
 		t.Errorf("the list takes %d KiB, more than 10 MiB", grown)
