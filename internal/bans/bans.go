@@ -86,7 +86,15 @@ func (b *Book) makeRoom() {
 func (b *Book) strike(k key) {
 	delete(b.bans, k)
 	delete(b.put, k)
-	b.removed[k] = true
+	b.noteRemoved(k)
+}
+
+// noteRemoved is bounded, for a disk that takes nothing while attackers come and
+// go: what is left in the store then ends there by its time.
+func (b *Book) noteRemoved(k key) {
+	if len(b.removed) < 2*maxBans {
+		b.removed[k] = true
+	}
 }
 
 // Remove takes a ban back and reports whether there was one.
@@ -168,7 +176,7 @@ func (b *Book) Return(c Changed) {
 	}
 	for _, x := range c.Removed {
 		if k := keyOf(x.Source, x.Scope); b.bans[k] == (telephony.Ban{}) {
-			b.removed[k] = true
+			b.noteRemoved(k)
 		}
 	}
 }

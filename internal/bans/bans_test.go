@@ -109,3 +109,16 @@ func TestBansOfMetersHoldInThePacketFilterOnly(t *testing.T) {
 		t.Errorf("%d bans are kept", n)
 	}
 }
+
+// A store that takes nothing does not let the list of what it is to forget grow.
+func TestForgottenBansAreBounded(t *testing.T) {
+	t.Parallel()
+	b, now := New(nil), time.Now()
+	for i := range 3*maxBans + 1000 {
+		a := netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)})
+		b.Put(telephony.Ban{Source: a, Scope: telephony.BanSIP, Since: now, Until: now.Add(time.Hour)})
+	}
+	if c := b.Take(); len(c.Removed) > 2*maxBans || len(c.Put) > maxBans {
+		t.Errorf("%d to store, %d to forget", len(c.Put), len(c.Removed))
+	}
+}

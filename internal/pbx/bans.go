@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ringfence/firewall"
+	"ringfence/internal/netcfg"
 	"ringfence/internal/ports"
 	"ringfence/internal/store"
 	"ringfence/internal/telephony"
@@ -71,16 +72,24 @@ func (l live) Known(a netip.Addr) bool {
 	return false
 }
 
-// ZonesOf follows the packet filter.
-func (l live) ZonesOf(ctx context.Context, from, local netip.Addr) []ports.Zone {
+// interfaces are those that the packet filter's process sees; false without one.
+func (l live) interfaces(ctx context.Context) ([]netcfg.State, bool) {
 	if l.p.fence == nil {
-		return nil
+		return nil, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	states, err := l.p.fence.client.Interfaces(ctx)
 	if err != nil {
 		l.p.log.Warn("interfaces not listed", "err", err)
+	}
+	return states, err == nil
+}
+
+// ZonesOf follows the packet filter.
+func (l live) ZonesOf(ctx context.Context, from, local netip.Addr) []ports.Zone {
+	states, ok := l.interfaces(ctx)
+	if !ok {
 		return nil
 	}
 	return firewall.ZonesOf(states, from, local)
@@ -88,14 +97,8 @@ func (l live) ZonesOf(ctx context.Context, from, local netip.Addr) []ports.Zone 
 
 // Neighbours are the gateways, as the packet filter's process sees them.
 func (l live) Neighbours(ctx context.Context) map[string][]netip.Addr {
-	if l.p.fence == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	states, err := l.p.fence.client.Interfaces(ctx)
-	if err != nil {
-		l.p.log.Warn("interfaces not listed", "err", err)
+	states, ok := l.interfaces(ctx)
+	if !ok {
 		return nil
 	}
 	near := make(map[string][]netip.Addr)
