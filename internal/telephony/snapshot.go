@@ -23,6 +23,8 @@ type Snapshot struct {
 	extensions map[TenantID][]Extension
 	byNumber   map[extensionKey]*Extension
 	byPath     map[string]*Extension
+	trunks     map[TenantID][]Trunk
+	routing    map[TenantID]*Routing
 }
 
 type extensionKey struct {

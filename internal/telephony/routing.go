@@ -1,0 +1,168 @@
+package telephony
+
+import "time"
+
+// MaxRoutes is how many trunks a rule may try.
+const MaxRoutes = 6
+
+// NumberingPlan is how people of a tenant dial and what counts as far away.
+type NumberingPlan struct {
+	Country  string // ISO 3166 alpha-2, upper case
+	AreaCode string // of the tenant, without the national prefix; empty where there are none
+	// Outside is dialled before numbers of the outside, "0" or "9"; empty is
+	// none.
+	Outside string
+	// Allowed are the country codes that may be called, without +; nil is the
+	// home country only.
+	Allowed []string
+	// Disallowed are prefixes of E.164 numbers, without +, that nobody reaches;
+	// they win over Allowed.
+	Disallowed []string
+	// Emergency are the numbers that go out before everything else.
+	Emergency []EmergencyNumber
+	// EmergencyRoutes carry them; nil tries every trunk in force.
+	EmergencyRoutes []Route
+	// EmergencyNotify are e-mail addresses that are told of each such call.
+	EmergencyNotify []string
+}
+
+// EmergencyNumber is dialled as it is, with Outside before it or without.
+type EmergencyNumber struct{ Number, Name string }
+
+// Route is one trunk that a rule tries.
+type Route struct {
+	Trunk    TrunkID
+	Strip    int    // digits taken away in front of the number in the trunk's format; 0..15
+	Prepend  string // digits, *, # or + put there instead
+	CallerID string // number shown, E.164 with +; empty: the extension's, else the trunk's
+}
+
+// RouteOrder says in which order the trunks of a rule are tried.
+type RouteOrder string
+
+// The orders.
+const (
+	OrderListed   RouteOrder = "listed"
+	OrderCheapest RouteOrder = "cheapest" // by the trunks' rates for the number
+	OrderRandom   RouteOrder = "random"
+)
+
+// OutboundRule says which trunks carry a call. Empty conditions hold always;
+// several values of one condition are alternatives.
+type OutboundRule struct {
+	Tenant   TenantID
+	ID       int64
+	Name     string
+	Enabled  bool
+	Priority int // low numbers first; 1..9999
+
+	Prefixes   []string // of the number as dialled, without Outside
+	Lengths    []int    // of the same, in digits
+	Classes    []CallClass
+	Groups     []string // of the caller
+	Roles      []Role   // of the caller
+	Extensions []NumberRange
+	// Hours names a schedule: the rule holds while it is open; empty holds
+	// always.
+	Hours string
+
+	Routes []Route // at most MaxRoutes
+	Order  RouteOrder
+}
+
+// InboundRule says where calls from outside go.
+type InboundRule struct {
+	Tenant   TenantID
+	ID       int64
+	Name     string
+	Enabled  bool
+	Priority int // low numbers first; 1..9999
+
+	Trunks []TrunkID
+	DIDs   []NumberRange // called numbers, E.164 with +
+	Caller string        // mask of the caller's number: digits, + in front, ? one digit, * any at the end; "anonymous"; empty is anybody
+	Hours  string        // names a schedule; empty is always open
+
+	Open    Destination // during Hours
+	Closed  Destination // outside; the zero value is Open
+	Holiday Destination // the zero value is Closed
+	Night   Destination // while night mode is on; the zero value is Closed
+}
+
+// DestinationKind is where a call goes to.
+type DestinationKind string
+
+// The kinds of destinations.
+const (
+	ToNothing   DestinationKind = ""
+	ToExtension DestinationKind = "extension"
+	// ToDirect is the extension that the last digits of the called number name:
+	// Number is the extension of the first number of the rule's range.
+	ToDirect DestinationKind = "direct"
+	// ToNumber dials a number of the outside on the account of the extension As.
+	ToNumber DestinationKind = "number"
+	ToHangUp DestinationKind = "hangup"
+	ToBusy   DestinationKind = "busy"
+)
+
+// Destination is where a call goes to.
+type Destination struct {
+	Kind   DestinationKind
+	Number string // extension, or number to dial
+	// As is the extension on whose account a number is dialled.
+	As string
+}
+
+// DaySpan is a part of a day in minutes after midnight, wall clock: From included,
+// To not; To may be 1440.
+type DaySpan struct{ From, To int }
+
+// Schedule is a week of opening hours with its holidays. Times are wall clock
+// times of the tenant's zone.
+type Schedule struct {
+	Tenant   TenantID
+	Name     string
+	Week     [7][]DaySpan // Sunday first, as time.Weekday
+	Holidays []Holiday // at most 200
+}
+
+// Holiday is a day that is closed.
+type Holiday struct {
+	Name  string
+	Month time.Month
+	Day   int
+	Year  int // 0 is every year
+}
+
+// NightMode says whether a tenant's night mode is on.
+type NightMode string
+
+// The night modes.
+const (
+	NightAuto NightMode = "auto" // never by itself: schedules decide
+	NightOn   NightMode = "on"
+)
+
+// CallerBlock refuses calls from outside.
+type CallerBlock struct {
+	Caller string // mask, as InboundRule.Caller
+	Note   string
+}
+
+// Routing is all that decides where calls of a tenant go.
+type Routing struct {
+	Plan      NumberingPlan
+	TimeZone  string // IANA name; empty is UTC
+	Currency  string // ISO 4217
+	Night     NightMode
+	Outbound  []OutboundRule // by priority, then ID
+	Inbound   []InboundRule  // by priority, then ID
+	Schedules []Schedule
+	Blocked   []CallerBlock
+	// RejectAnonymous refuses callers who withhold their number.
+	RejectAnonymous bool
+	// MaxCalls is how many calls over trunks the tenant may have at once; 0 is no
+	// limit.
+	MaxCalls int
+	Caps     Caps
+}
