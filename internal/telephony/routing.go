@@ -123,7 +123,7 @@ type Schedule struct {
 	Tenant   TenantID
 	Name     string
 	Week     [7][]DaySpan // Sunday first, as time.Weekday
-	Holidays []Holiday // at most 200
+	Holidays []Holiday    // at most 200
 }
 
 // Holiday is a day that is closed.
