@@ -25,13 +25,9 @@ func drive(t *testing.T, env ...string) {
 	if _, err := os.Stat("../../web/dist/index.html"); err != nil {
 		t.Skip("the pages are not built (make web)")
 	}
-	shots := os.Getenv("RINGFENCE_SHOTS")
-	if shots == "" {
-		shots = t.TempDir()
-	}
 	cmd := exec.CommandContext(t.Context(), "npm", "run", "-s", "e2e")
 	cmd.Dir = "../../web"
-	cmd.Env = append(append(os.Environ(), "RINGFENCE_SHOTS="+shots), env...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()
 	m := regexp.MustCompile(`(?m)^(\d+) passed, 0 failed$`).FindStringSubmatch(string(out))
@@ -49,16 +45,27 @@ func drive(t *testing.T, env ...string) {
 
 // The pages against a stand-in that can show what a quiet PBX does not: live
 // calls, errors, empty lists.
-func TestPagesOverMock(t *testing.T) { drive(t) }
+func TestPagesOverMock(t *testing.T) {
+	t.Parallel()
+	drive(t, "RINGFENCE_PART=pages")
+}
+
+// What people do on the pages, step by step, against the stand-in.
+func TestFlowsOverMock(t *testing.T) {
+	t.Parallel()
+	drive(t, "RINGFENCE_PART=flows")
+}
 
 // The pages against a real PBX.
 func TestPagesOverPBX(t *testing.T) {
+	t.Parallel()
 	p := pbxproc.Start(t, nil, "127.0.0.1", "-instance", "8")
 	drive(t, "RINGFENCE_FACTS="+factsFile(t, p.Facts))
 }
 
 // The wizard against a real PBX that was never set up, and every page after it.
 func TestWizardOverPBX(t *testing.T) {
+	t.Parallel()
 	p := pbxproc.StartFresh(t, nil, "127.0.0.1", "-instance", "9")
 	if p.Facts.Admin.Token == "" || p.Facts.Admin.Password != "" {
 		t.Fatalf("a fresh PBX says %+v", p.Facts.Admin)

@@ -39,18 +39,19 @@ export async function signIn(w, { user, password }, first = 'Overview') {
   w.expected.pop();
 }
 
-/** @type {readonly (readonly [name: string, size: { width: number, height: number }])[]} */
-const everyDevice = [['desktop', desktop], ['phone', phone]];
+/** @typedef {readonly [device: string, size: { width: number, height: number }, scheme: 'light' | 'dark']} Look */
+
+/** @type {readonly Look[]} */
+const everyLook = [['desktop', desktop, 'light'], ['desktop', desktop, 'dark'], ['phone', phone, 'light'], ['phone', phone, 'dark']];
 
 /**
  * @param {Browser} browser @param {Server} server @param {string} tag
- * @param {{ only?: readonly string[], devices?: typeof everyDevice }} [o] fewer pages, fewer devices
+ * @param {{ only?: readonly string[], looks?: readonly Look[] }} [o] fewer pages, fewer looks
  */
-export async function everyPage(browser, server, tag, { only, devices = everyDevice } = {}) {
-  const schemes = /** @type {const} */ (['light', 'dark']);
+export async function everyPage(browser, server, tag, { only, looks = everyLook } = {}) {
   // Two at a time: pages wait more than they work.
-  for (const [device, size] of devices) {
-    await Promise.all(schemes.map((scheme) => round(browser, server, { tag, scheme, device, size, only })));
+  for (let i = 0; i < looks.length; i += 2) {
+    await Promise.all(looks.slice(i, i + 2).map(([device, size, scheme]) => round(browser, server, { tag, scheme, device, size, only })));
   }
 }
 

@@ -4,6 +4,7 @@
 //   RINGFENCE_URL, RINGFENCE_USER, RINGFENCE_PASSWORD    a server that is set up
 //   RINGFENCE_URL, RINGFENCE_TOKEN        one that is not: the wizard is run, for good
 //   RINGFENCE_FINGERPRINT                 what its console shows; compared with the page
+// RINGFENCE_PART=pages or flows runs that half of what goes over the mock.
 // RINGFENCE_SHOTS is the folder for screenshots, ONLY=text runs the tests named so.
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -30,6 +31,7 @@ function realServer() {
   return undefined;
 }
 
+const part = process.env.RINGFENCE_PART;
 const browser = await launch();
 try {
   const real = realServer();
@@ -37,25 +39,29 @@ try {
     const url = new URL(real.url).origin;
     let account = { url, user: real.user ?? '', password: real.password ?? '' };
     if (!real.password && real.token) account = await wizard(browser, { url, token: real.token, fingerprint: process.env.RINGFENCE_FINGERPRINT }, 'real');
-    await everyPage(browser, account, 'real');
+    // All four looks of each page are seen over the mock.
+    await everyPage(browser, account, 'real', { looks: [['desktop', desktop, 'light'], ['phone', phone, 'dark']] });
     await lifeOfAnExtension(browser, account, 'real');
     if (real.someone?.user) await plainUser(browser, { url, user: real.someone.user, password: real.someone.user_password });
-  } else {
+  }
+  if (!real && part !== 'pages') {
     const fresh = await startMock('fresh');
     await wizard(browser, fresh, 'mock');
     await fresh.close();
+    await flows(browser);
+  }
+  if (!real && part !== 'flows') {
     /** @type {[scenario: import('./mock/server.mjs').Scenario, options?: Parameters<typeof everyPage>[3]][]} */
     const rounds = [
       ['busy'],
-      ['empty', { only: ['dashboard', 'extensions', 'registrations', 'calls', 'cdrs', 'audit'], devices: [['desktop', desktop]] }],
-      ['unfenced', { only: ['dashboard', 'ports'], devices: [['phone', phone]] }],
+      ['empty', { only: ['dashboard', 'extensions', 'registrations', 'calls', 'cdrs', 'audit'], looks: [['desktop', desktop, 'light'], ['desktop', desktop, 'dark']] }],
+      ['unfenced', { only: ['dashboard', 'ports'], looks: [['phone', phone, 'light'], ['phone', phone, 'dark']] }],
     ];
     for (const [scenario, options] of rounds) {
       const mock = await startMock(scenario);
       await everyPage(browser, { url: mock.url, user: admin.name, password: admin.password }, scenario, options);
       await mock.close();
     }
-    await flows(browser);
   }
 } finally {
   await browser.close();
