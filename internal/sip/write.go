@@ -21,6 +21,9 @@ type Outgoing struct {
 	Headers     []Header
 	ContentType string // of Body, if there is one
 	Body        []byte
+
+	answers  int      // to challenges, so far
+	answered []string // whose challenges: proxy or not, and realm
 }
 
 // append writes the request with the given top Via branch.
