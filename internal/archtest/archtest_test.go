@@ -105,6 +105,8 @@ func may(from, to string) string {
 		return "telephony imports the standard library and ports only"
 	case from == "internal/events" && to != "internal/telephony":
 		return "events imports telephony only"
+	case from == "internal/dialplan" && to != "internal/telephony":
+		return "dialplan imports telephony only"
 	case from == "internal/store" && !under(to, "internal/telephony", "internal/ports", "internal/events"):
 		return "store stands below the subsystems"
 	case under(to, "internal/siptest", "internal/pbxtest") && !under(from, "internal/siptest", "internal/pbxtest", "tests", "bench"):
