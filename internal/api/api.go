@@ -85,6 +85,7 @@ func (s *Server) register() {
 	s.registerSetup()
 	s.registerSession()
 	s.registerTenant()
+	s.registerSignIn()
 	s.registerExtensions()
 	s.registerProvisioning()
 	s.registerLive()

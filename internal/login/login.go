@@ -210,10 +210,43 @@ func (s *Service) Hash(ctx context.Context, password string) (string, error) {
 	return s.hasher.hash(ctx, password)
 }
 
-// Check applies the default policy; account is what the password must not
-// contain.
+// Policy is the policy in force in a tenant, or for the administrators of the
+// box.
+func (s *Service) Policy(tenant telephony.TenantID) Policy {
+	return s.store.Snapshot().SignIn(tenant).Passwords
+}
+
+// Check applies the policy for administrators of the box; account is what the
+// password must not contain.
 func (s *Service) Check(password string, account ...string) error {
-	return CheckPassword(DefaultPolicy(), password, account)
+	return CheckPassword(s.Policy(telephony.System), password, account)
+}
+
+// CheckSIPPassword applies the policy of the extension's tenant to a SIP
+// password that somebody chose. It must hold nothing of the extension, and
+// differ from the passwords of the people who use it.
+func (s *Service) CheckSIPPassword(ctx context.Context, e telephony.Extension, password string) error {
+	account := []string{e.Number, e.DisplayName}
+	if t, ok := s.store.Snapshot().Tenant(e.Tenant); ok {
+		account = append(account, t.Name, t.Domain)
+	}
+	if err := CheckPassword(s.Policy(e.Tenant), password, account); err != nil {
+		return err
+	}
+	hashes, err := s.store.ForTenant(e.Tenant).PasswordHashes(ctx, e.Number)
+	if err != nil {
+		return fmt.Errorf("checking a SIP password: %w", err)
+	}
+	for _, hash := range hashes {
+		same, err := s.hasher.verify(ctx, hash, password)
+		if err != nil {
+			return err
+		}
+		if same {
+			return refuse("is the portal password of the extension's user; the two must differ")
+		}
+	}
+	return nil
 }
 
 // Generate makes a SIP password.
@@ -237,7 +270,7 @@ func (s *Service) CheckFor(u telephony.User, password string) error {
 	if ok {
 		account = append(account, t.Name, t.Domain)
 	}
-	if err := s.Check(password, account...); err != nil {
+	if err := CheckPassword(s.Policy(u.Tenant), password, account); err != nil {
 		return err
 	}
 	if e, found := snap.Extension(u.Tenant, u.Extension); ok && found && isSIPPassword(e, t.Domain, password) {

@@ -14,20 +14,10 @@ import (
 )
 
 // Policy says what a password must be like. The blocklist always applies.
-type Policy struct {
-	Min, Max       int  // code points after NFC
-	Letter         bool // at least one Latin letter
-	Digit          bool // at least one digit 0-9
-	UpperOrSpecial bool // at least one upper-case Latin letter or ASCII special character
-	NoSequence     bool // no run of four letters or digits up or down, such as 7890
-	NoRepeat       bool // no character three times in a row
-	NoAccount      bool // nothing of the account's names and numbers
-}
+type Policy = telephony.PasswordPolicy
 
 // DefaultPolicy is the policy for people.
-func DefaultPolicy() Policy {
-	return Policy{Min: 8, Max: 32, Letter: true, Digit: true, UpperOrSpecial: true, NoSequence: true, NoRepeat: true, NoAccount: true}
-}
+func DefaultPolicy() Policy { return telephony.DefaultPasswordPolicy() }
 
 const (
 	sequenceRun  = 4
@@ -44,6 +34,14 @@ func CheckPassword(p Policy, password string, account []string) error {
 	if !utf8.ValidString(password) {
 		return refuse("is not valid UTF-8")
 	}
+	if err := checkRules(p.Effective(), password, account); err != nil {
+		return err
+	}
+	return checkListed(fold(password))
+}
+
+// checkRules is CheckPassword without the list of common passwords.
+func checkRules(p Policy, password string, account []string) error {
 	password = norm.NFC.String(password)
 	if err := checkCharacters(p, password); err != nil {
 		return err
@@ -222,7 +220,7 @@ func GeneratePassword(n int) string {
 	p := DefaultPolicy()
 	p.Max = max(p.Max, n)
 	for {
-		if s := randomText(n); CheckPassword(p, s, nil) == nil {
+		if s := randomText(n); checkRules(p, s, nil) == nil {
 			return s
 		}
 	}

@@ -25,7 +25,11 @@ func (s *Store) readSnapshot(ctx context.Context, q queryer) (*telephony.Snapsho
 	if err != nil {
 		return nil, err
 	}
-	snap := telephony.NewSnapshot(rev, settings, tenants, extensions)
+	signIn, err := readSignIn(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	snap := telephony.NewSnapshot(rev, settings, tenants, extensions).WithSignIn(signIn)
 	if snap.Rules, err = readAddressRules(ctx, q); err != nil {
 		return nil, err
 	}
@@ -68,7 +72,13 @@ func (st *txState) nextSnapshot(old *telephony.Snapshot, rev uint64) (*telephony
 		}
 		extensions = append(extensions, e)
 	}
-	snap := telephony.NewSnapshot(rev, settings, tenants, extensions)
+	signIn := old.SignInRules()
+	if st.touched.signIn {
+		if signIn, err = readSignIn(st.ctx, st.tx); err != nil {
+			return nil, err
+		}
+	}
+	snap := telephony.NewSnapshot(rev, settings, tenants, extensions).WithSignIn(signIn)
 	if snap.Rules = old.Rules; st.touched.rules {
 		if snap.Rules, err = readAddressRules(st.ctx, st.tx); err != nil {
 			return nil, err

@@ -186,6 +186,7 @@ func (tx *Tx) DeleteTenant(id telephony.TenantID) error {
 			return fmt.Errorf("deleting tenant %d: %w", id, err)
 		}
 	}
+	tx.touched.signIn = true
 	tx.touchTenant(id)
 	tx.touch(KindExtension, id)
 	tx.touch(KindUser, id)

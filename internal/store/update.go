@@ -49,6 +49,7 @@ type touched struct {
 	settings   bool
 	rules      bool // of addresses
 	trial      bool
+	signIn     bool
 	tenants    map[telephony.TenantID]bool
 	extensions map[extensionID]bool
 	kinds      map[Kind]map[telephony.TenantID]bool

@@ -68,6 +68,18 @@ func (sc Scope) User(ctx context.Context, id int64) (u telephony.User, passwordH
 	return r.User, r.hash, nil
 }
 
+// PasswordHashes are those of the users of an extension of the scope; at most a
+// few.
+func (sc Scope) PasswordHashes(ctx context.Context, extension string) ([]string, error) {
+	out, err := collect(ctx, sc.s.readers, func(scan func(...any) error) (h string, err error) { return h, scan(&h) },
+		`SELECT u.password_hash FROM user u JOIN extension e ON e.tenant_id = u.tenant_id AND e.id = u.extension_id
+		WHERE u.tenant_id = ? AND e.number = ? ORDER BY u.id LIMIT 8`, sc.tenant, extension)
+	if err != nil {
+		return nil, fmt.Errorf("reading users: %w", err)
+	}
+	return out, nil
+}
+
 // UserByName finds a user by login name, in any case, among all tenants.
 func (s *Store) UserByName(ctx context.Context, name string) (u telephony.User, passwordHash string, err error) {
 	r, err := scanUser(s.readers.QueryRowContext(ctx, userQuery+` WHERE u.name = ?`, strings.ToLower(name)).Scan)

@@ -25,6 +25,7 @@ type Snapshot struct {
 	byPath     map[string]*Extension
 	trunks     map[TenantID][]Trunk
 	routing    map[TenantID]*Routing
+	signIn     map[TenantID]SignIn
 }
 
 type extensionKey struct {

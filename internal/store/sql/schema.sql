@@ -94,6 +94,15 @@ CREATE TABLE tenant (
   CHECK ((id = 0) = (domain = ''))
 ) STRICT;
 
+-- What a tenant, or row 0 for the administrators of the box, has set
+-- otherwise than by default.
+CREATE TABLE tenant_setting (
+  tenant_id INTEGER NOT NULL REFERENCES tenant (id) ON DELETE CASCADE,
+  name      TEXT    NOT NULL,
+  value     TEXT    NOT NULL,  -- JSON
+  PRIMARY KEY (tenant_id, name)
+) STRICT;
+
 CREATE TABLE extension (
   tenant_id      INTEGER NOT NULL REFERENCES tenant (id) ON DELETE CASCADE,
   id             INTEGER NOT NULL,
