@@ -196,7 +196,9 @@ func sets(p Policy) []Set {
 	for _, s := range scopes() {
 		out = append(out, Set{Name: s.portSet(), Key: PortKey, Content: true, Ports: portsOf(p, s)})
 	}
-	out = append(out, Set{Name: setMedia, Key: PortKey, Size: setSize, Timeout: true})
+	out = append(out,
+		Set{Name: setMedia, Key: PortKey, Size: setSize, Timeout: true},
+		Set{Name: setChallenge, Key: PortKey, Size: 16, Timeout: true})
 	return slices.Concat(out, linkSets(p), sourceSets(p))
 }
 
@@ -361,6 +363,7 @@ func inChain(p Policy) Chain {
 		{Invalid{}, Count{countInvalid}, Drop{}},
 	}
 	c.Rules = append(c.Rules, dhcpRules()...)
+	c.Rules = append(c.Rules, challengeRules()...)
 	c.Rules = append(c.Rules, zoneRules(p)...)
 	for _, s := range p.Services {
 		c.Rules = append(c.Rules, serviceRules(s)...)

@@ -125,11 +125,14 @@ func validateService(s ports.Service, before []ports.Service) error {
 	if _, ok := ports.Lookup(ports.Table(), s.ID); !ok {
 		return fmt.Errorf("service %q is not in the port table", s.ID)
 	}
+	row, _ := ports.Lookup(ports.Table(), s.ID)
 	switch {
 	case s.Proto != ports.UDP && s.Proto != ports.TCP:
 		return fmt.Errorf("service %s: protocol %q is neither udp nor tcp", s.ID, s.Proto)
 	case s.First < firstPort || s.Last < s.First:
 		return fmt.Errorf("service %s: ports %d-%d are outside %d-65535", s.ID, s.First, s.Last, firstPort)
+	case row.Window:
+		return fmt.Errorf("service %s opens for a challenge, never by a policy", s.ID)
 	}
 	for _, err := range []error{ports.CheckZones(s.ID, s.Zones), ports.CheckSources(s.Sources)} {
 		if err != nil {

@@ -16,7 +16,7 @@ func TestPolicyRefusals(t *testing.T) {
 	t.Parallel()
 	service := func(change func(*ports.Service)) func(*Policy) {
 		return func(p *Policy) {
-			p.Services = ports.Table()
+			p.Services = switchable()
 			change(&p.Services[0])
 		}
 	}
@@ -29,6 +29,8 @@ func TestPolicyRefusals(t *testing.T) {
 		"protocol":        {service(func(s *ports.Service) { s.Proto = "sctp" }), "protocol"},
 		"ssh port":        {service(func(s *ports.Service) { s.First, s.Last = 22, 22 }), "outside 1024"},
 		"privileged":      {service(func(s *ports.Service) { s.First, s.Last = 443, 443 }), "outside 1024"},
+		"challenge":       {func(p *Policy) { p.Services = ports.Table() }, "outside 1024"},
+		"moved challenge": {service(func(s *ports.Service) { s.ID = ports.ACME }), "never by a policy"},
 		"reversed":        {service(func(s *ports.Service) { s.First, s.Last = 9001, 9000 }), "outside"},
 		"no zone":         {service(func(s *ports.Service) { s.Zones = nil }), "no zone"},
 		"unknown zone":    {service(func(s *ports.Service) { s.Zones = []ports.Zone{"dmz"} }), "no zone"},
@@ -91,7 +93,7 @@ func TestPolicySurvivesJSON(t *testing.T) {
 // rule, an open one does, and RTP opens through the media set only.
 func TestEveryRowOpensExactlyItsPorts(t *testing.T) {
 	t.Parallel()
-	for _, s := range ports.Table() {
+	for _, s := range switchable() {
 		p := DefaultPolicy()
 		p.Services = []ports.Service{s}
 		var rows []string

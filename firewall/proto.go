@@ -51,6 +51,7 @@ const (
 	methodRevertAddress  = "revert_addresses"
 	methodNetwork        = "network"
 	methodHostPorts      = "host_ports"
+	methodChallenge      = "challenge"
 )
 
 type request struct {
@@ -175,20 +176,32 @@ type Status struct {
 	// AddressesConfirmUntil is ConfirmUntil of the network configuration.
 	AddressesConfirmUntil time.Time `json:"addresses_confirm_until,omitzero"`
 	AddressesReverted     *Reverted `json:"addresses_reverted,omitempty"`
+	// ChallengeUntil is when the open challenge window closes; zero if none is
+	// open.
+	ChallengeUntil time.Time `json:"challenge_until,omitzero"`
 }
 
 // writeFrame sends one message.
 func writeFrame(w io.Writer, v any) error {
+	frame, err := frameOf(v)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(frame)
+	return err
+}
+
+// frameOf is a message as it goes over the wire.
+func frameOf(v any) ([]byte, error) {
 	body, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("encoding a message: %w", err)
+		return nil, fmt.Errorf("encoding a message: %w", err)
 	}
 	if len(body) > maxFrame {
-		return fmt.Errorf("%w: message of %d bytes, at most %d are possible", ErrRefused, len(body), maxFrame)
+		return nil, fmt.Errorf("%w: message of %d bytes, at most %d are possible", ErrRefused, len(body), maxFrame)
 	}
 	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body)))
-	_, err = w.Write(append(frame, body...))
-	return err
+	return append(frame, body...), nil
 }
 
 var errFrame = errors.New("message is not as the protocol demands")

@@ -173,8 +173,14 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
 			}
 			return
 		}
-		if r.Method == methodMedia {
+		switch r.Method {
+		case methodMedia:
 			c.queueMedia(ctx, r)
+			continue
+		case methodChallenge:
+			if shut := c.openChallenge(ctx, r); shut != nil {
+				defer shut() // with the connection; there is one window at most
+			}
 			continue
 		}
 		c.slots <- struct{}{}

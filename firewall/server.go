@@ -62,7 +62,8 @@ type Options struct {
 	// OnPolicy is told each policy that came into force, one at a time.
 	OnPolicy func(Policy)
 
-	hostOwner uint32 // whoever may open them; root but in tests
+	hostOwner     uint32 // whoever may open them; root but in tests
+	challengePort uint16 // that is bound; the table's but in tests
 }
 
 // Server is the fence: it keeps the packet filter as its clients want it, and
@@ -75,6 +76,8 @@ type Server struct {
 	network trial[netcfg.Config]
 	media   *mediaQueue
 	conns   connections
+
+	challenge challenge
 
 	enacting sync.Mutex // guards the fields up to the blank line
 	host     Host
@@ -105,6 +108,9 @@ type portSpan struct{ first, last uint16 }
 func NewServer(o Options) (*Server, error) {
 	if o.Kernel == nil || o.Logger == nil || o.Dir == "" {
 		return nil, errors.New("fence needs a folder, a kernel and a logger")
+	}
+	if o.challengePort == 0 {
+		o.challengePort = challengePort()
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the fence's folder: %w", err)
@@ -319,7 +325,7 @@ func (s *Server) noteForeign(now []string) {
 }
 
 func (s *Server) status() Status {
-	p, n := s.policy.state(), s.network.state()
+	p, n, window := s.policy.state(), s.network.state(), s.challengeUntil()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fault := p.fault
@@ -331,5 +337,6 @@ func (s *Server) status() Status {
 		ConfirmUntil: p.until, Reverted: p.reverted, Error: fault,
 		Foreign: slices.Clone(s.foreign), Repaired: s.repaired, Started: s.started,
 		AddressesConfirmUntil: n.until, AddressesReverted: n.reverted,
+		ChallengeUntil: window,
 	}
 }

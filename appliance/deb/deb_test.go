@@ -215,7 +215,7 @@ func TestUnitsAreValid(t *testing.T) {
 func TestUnitsGiveTheRightsOfTheImage(t *testing.T) {
 	t.Parallel()
 	want := map[string][]string{
-		"ringfence-fenced.service": {"User=ringfence-fence", "CapabilityBoundingSet=CAP_NET_ADMIN", "Type=notify", "WatchdogSec=30s", "LimitNOFILE=1024", "OOMScoreAdjust=-800", "Before=network-pre.target"},
+		"ringfence-fenced.service": {"User=ringfence-fence", "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_BIND_SERVICE", "Type=notify", "WatchdogSec=30s", "LimitNOFILE=1024", "OOMScoreAdjust=-800", "Before=network-pre.target"},
 		"ringfence-pbxd.service":   {"User=ringfence-pbx", "CapabilityBoundingSet=", "Type=notify", "WatchdogSec=30s", "LimitNOFILE=131072", "OOMScoreAdjust=200"},
 		"ringfence-sysd.service":   {"User=root", "CapabilityBoundingSet=", "Type=notify", "WatchdogSec=30s", "LimitNOFILE=256", "PrivateNetwork=yes"},
 	}

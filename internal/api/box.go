@@ -28,7 +28,7 @@ func (s *Server) portTable() []Port {
 	for _, standard := range ports.Table() {
 		row, _ := ports.Row(overrides, standard.ID)
 		p := Port{State: "closed", Enabled: row.DefaultOn && row.Available, Sources: networkTexts(row.Sources)}
-		if !row.Available {
+		if !row.Available && !row.Window {
 			p.State = "unavailable"
 		}
 		i := slices.IndexFunc(live, func(l PortState) bool { return l.Service.ID == row.ID })

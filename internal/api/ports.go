@@ -81,8 +81,12 @@ type wantedRow struct {
 
 // row reads the update; its errors name the field.
 func (u PortUpdate) row(id ports.ID) (w wantedRow, err error) {
-	if _, known := ports.Lookup(ports.Table(), id); !known {
+	standard, known := ports.Lookup(ports.Table(), id)
+	if !known {
 		return w, store.ErrNotFound
+	}
+	if standard.Window {
+		return w, &telephony.FieldError{Field: "enabled", Reason: "the row opens by itself while a certificate is asked for, and is never switched"}
 	}
 	w = wantedRow{id: id, on: u.Enabled, port: uint16(u.Port)}
 	for _, z := range u.Zones {

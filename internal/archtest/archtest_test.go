@@ -142,6 +142,9 @@ func TestPortLiteralsLiveInTheTable(t *testing.T) {
 	t.Parallel()
 	numbers := map[string]bool{}
 	for _, s := range ports.Table() {
+		if s.Window { // 80 is the number of too many things
+			continue
+		}
 		numbers[fmt.Sprint(s.First)] = true
 		numbers[fmt.Sprint(s.Last)] = true
 	}

@@ -31,6 +31,7 @@ const (
 	SIPTLS           ID = "sip-tls"
 	SIPTCP           ID = "sip-tcp"
 	SSH              ID = "ssh"
+	ACME             ID = "acme"
 )
 
 // Side says which part of the product a service belongs to. It is a property
@@ -104,10 +105,13 @@ type Service struct {
 	Proto       Proto
 	First, Last uint16 // inclusive; equal for a single port
 	Wrap        Wrap
-	DefaultOn   bool   // open on a fresh, set-up system
-	Available   bool   // this build has a listener for it; others are never opened
-	BeforeSetup bool   // open while the first-boot wizard has not finished
-	Zones       []Zone // from where it can be reached
+	DefaultOn   bool // open on a fresh, set-up system
+	Available   bool // this build has a listener for it; others are never opened
+	BeforeSetup bool // open while the first-boot wizard has not finished
+	// Window says that the fence opens it for minutes, while a certificate is
+	// asked for; no setting opens or moves it.
+	Window bool   `json:",omitempty"`
+	Zones  []Zone // from where it can be reached
 	// Sources are the only addresses within the zones that may reach it; empty
 	// is everybody.
 	Sources []netip.Prefix `json:",omitempty"`
@@ -156,7 +160,7 @@ func Table() []Service {
 	return []Service{
 		{ID: Portal, Name: "Web portal and REST API", Side: Core, Proto: TCP, First: 8887, Last: 8887, Wrap: HTTPS, DefaultOn: true, Available: true, BeforeSetup: true, Zones: pages, Rows: []string{"P01", "P04"},
 			Doc: "Portal, set-up wizard, REST API under /api/v1, provisioning files under /provision/."},
-		{ID: Provisioning, Name: "Phone provisioning", Side: Core, Proto: TCP, First: 8888, Last: 8888, Wrap: HTTP, Zones: []Zone{Voice}, Rows: []string{"P02"},
+		{ID: Provisioning, Name: "Phone provisioning", Side: Core, Proto: TCP, First: 8888, Last: 8888, Wrap: HTTP, Available: true, Zones: []Zone{Voice}, Rows: []string{"P02"},
 			Doc: "Provisioning files over plain HTTP for phones that cannot do HTTPS; nothing else is served here."},
 		{ID: Wallboard, Name: "Queue wallboard", Side: Core, Proto: TCP, First: 8889, Last: 8889, Wrap: HTTPS, Zones: []Zone{Voice, Management}, Rows: []string{"P03"},
 			Doc: "Live queue board."},
@@ -164,8 +168,8 @@ func Table() []Service {
 			Doc: "Browser phone (WebRTC) under /webrtc, with SIP over WebSocket at /ws."},
 		{ID: SBCPortal, Name: "SBC portal", Side: Edge, Proto: TCP, First: 8883, Last: 8883, Wrap: HTTPS, Zones: []Zone{Management}, Rows: []string{"P06"},
 			Doc: "Settings of the edge (SBC) side."},
-		{ID: EdgeProvisioning, Name: "Phone provisioning by way of the SBC", Side: Edge, Proto: TCP, First: 8882, Last: 8882, Wrap: HTTP, Zones: []Zone{Voice, WAN}, Rows: []string{"P07"},
-			Doc: "Provisioning files for remote phones over plain HTTP."},
+		{ID: EdgeProvisioning, Name: "Phone provisioning by way of the SBC", Side: Edge, Proto: TCP, First: 8882, Last: 8882, Wrap: HTTP, Available: true, Zones: []Zone{Voice, WAN}, Rows: []string{"P07"},
+			Doc: "Provisioning files for remote phones that cannot do HTTPS; nothing else is served here. Passwords pass in clear text."},
 		{ID: WSI, Name: "WebSocket interface", Side: Core, Proto: TCP, First: 8885, Last: 8885, Wrap: WSS, Zones: []Zone{Voice, Management}, Rows: []string{"P08"},
 			Doc: "Events for applications; also at /wsi of the portal."},
 		{ID: RTPCore, Name: "RTP of the PBX", Side: Core, Proto: UDP, First: 45000, Last: 64999, Wrap: RTP, DefaultOn: true, Available: true, Zones: calls, Rows: []string{"P09"},
@@ -186,6 +190,10 @@ func Table() []Service {
 			Doc: "Signalling of WebRTC clients."},
 		{ID: SSH, Name: "Operator shell", Side: Host, Proto: TCP, First: 10210, Last: 10210, Wrap: SSHWrap, Available: true, Zones: []Zone{Management}, Rows: []string{"P17"},
 			Doc: "Restricted operator shell by key, off unless enabled; never port 22."},
+		// The certificate authority chooses the port (RFC 8555 section 8.3), and
+		// asks from wherever it likes.
+		{ID: ACME, Name: "Certificate challenge", Side: Host, Proto: TCP, First: 80, Last: 80, Wrap: HTTP, Window: true, Zones: []Zone{Voice, Management, WAN, Trunk}, Rows: []string{"W03"},
+			Doc: "ACME's HTTP-01 challenge: open for minutes while a certificate is asked for, never by settings, and without redirects."},
 	}
 }
 
@@ -254,6 +262,9 @@ func Effective(overrides []Override, stage Stage) ([]Service, error) {
 }
 
 func apply(s *Service, o Override) error {
+	if s.Window {
+		return fmt.Errorf("service %s: opens by itself while a certificate is asked for, and never otherwise", s.ID)
+	}
 	if o.Enabled != nil {
 		if *o.Enabled && !s.Available {
 			return fmt.Errorf("service %s: this version has no listener for it", s.ID)
@@ -394,6 +405,8 @@ func Markdown() string {
 	for _, s := range Table() {
 		state := "off"
 		switch {
+		case s.Window:
+			state = "for minutes at a time"
 		case !s.Available:
 			state = "not in this version"
 		case s.DefaultOn:

@@ -9,7 +9,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite generated files")
 
-// The 17 rows of the requirements, typed by hand: one wrong number in the
+// The 17 rows of the requirements and the challenge's, typed by hand: one wrong number in the
 // table cannot agree with itself.
 var required = []struct {
 	row         string
@@ -33,6 +33,7 @@ var required = []struct {
 	{"P15", "tcp", 5063, 5063},
 	{"P16", "tcp", 5065, 5065},
 	{"P17", "tcp", 10210, 10210},
+	{"W03", "tcp", 80, 80},
 }
 
 func TestTableHoldsTheRequiredRows(t *testing.T) {
@@ -80,7 +81,7 @@ func TestTableHasNoOverlapAndNoPrivilegedPort(t *testing.T) {
 			t.Errorf("%s stands twice", a.ID)
 		}
 		seen[a.ID] = true
-		if a.First < 1024 || a.Last < a.First || len(a.Zones) == 0 {
+		if (a.First < 1024) != a.Window || a.Last < a.First || len(a.Zones) == 0 {
 			t.Errorf("%s: bad row %+v", a.ID, a)
 		}
 		for _, b := range Table()[:i] {
@@ -115,6 +116,8 @@ func TestEffective(t *testing.T) {
 		{"overlap", []Override{{ID: SIPUDP, First: 45010}}, InService, "services rtp-core and sip-udp both want udp port 45010"},
 		{"last SIP", []Override{{ID: SIPUDP, Enabled: &off}, {ID: EdgeWSS, Enabled: &off}}, InService, "the last SIP listener cannot be switched off"},
 		{"portal off", []Override{{ID: Portal, Enabled: &off}}, InService, "the portal cannot be switched off"},
+		{"challenge by settings", []Override{{ID: ACME, Enabled: &on}}, InService, "service acme: opens by itself while a certificate is asked for, and never otherwise"},
+		{"provisioning over HTTP", []Override{{ID: Provisioning, Enabled: &on}}, InService, "portal:8887 provisioning:8888 rtp-core:45000-64999 rtp-edge:25000-34999 sip-udp:5060 edge-wss:5065"},
 		{"no listener", []Override{{ID: Wallboard, Enabled: &on}}, InService, "service wallboard: this version has no listener for it"},
 	} {
 		got, err := Effective(c.in, c.stage)

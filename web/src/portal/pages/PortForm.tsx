@@ -11,7 +11,7 @@ import { ports as texts } from '../../texts/system';
 import { words } from '../network';
 
 /** Rows that are switched elsewhere, or never. */
-const fixed = (p: Port) => p.state === 'unavailable' || p.id === 'portal' || p.id === 'ssh' || p.speaks === 'rtp' || p.speaks.startsWith('sip');
+const fixed = (p: Port) => p.state === 'unavailable' || p.id === 'acme' || p.id === 'portal' || p.id === 'ssh' || p.speaks === 'rtp' || p.speaks.startsWith('sip');
 
 /** Sources of a line that was pasted with masks keep them: the server reads both. */
 const lines = (text: string) => text.split(/[\n,;]+/).map((l) => l.trim()).filter(Boolean);
