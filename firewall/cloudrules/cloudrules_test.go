@@ -34,7 +34,7 @@ func table(t *testing.T) []ports.Service {
 		case ports.EdgeUDP:
 			s.Zones = []ports.Zone{ports.Voice, ports.Management}
 		}
-		if s.Available || s.ID == ports.SSH || s.ID == ports.Provisioning {
+		if s.Available && s.ID != ports.EdgeProvisioning || s.ID == ports.SSH || s.ID == ports.Provisioning {
 			all = append(all, s)
 		}
 	}
