@@ -3,6 +3,7 @@ package pbx_test
 import (
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -49,23 +50,15 @@ func TestProvisioningOverHTTPHasOneSwitch(t *testing.T) {
 		}
 	}
 	addr, other := p.Addr(ports.Provisioning), p.Addr(ports.EdgeProvisioning)
-	var list struct {
-		Items []struct {
-			ID    string
-			First int
-			Zones []string
-		}
-	}
-	if err := admin.Do(t.Context(), "GET", "/ports", nil, &list); err != nil {
+	port := freePort(t, ports.TCP)
+	change := map[string]any{"enabled": true, "port": port, "zones": []string{"voice"}, "sources": []string{}}
+	if err := admin.Do(t.Context(), "PUT", "/ports/provisioning", change, nil); err != nil {
 		t.Fatal(err)
 	}
-	var body map[string]any
-	for _, r := range list.Items {
-		if r.ID == string(ports.Provisioning) {
-			body = map[string]any{"enabled": false, "port": r.First, "zones": r.Zones, "sources": []string{}}
-		}
-	}
-	if err := admin.Do(t.Context(), "PUT", "/ports/provisioning", body, nil); err != nil {
+	addr = netip.AddrPortFrom(addr.Addr(), uint16(port))
+	follows(t, "the port moved", func() bool { return answers(ports.TCP, addr) })
+	change["enabled"] = false
+	if err := admin.Do(t.Context(), "PUT", "/ports/provisioning", change, nil); err != nil {
 		t.Fatal(err)
 	}
 	follows(t, "the port is closed", func() bool { return !answers(ports.TCP, addr) })
