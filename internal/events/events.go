@@ -62,7 +62,11 @@ type SettingApplied struct {
 // taken back.
 type SettingsTakenBack struct{ Reason string }
 
+// TrunkChanged says that a trunk came up, went down, or was refused.
+type TrunkChanged struct{ State telephony.TrunkState }
+
 func (SettingsTakenBack) event()   {}
+func (TrunkChanged) event()        {}
 func (RegistrationChanged) event() {}
 func (CallStarted) event()         {}
 func (CallChanged) event()         {}
