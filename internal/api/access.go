@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"net/http"
 	"net/netip"
+	"strconv"
 
 	"ringfence/internal/login"
 	"ringfence/internal/telephony"
@@ -18,7 +19,8 @@ type caller struct {
 	cookie string
 	// Of a session; zero for the wizard and for log-in.
 	session login.Session
-	tenant  telephony.TenantID // the tenant the session works in
+	rights  telephony.RoleDefinition // what the role allows now
+	tenant  telephony.TenantID       // the tenant the request works in
 }
 
 // actor is the caller in the audit log.
@@ -31,10 +33,11 @@ func (c caller) wizard() telephony.Actor {
 	return telephony.Actor{Kind: telephony.ActorSetup, Name: "wizard", Addr: c.addr}
 }
 
-func (c caller) isAdmin() bool {
-	r := c.session.User.Role
-	return r == telephony.RoleSystemAdmin || r == telephony.RoleAdmin
-}
+// may reports whether the caller's role allows something.
+func (c caller) may(p telephony.Permission) bool { return c.rights.May(p) }
+
+// isSystem reports whether the caller administers the box.
+func (c caller) isSystem() bool { return c.rights.Name == telephony.RoleSystemAdmin }
 
 type callerKey struct{}
 
@@ -94,17 +97,19 @@ func (s *Server) admitSession(r *http.Request, need access, c *caller) (int, str
 	if !safe(r.Method) && subtle.ConstantTimeCompare([]byte(r.Header.Get(csrfHeader)), []byte(c.session.CSRF)) != 1 {
 		return http.StatusForbidden, "the " + csrfHeader + " header is missing or wrong"
 	}
-	c.tenant = s.tenantOf(c.session.User)
-	role := c.session.User.Role
-	switch {
-	case c.session.User.MustChangePassword && need != ownSession:
+	u := c.session.User
+	c.rights, _ = s.cfg.Store.Snapshot().Role(u.Tenant, u.Role)
+	if u.MustChangePassword && need != ownSession {
 		return http.StatusForbidden, "change the password first"
-	case need == ownSession, need == anyUser,
-		need == admin && (role == telephony.RoleAdmin || role == telephony.RoleSystemAdmin),
-		need == systemOnly && role == telephony.RoleSystemAdmin:
-		return 0, ""
 	}
-	return http.StatusForbidden, "the role does not allow this"
+	if !need.grantedTo(c.rights) {
+		return http.StatusForbidden, "the role does not allow this"
+	}
+	var ok bool
+	if c.tenant, ok = s.tenantFor(r, u); !ok {
+		return http.StatusNotFound, notThere
+	}
+	return 0, ""
 }
 
 // foreign says whether a browser sends the request for another site. Reading
@@ -114,8 +119,32 @@ func foreign(r *http.Request) bool {
 	return site != "" && site != "same-origin" && site != "none"
 }
 
-// tenantOf is the tenant a user works in. Administrators of the box work in
-// its first one.
+// tenantHeader names the tenant that a request of an administrator of the box
+// works in.
+const tenantHeader = "Ringfence-Tenant"
+
+// tenantFor is the tenant a request works in: the one it names, which must be
+// the user's own unless the user administers the box, or that of tenantOf. A
+// browser's EventSource has no headers, so event streams name it in the query.
+func (s *Server) tenantFor(r *http.Request, u telephony.User) (telephony.TenantID, bool) {
+	named := r.Header.Get(tenantHeader)
+	if named == "" && r.URL.Path == Base+eventsPath {
+		named = r.URL.Query().Get("tenant")
+	}
+	if named == "" {
+		return s.tenantOf(u), true
+	}
+	n, err := strconv.ParseInt(named, 10, 64)
+	id := telephony.TenantID(n)
+	if err != nil || (u.Role != telephony.RoleSystemAdmin && id != u.Tenant) {
+		return 0, false
+	}
+	_, ok := s.cfg.Store.Snapshot().Tenant(id)
+	return id, ok
+}
+
+// tenantOf is the tenant a user works in who names none. Administrators of the
+// box work in its first one.
 func (s *Server) tenantOf(u telephony.User) telephony.TenantID {
 	if u.Tenant != telephony.System {
 		return u.Tenant

@@ -22,8 +22,15 @@ const (
 	streamBeat        = 15 * time.Second // status as a sign of life, session looked at again
 )
 
+const eventsPath = "/events"
+
+// eventsQuery names the tenant, as the header does of other requests.
+type eventsQuery struct {
+	Tenant string `query:"tenant" pattern:"^[0-9]{1,18}$" maxLength:"18" doc:"Instead of the header Ringfence-Tenant, which an EventSource cannot send."`
+}
+
 func (s *Server) registerEvents() {
-	o := operation{id: "stream-events", method: http.MethodGet, path: "/events", tag: "live", summary: "What happens, as server-sent events; the first is the status. The stream ends when the session does, or when the reader is too slow: connect again and read the lists anew", access: admin, stream: true, errors: []int{http.StatusTooManyRequests}}
+	o := operation{id: "stream-events", method: http.MethodGet, path: eventsPath, tag: "live", summary: "What happens, as server-sent events; the first is the status. The stream ends when the session does, or when the reader is too slow: connect again and read the lists anew", access: manageCalls, stream: true, errors: []int{http.StatusTooManyRequests}}
 	s.declare(o)
 	op := o.document()
 	op.Middlewares = huma.Middlewares{s.boundStreams}
@@ -94,7 +101,7 @@ func (s *Server) giveStream(session [32]byte) {
 
 // streamEvents sends what concerns the caller's tenant until the reader, the
 // session or the server ends it.
-func (s *Server) streamEvents(ctx context.Context, _ *noInput, send sse.Sender) {
+func (s *Server) streamEvents(ctx context.Context, _ *eventsQuery, send sse.Sender) {
 	c := callerOf(ctx)
 	sub := s.cfg.Bus.Subscribe(streamBuffer)
 	defer sub.Close()
@@ -133,7 +140,15 @@ func (s *Server) stillWelcome(ctx context.Context, c caller) bool {
 	kept, u, err := s.cfg.Store.SessionByHash(ctx, sha256.Sum256([]byte(c.cookie)))
 	now, settings := time.Now(), s.cfg.Store.Snapshot().Settings
 	return err == nil && now.Before(kept.Expires) && now.Sub(kept.Seen) < settings.SessionIdle &&
-		u.Role == c.session.User.Role && !u.MustChangePassword
+		u.Role == c.session.User.Role && !u.MustChangePassword && s.stillThere(c)
+}
+
+// stillThere looks whether the role still allows a stream and the tenant is there.
+func (s *Server) stillThere(c caller) bool {
+	snap := s.cfg.Store.Snapshot()
+	r, _ := snap.Role(c.session.User.Tenant, c.session.User.Role)
+	_, ok := snap.Tenant(c.tenant)
+	return manageCalls.grantedTo(r) && (ok || c.tenant == telephony.System)
 }
 
 // eventFor is e as a caller may see it, or nil.
@@ -158,7 +173,7 @@ func (s *Server) eventFor(c caller, e events.Event) any {
 		}
 		return recordOf(e.Record)
 	case events.AddressBanned:
-		if c.session.User.Role != telephony.RoleSystemAdmin {
+		if !c.isSystem() {
 			return nil
 		}
 		return attackOf(telephony.Attack{Ban: telephony.Ban{

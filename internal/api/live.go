@@ -112,9 +112,9 @@ type callPath struct {
 func (s *Server) registerLive() {
 	s.registerTrace()
 	s.registerPortRules()
-	handle(s, operation{id: "list-registrations", method: http.MethodGet, path: "/registrations", tag: "live", summary: "Phones that are registered now", access: admin}, s.listRegistrations)
-	handle(s, operation{id: "list-calls", method: http.MethodGet, path: "/calls", tag: "live", summary: "Calls in progress", access: admin}, s.listCalls)
-	handle(s, operation{id: "hang-up", method: http.MethodDelete, path: "/calls/{id}", tag: "live", summary: "End a call", access: admin, status: http.StatusNoContent, errors: []int{http.StatusNotFound}}, s.hangUp)
+	handle(s, operation{id: "list-registrations", method: http.MethodGet, path: "/registrations", tag: "live", summary: "Phones that are registered now", access: manageCalls}, s.listRegistrations)
+	handle(s, operation{id: "list-calls", method: http.MethodGet, path: "/calls", tag: "live", summary: "Calls in progress", access: manageCalls}, s.listCalls)
+	handle(s, operation{id: "hang-up", method: http.MethodDelete, path: "/calls/{id}", tag: "live", summary: "End a call", access: manageCalls, status: http.StatusNoContent, errors: []int{http.StatusNotFound}}, s.hangUp)
 }
 
 func (s *Server) listRegistrations(ctx context.Context, _ *noInput) (*body[RegistrationList], error) {

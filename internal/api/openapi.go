@@ -28,7 +28,7 @@ func humaConfig() huma.Config {
 			OpenAPI: "3.1.0",
 			Info: &huma.Info{
 				Title: "Ringfence", Version: "1",
-				Description: "REST interface of the Ringfence PBX. Problems are RFC 9457 documents; errors[].location names the field, such as body.password.",
+				Description: "REST interface of the Ringfence PBX. Problems are RFC 9457 documents; errors[].location names the field, such as body.password. Requests work in the organisation of whoever asks; administrators of the box name another one in the header Ringfence-Tenant, by its number, and work in the first one without.",
 			},
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),

@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-
-	"ringfence/internal/telephony"
 )
 
 // getOwnBans tells whoever is logged in whether the own address is banned
@@ -12,7 +10,7 @@ import (
 // the list of bans may not lift one either: the ban is the office's, not his.
 func (s *Server) getOwnBans(ctx context.Context, _ *noInput) (*body[OwnBans], error) {
 	c := callerOf(ctx)
-	out := OwnBans{Address: c.addr.String(), MayLift: c.session.User.Role == telephony.RoleSystemAdmin, Items: []OwnBan{}}
+	out := OwnBans{Address: c.addr.String(), MayLift: c.isSystem(), Items: []OwnBan{}}
 	all, _ := s.cfg.Live.Bans(ctx)
 	for _, b := range all {
 		if covers(b.Source, c.addr) {

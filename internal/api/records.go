@@ -23,15 +23,15 @@ type pageQuery struct {
 }
 
 func (s *Server) registerRecords() {
-	handle(s, operation{id: "list-cdrs", method: http.MethodGet, path: "/cdrs", tag: "records", summary: "Finished calls, newest first; users without administration see their own", access: anyUser, fields: map[string]string{"cursor": "query.before"}}, s.listCDRs)
-	handle(s, operation{id: "list-audit", method: http.MethodGet, path: "/audit", tag: "records", summary: "Who changed what, newest first", access: admin}, s.listAudit)
+	handle(s, operation{id: "list-cdrs", method: http.MethodGet, path: "/cdrs", tag: "records", summary: "Finished calls, newest first; users without the permission cdr.read_all see their own", access: anyUser, fields: map[string]string{"cursor": "query.before"}}, s.listCDRs)
+	handle(s, operation{id: "list-audit", method: http.MethodGet, path: "/audit", tag: "records", summary: "Who changed what, newest first", access: readAudit}, s.listAudit)
 }
 
 func (s *Server) listCDRs(ctx context.Context, in *cdrQuery) (*body[CallRecordList], error) {
 	c := callerOf(ctx)
 	f := store.CallRecordFilter{Cursor: in.Before, Limit: in.Limit, Extension: in.Extension}
 	out := CallRecordList{Items: []CallRecord{}}
-	if !c.isAdmin() { // U01: everybody sees the own calls
+	if !c.may(telephony.PermCDR) { // U01: everybody sees the own calls
 		own := c.session.User.Extension
 		if own == "" || (in.Extension != "" && in.Extension != own) {
 			return &body[CallRecordList]{out}, nil
@@ -63,7 +63,7 @@ func (s *Server) listAudit(ctx context.Context, in *pageQuery) (*body[AuditList]
 	c := callerOf(ctx)
 	// Administrators of the box see everything, those of a tenant their own.
 	scope := s.cfg.Store.System()
-	if c.session.User.Role != telephony.RoleSystemAdmin {
+	if !c.isSystem() {
 		scope = s.cfg.Store.ForTenant(c.tenant)
 	}
 	var before uint64

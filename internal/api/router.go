@@ -8,24 +8,60 @@ import (
 	"path"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"ringfence/internal/telephony"
 )
 
 // Base is the path under which every operation stands.
 const Base = "/api/v1"
 
 // access is what a caller needs for a route.
-type access int
+type access string
 
-// The levels, from the strictest answer to strangers to the mildest.
+// Levels that have nothing to do with permissions.
 const (
-	denied     access = iota // the zero value: a route nobody thought about
-	wizard                   // the setup token, and only before set-up is finished
-	anyone                   // no session, but same origin
-	ownSession               // a session of any role, also while its password must be changed
-	anyUser                  // a session of any role
-	admin                    // administrators of the tenant or of the box
-	systemOnly               // administrators of the box
+	denied     access = ""            // a route nobody thought about
+	wizard     access = "wizard"      // the setup token, and only before set-up is finished
+	anyone     access = "anyone"      // no session, but same origin
+	ownSession access = "own session" // a session of any role, also while its password must be changed
+	anyUser    access = "any user"    // a session of any role
+	anyAdmin   access = "any admin"   // a role that allows anything beyond one's own data
+	systemOnly access = "system"      // administrators of the box
 )
+
+// Levels that a role must allow; administrators of tenant and box have them all.
+const (
+	admin            = access(telephony.PermTenant)
+	manageUsers      = access(telephony.PermUsers)
+	manageRoles      = access(telephony.PermRoles)
+	manageExtensions = access(telephony.PermExtensions)
+	manageTrunks     = access(telephony.PermTrunks)
+	manageRules      = access(telephony.PermRules)
+	manageCalls      = access(telephony.PermCalls)
+	readCDRs         = access(telephony.PermCDR)
+	readRecordings   = access(telephony.PermRecordings)
+	readAudit        = access(telephony.PermAudit)
+	manageSecurity   = access(telephony.PermSecurity)
+	readReports      = access(telephony.PermReports)
+)
+
+// needsSession reports whether strangers are refused.
+func (a access) needsSession() bool { return a != denied && a != wizard && a != anyone }
+
+// grantedTo reports whether a role is enough, once there is a session.
+func (a access) grantedTo(r telephony.RoleDefinition) bool {
+	switch a {
+	case ownSession, anyUser:
+		return true
+	case anyAdmin:
+		return r.Administers()
+	case systemOnly:
+		return r.Name == telephony.RoleSystemAdmin
+	case denied, wizard, anyone:
+		return false
+	}
+	return r.May(telephony.Permission(a))
+}
 
 // operation describes one route.
 type operation struct {
@@ -138,12 +174,28 @@ func (o operation) document() huma.Operation {
 		}
 		op.Security = []map[string][]string{need}
 		errs = append(errs, http.StatusUnauthorized, http.StatusForbidden)
+		op.Description = o.access.words()
 	}
 	op.Errors = errs
 	if o.produces != "" {
 		op.Responses = binary(o.produces)
 	}
 	return op
+}
+
+// words are what the document says about who may.
+func (a access) words() string {
+	switch a {
+	case ownSession:
+		return "For everybody who is logged in, also while the password must be changed."
+	case anyUser:
+		return "For everybody who is logged in."
+	case anyAdmin:
+		return "For roles with any permission."
+	case systemOnly:
+		return "For administrators of the box."
+	}
+	return "Needs the permission " + string(a) + "."
 }
 
 // safe says whether a method changes nothing (RFC 9110 section 9.2.1).

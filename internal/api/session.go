@@ -43,14 +43,19 @@ func setCookie(value string) string {
 
 func isNoSession(err error) bool { return errors.Is(err, login.ErrNoSession) }
 
-func (s *Server) sessionOf(v login.Session) Session {
+// sessionOf shows a session that works in a tenant.
+func (s *Server) sessionOf(v login.Session, tenant telephony.TenantID) Session {
 	u := v.User
 	out := Session{
-		User:      SessionUser{Name: u.Name, FirstName: u.FirstName, LastName: u.LastName, Email: u.Email, Extension: u.Extension},
-		Role:      string(u.Role),
+		User: SessionUser{Name: u.Name, FirstName: u.FirstName, LastName: u.LastName, Email: u.Email, Extension: u.Extension},
+		Role: string(u.Role), Permissions: []string{},
 		CSRFToken: v.CSRF, ExpiresAt: v.Expires.UTC(), MustChangePassword: u.MustChangePassword,
 	}
-	if t, ok := s.cfg.Store.Snapshot().Tenant(s.tenantOf(u)); ok {
+	rights, _ := s.cfg.Store.Snapshot().Role(u.Tenant, u.Role)
+	for _, p := range rights.Permissions {
+		out.Permissions = append(out.Permissions, string(p))
+	}
+	if t, ok := s.cfg.Store.Snapshot().Tenant(tenant); ok {
 		out.Tenant = SessionTenant{ID: int64(t.ID), Name: t.Name, Domain: t.Domain, ExtensionFirst: t.ExtensionFirst, ExtensionLast: t.ExtensionLast}
 	}
 	return out
@@ -61,7 +66,7 @@ func (s *Server) login(ctx context.Context, in *body[Login]) (*cookieAnswer[Sess
 	if err != nil {
 		return nil, refused(err, http.StatusUnauthorized, "")
 	}
-	return &cookieAnswer[Session]{SetCookie: setCookie(v.Cookie), Body: s.sessionOf(v)}, nil
+	return &cookieAnswer[Session]{SetCookie: setCookie(v.Cookie), Body: s.sessionOf(v, s.tenantOf(v.User))}, nil
 }
 
 // refused turns the errors of package login into answers. wrong is the status
@@ -93,7 +98,7 @@ func later(wait time.Duration, detail string) error {
 }
 
 func (s *Server) getSession(ctx context.Context, _ *noInput) (*body[Session], error) {
-	return &body[Session]{s.sessionOf(callerOf(ctx).session)}, nil
+	return &body[Session]{s.sessionOf(callerOf(ctx).session, callerOf(ctx).tenant)}, nil
 }
 
 func (s *Server) deleteSession(ctx context.Context, _ *noInput) (*cookieOnly, error) {
@@ -119,5 +124,5 @@ func (s *Server) putSessionPassword(ctx context.Context, in *body[PasswordChange
 		return nil, refused(err, http.StatusForbidden, "body.current")
 	}
 	s.endWebPhones(c, true)
-	return &cookieAnswer[Session]{SetCookie: setCookie(v.Cookie), Body: s.sessionOf(v)}, nil
+	return &cookieAnswer[Session]{SetCookie: setCookie(v.Cookie), Body: s.sessionOf(v, c.tenant)}, nil
 }

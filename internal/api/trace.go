@@ -46,8 +46,8 @@ type file struct {
 
 func (s *Server) registerTrace() {
 	gone := []int{http.StatusNotFound}
-	handle(s, operation{id: "get-call-trace", method: http.MethodGet, path: "/calls/{id}/trace", tag: "live", summary: "SIP messages of a call, live or finished a while ago", access: admin, errors: gone}, s.getTrace)
-	handle(s, operation{id: "get-call-capture", method: http.MethodGet, path: "/calls/{id}/trace.pcap", tag: "live", summary: "SIP messages of a call as a packet capture; those of TLS and WebSockets too", access: admin, errors: gone, produces: captureType}, s.getCapture)
+	handle(s, operation{id: "get-call-trace", method: http.MethodGet, path: "/calls/{id}/trace", tag: "live", summary: "SIP messages of a call, live or finished a while ago", access: manageCalls, errors: gone}, s.getTrace)
+	handle(s, operation{id: "get-call-capture", method: http.MethodGet, path: "/calls/{id}/trace.pcap", tag: "live", summary: "SIP messages of a call as a packet capture; those of TLS and WebSockets too", access: manageCalls, errors: gone, produces: captureType}, s.getCapture)
 	handle(s, operation{id: "get-trace-settings", method: http.MethodGet, path: "/trace", tag: "box", summary: "What is kept of SIP messages", access: systemOnly}, s.getTraceSettings)
 	handle(s, operation{id: "put-trace-settings", method: http.MethodPut, path: "/trace", tag: "box", summary: "Change what is kept of SIP messages; switched off, what is kept is forgotten", access: systemOnly}, s.putTraceSettings)
 }

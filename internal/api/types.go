@@ -115,7 +115,8 @@ type SessionTenant struct {
 // Session is the session of the cookie.
 type Session struct {
 	User               SessionUser   `json:"user"`
-	Role               string        `json:"role" enum:"system_admin,admin,standard_international,standard"`
+	Role               string        `json:"role" doc:"system_admin, admin, standard_international, standard, or a role of the organisation's own."`
+	Permissions        []string      `json:"permissions" nullable:"false" doc:"What the role allows, by name."`
 	Tenant             SessionTenant `json:"tenant"`
 	CSRFToken          string        `json:"csrf_token" doc:"Goes into the X-CSRF-Token header of every request that changes something."`
 	ExpiresAt          time.Time     `json:"expires_at" doc:"When the session ends if nothing is done before."`

@@ -1,31 +1,47 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"ringfence/internal/telephony"
 )
 
+// extensionColumns are those of a new row.
 const extensionColumns = `tenant_id, id, number, display_name, ha1, ha1_sha256, no_answer, provision_path,
-	forward_always, forward_busy, forward_no_answer, forward_unregistered, do_not_disturb, max_calls, ring_also, media_security, dtmf`
+	forward_always, forward_busy, forward_no_answer, forward_unregistered, do_not_disturb, max_calls, ring_also, media_security, dtmf, role`
+
+// extensionQuery reads extensions with what they may dial and their groups.
+const extensionQuery = `SELECT e.tenant_id, e.id, e.number, e.display_name, e.ha1, e.ha1_sha256, e.no_answer, e.provision_path,
+	e.forward_always, e.forward_busy, e.forward_no_answer, e.forward_unregistered, e.do_not_disturb, e.max_calls, e.ring_also, e.media_security, e.dtmf,
+	e.role, coalesce(u.role, e.role), coalesce((SELECT group_concat(g.name, char(10))
+		FROM extension_group_member m JOIN extension_group g ON g.tenant_id = m.tenant_id AND g.id = m.group_id
+		WHERE m.tenant_id = e.tenant_id AND m.extension_id = e.id), '')
+	FROM extension e LEFT JOIN user u ON u.tenant_id = e.tenant_id AND u.extension_id = e.id`
 
 func scanExtension(scan func(...any) error) (e telephony.Extension, err error) {
 	var noAnswer int64
-	var ringAlso string
+	var ringAlso, groups string
 	h := &e.Handling
 	err = scan(&e.Tenant, &e.ID, &e.Number, &e.DisplayName, &e.HA1, &e.HA1SHA256, &noAnswer, &e.ProvisionPath,
-		&h.ForwardAlways, &h.ForwardBusy, &h.ForwardNoAnswer, &h.ForwardUnregistered, &h.DoNotDisturb, &h.MaxCalls, &ringAlso, &e.Media, &e.DTMF)
+		&h.ForwardAlways, &h.ForwardBusy, &h.ForwardNoAnswer, &h.ForwardUnregistered, &h.DoNotDisturb, &h.MaxCalls, &ringAlso, &e.Media, &e.DTMF,
+		&e.OwnRole, &e.Role, &groups)
 	e.NoAnswer = time.Duration(noAnswer) * time.Millisecond
 	h.RingAlso = split(ringAlso)
+	if groups != "" {
+		e.Groups = strings.Split(groups, "\n")
+		slices.Sort(e.Groups)
+	}
 	return e, err
 }
 
 func readExtensions(ctx context.Context, q queryer) ([]telephony.Extension, error) {
-	out, err := collect(ctx, q, scanExtension, `SELECT `+extensionColumns+` FROM extension ORDER BY tenant_id, id`)
+	out, err := collect(ctx, q, scanExtension, extensionQuery+` ORDER BY e.tenant_id, e.id`)
 	if err != nil {
 		return nil, fmt.Errorf("reading extensions: %w", err)
 	}
@@ -33,7 +49,7 @@ func readExtensions(ctx context.Context, q queryer) ([]telephony.Extension, erro
 }
 
 func readExtension(ctx context.Context, q queryer, key extensionID) (telephony.Extension, error) {
-	e, err := scanExtension(q.QueryRowContext(ctx, `SELECT `+extensionColumns+` FROM extension WHERE tenant_id = ? AND id = ?`, key.tenant, key.id).Scan)
+	e, err := scanExtension(q.QueryRowContext(ctx, extensionQuery+` WHERE e.tenant_id = ? AND e.id = ?`, key.tenant, key.id).Scan)
 	return e, notFound(err)
 }
 
@@ -51,13 +67,14 @@ type extensionValue struct {
 	RingAlso            string `json:"ring_also,omitempty"`
 	Media               string `json:"media_security,omitempty"`
 	DTMF                string `json:"dtmf,omitempty"`
+	Role                string `json:"role,omitempty"`
 }
 
 func valueOfExtension(e telephony.Extension) extensionValue {
 	h := e.Handling
 	return extensionValue{
 		e.DisplayName, e.NoAnswer.Milliseconds(), h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer, h.ForwardUnregistered,
-		h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media), string(e.DTMF),
+		h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media), string(e.DTMF), string(e.OwnRole),
 	}
 }
 
@@ -94,7 +111,7 @@ func checkSIPPassword(password string) error {
 
 // Extension reads one extension of the scope as this transaction sees it.
 func (tx *Tx) Extension(number string) (telephony.Extension, error) {
-	e, err := scanExtension(tx.row(`SELECT `+extensionColumns+` FROM extension WHERE tenant_id = ? AND number = ?`, tx.scope, number).Scan)
+	e, err := scanExtension(tx.row(extensionQuery+` WHERE e.tenant_id = ? AND e.number = ?`, tx.scope, number).Scan)
 	if err != nil {
 		return e, fmt.Errorf("reading extension: %w", notFound(err))
 	}
@@ -124,10 +141,18 @@ func (tx *Tx) CreateExtension(e telephony.Extension, sipPassword string) (teleph
 	if e.DTMF == "" {
 		e.DTMF = telephony.DTMFAuto
 	}
+	e.OwnRole = cmp.Or(e.OwnRole, telephony.RoleStandard)
+	e.Role, e.Groups = e.OwnRole, nil
 	if err := e.Validate(t); err != nil {
 		return e, err
 	}
+	if err := tx.checkRole("role", e.OwnRole); err != nil {
+		return e, err
+	}
 	if err := checkSIPPassword(sipPassword); err != nil {
+		return e, err
+	}
+	if err := tx.checkRoom("extension", "number", t.MaxExtensions); err != nil {
 		return e, err
 	}
 	var n int
@@ -143,9 +168,9 @@ func (tx *Tx) CreateExtension(e telephony.Extension, sipPassword string) (teleph
 	e.HA1, e.HA1SHA256 = ha1(e.Number, t.Domain, sipPassword)
 	e.ProvisionPath = newProvisionPath()
 	h := e.Handling
-	_, err = tx.exec(`INSERT INTO extension (`+extensionColumns+`, sip_password) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err = tx.exec(`INSERT INTO extension (`+extensionColumns+`, sip_password) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		e.Tenant, e.ID, e.Number, e.DisplayName, e.HA1, e.HA1SHA256, e.NoAnswer.Milliseconds(), e.ProvisionPath,
-		h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer, h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media), string(e.DTMF),
+		h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer, h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media), string(e.DTMF), string(e.OwnRole),
 		tx.s.keys.seal(e.Tenant, e.Number, sipPassword))
 	if err != nil {
 		return e, fmt.Errorf("creating extension %s: %w", e.Number, err)
@@ -164,9 +189,9 @@ func (tx *Tx) nextID() (id int64, err error) {
 	return id, nil
 }
 
-// PutExtension changes display name, ringing time, call handling, media security
-// and the form of digits of the extension with e.Number; an empty Media or DTMF
-// stays as it is. Password, HA1 and ProvisionPath have methods of their own and are
+// PutExtension changes display name, ringing time, call handling, media security,
+// the form of digits and the own role of the extension with e.Number; an empty Media, DTMF or
+// OwnRole stays as it is. Password, HA1 and ProvisionPath have methods of their own and are
 // not looked at.
 func (tx *Tx) PutExtension(e telephony.Extension) error {
 	if err := tx.tenantOnly(); err != nil {
@@ -189,17 +214,23 @@ func (tx *Tx) PutExtension(e telephony.Extension) error {
 	if e.DTMF == "" {
 		e.DTMF = old.DTMF
 	}
+	if e.OwnRole == "" {
+		e.OwnRole = old.OwnRole
+	}
 	if err := e.Validate(t); err != nil {
 		return err
 	}
 	if valueOfExtension(e) == valueOfExtension(old) {
 		return nil
 	}
+	if err := tx.checkRole("role", e.OwnRole); err != nil {
+		return err
+	}
 	h := e.Handling
 	_, err = tx.exec(`UPDATE extension SET display_name = ?, no_answer = ?, forward_always = ?, forward_busy = ?, forward_no_answer = ?,
-		forward_unregistered = ?, do_not_disturb = ?, max_calls = ?, ring_also = ?, media_security = ?, dtmf = ? WHERE tenant_id = ? AND id = ?`,
+		forward_unregistered = ?, do_not_disturb = ?, max_calls = ?, ring_also = ?, media_security = ?, dtmf = ?, role = ? WHERE tenant_id = ? AND id = ?`,
 		e.DisplayName, e.NoAnswer.Milliseconds(), h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer,
-		h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media), string(e.DTMF), old.Tenant, old.ID)
+		h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media), string(e.DTMF), string(e.OwnRole), old.Tenant, old.ID)
 	if err != nil {
 		return fmt.Errorf("storing extension %s: %w", e.Number, err)
 	}

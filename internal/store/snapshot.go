@@ -29,7 +29,11 @@ func (s *Store) readSnapshot(ctx context.Context, q queryer) (*telephony.Snapsho
 	if err != nil {
 		return nil, err
 	}
-	snap := telephony.NewSnapshot(rev, settings, tenants, extensions).WithSignIn(signIn)
+	roles, err := readRoles(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	snap := telephony.NewSnapshot(rev, settings, tenants, extensions).WithRoles(roles).WithSignIn(signIn)
 	if snap.Rules, err = readAddressRules(ctx, q); err != nil {
 		return nil, err
 	}
@@ -78,7 +82,13 @@ func (st *txState) nextSnapshot(old *telephony.Snapshot, rev uint64) (*telephony
 			return nil, err
 		}
 	}
-	snap := telephony.NewSnapshot(rev, settings, tenants, extensions).WithSignIn(signIn)
+	roles := old.MadeRoles()
+	if st.touched.roles {
+		if roles, err = readRoles(st.ctx, st.tx); err != nil {
+			return nil, err
+		}
+	}
+	snap := telephony.NewSnapshot(rev, settings, tenants, extensions).WithRoles(roles).WithSignIn(signIn)
 	if snap.Rules = old.Rules; st.touched.rules {
 		if snap.Rules, err = readAddressRules(st.ctx, st.tx); err != nil {
 			return nil, err

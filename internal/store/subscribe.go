@@ -15,6 +15,8 @@ const (
 	KindTenant    Kind = "tenant"
 	KindExtension Kind = "extension"
 	KindUser      Kind = "user"
+	KindRole      Kind = "role"
+	KindGroup     Kind = "group"
 	KindAddress   Kind = "address"
 )
 

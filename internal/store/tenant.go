@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -11,14 +12,16 @@ import (
 
 const tenantColumns = `id, name, domain, extension_first, extension_last,
 	digest, tls_only, max_contacts, qualify_interval, qualify_failures,
-	media_security, session_timers, session_expires, session_min, dead_media, tones, music_on_hold`
+	media_security, session_timers, session_expires, session_min, dead_media, tones, music_on_hold,
+	time_zone, country, max_extensions, max_users`
 
 func scanTenant(scan func(...any) error) (t telephony.Tenant, err error) {
 	var qualify, expires, least, dead int64
 	c := &t.Calls
 	err = scan(&t.ID, &t.Name, &t.Domain, &t.ExtensionFirst, &t.ExtensionLast,
 		&t.Digest, &t.TLSOnly, &t.MaxContacts, &qualify, &t.QualifyFailures,
-		&c.Media, &c.Session, &expires, &least, &dead, &c.Tones, &c.Music)
+		&c.Media, &c.Session, &expires, &least, &dead, &c.Tones, &c.Music,
+		&t.TimeZone, &t.Country, &t.MaxExtensions, &t.MaxUsers)
 	t.QualifyInterval = time.Duration(qualify) * time.Millisecond
 	c.SessionExpires, c.MinSE = time.Duration(expires)*time.Millisecond, time.Duration(least)*time.Millisecond
 	c.DeadMedia = time.Duration(dead) * time.Millisecond
@@ -29,7 +32,8 @@ func tenantValues(t telephony.Tenant) []any {
 	c := t.Calls
 	return []any{t.ID, t.Name, t.Domain, t.ExtensionFirst, t.ExtensionLast,
 		string(t.Digest), t.TLSOnly, t.MaxContacts, t.QualifyInterval.Milliseconds(), t.QualifyFailures,
-		string(c.Media), string(c.Session), c.SessionExpires.Milliseconds(), c.MinSE.Milliseconds(), c.DeadMedia.Milliseconds(), c.Tones, string(c.Music)}
+		string(c.Media), string(c.Session), c.SessionExpires.Milliseconds(), c.MinSE.Milliseconds(), c.DeadMedia.Milliseconds(), c.Tones, string(c.Music),
+		t.TimeZone, t.Country, t.MaxExtensions, t.MaxUsers}
 }
 
 func readTenants(ctx context.Context, q queryer) ([]telephony.Tenant, error) {
@@ -58,13 +62,18 @@ type tenantValue struct {
 	DeadMediaMs    int64  `json:"dead_media"`
 	Tones          string `json:"tones"`
 	Music          string `json:"music_on_hold"`
+	TimeZone       string `json:"time_zone"`
+	Country        string `json:"country"`
+	MaxExtensions  int    `json:"max_extensions"`
+	MaxUsers       int    `json:"max_users"`
 }
 
 func valueOfTenant(t telephony.Tenant) tenantValue {
 	c := t.Calls
 	return tenantValue{t.Name, t.Domain, t.ExtensionFirst, t.ExtensionLast,
 		string(t.Digest), t.TLSOnly, t.MaxContacts, t.QualifyInterval.Milliseconds(), t.QualifyFailures,
-		string(c.Media), string(c.Session), c.SessionExpires.Milliseconds(), c.MinSE.Milliseconds(), c.DeadMedia.Milliseconds(), c.Tones, string(c.Music)}
+		string(c.Media), string(c.Session), c.SessionExpires.Milliseconds(), c.MinSE.Milliseconds(), c.DeadMedia.Milliseconds(), c.Tones, string(c.Music),
+		t.TimeZone, t.Country, t.MaxExtensions, t.MaxUsers}
 }
 
 // Tenant is the scope's own tenant as this transaction sees it.
@@ -83,7 +92,7 @@ func (tx *Tx) CreateTenant(t telephony.Tenant) (telephony.TenantID, error) {
 	if err := tx.systemOnly(); err != nil {
 		return 0, err
 	}
-	t.Registration, t.Calls = t.Registration.Complete(), t.Calls.Complete()
+	t.Registration, t.Calls, t.TimeZone = t.Registration.Complete(), t.Calls.Complete(), cmp.Or(t.TimeZone, "UTC")
 	if err := t.Validate(); err != nil {
 		return 0, err
 	}
@@ -93,7 +102,7 @@ func (tx *Tx) CreateTenant(t telephony.Tenant) (telephony.TenantID, error) {
 	if err := tx.row(`UPDATE meta SET next_tenant = next_tenant + 1 RETURNING next_tenant - 1`).Scan(&t.ID); err != nil {
 		return 0, fmt.Errorf("allotting a tenant id: %w", err)
 	}
-	_, err := tx.exec(`INSERT INTO tenant (`+tenantColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, tenantValues(t)...)
+	_, err := tx.exec(`INSERT INTO tenant (`+tenantColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, tenantValues(t)...)
 	if err != nil {
 		return 0, fmt.Errorf("creating tenant: %w", err)
 	}
@@ -128,7 +137,7 @@ func (tx *Tx) PutTenant(t telephony.Tenant) error {
 	if err != nil {
 		return err
 	}
-	t.Registration, t.Calls = t.Registration.Complete(), t.Calls.Complete()
+	t.Registration, t.Calls, t.TimeZone = t.Registration.Complete(), t.Calls.Complete(), cmp.Or(t.TimeZone, "UTC")
 	if err := t.Validate(); err != nil {
 		return err
 	}
@@ -143,7 +152,8 @@ func (tx *Tx) PutTenant(t telephony.Tenant) error {
 	}
 	_, err = tx.exec(`UPDATE tenant SET name = ?2, domain = ?3, extension_first = ?4, extension_last = ?5,
 		digest = ?6, tls_only = ?7, max_contacts = ?8, qualify_interval = ?9, qualify_failures = ?10,
-		media_security = ?11, session_timers = ?12, session_expires = ?13, session_min = ?14, dead_media = ?15, tones = ?16, music_on_hold = ?17 WHERE id = ?1`, tenantValues(t)...)
+		media_security = ?11, session_timers = ?12, session_expires = ?13, session_min = ?14, dead_media = ?15, tones = ?16, music_on_hold = ?17,
+		time_zone = ?18, country = ?19, max_extensions = ?20, max_users = ?21 WHERE id = ?1`, tenantValues(t)...)
 	if err != nil {
 		return fmt.Errorf("storing tenant %d: %w", t.ID, err)
 	}
@@ -188,8 +198,25 @@ func (tx *Tx) DeleteTenant(id telephony.TenantID) error {
 	}
 	tx.touched.signIn = true
 	tx.touchTenant(id)
-	tx.touch(KindExtension, id)
-	tx.touch(KindUser, id)
+	for _, kind := range []Kind{KindExtension, KindUser, KindRole, KindGroup} {
+		tx.touch(kind, id)
+	}
+	tx.touched.roles = true
 	tx.note(KindTenant, "delete", strconv.FormatInt(int64(id), 10), nil)
+	return nil
+}
+
+// checkRoom refuses one more row of a table where the tenant has a limit.
+func (tx *Tx) checkRoom(table, field string, limit int) error {
+	if limit == 0 {
+		return nil
+	}
+	var n int
+	if err := tx.row(`SELECT count(*) FROM `+table+` WHERE tenant_id = ?`, tx.scope).Scan(&n); err != nil {
+		return fmt.Errorf("counting the rows of %s: %w", table, err)
+	}
+	if n >= limit {
+		return &telephony.FieldError{Field: field, Reason: fmt.Sprintf("the organisation may have %d of them and has", limit)}
+	}
 	return nil
 }

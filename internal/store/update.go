@@ -50,6 +50,7 @@ type touched struct {
 	rules      bool // of addresses
 	trial      bool
 	signIn     bool
+	roles      bool
 	tenants    map[telephony.TenantID]bool
 	extensions map[extensionID]bool
 	kinds      map[Kind]map[telephony.TenantID]bool

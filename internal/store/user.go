@@ -110,6 +110,9 @@ func (tx *Tx) CreateUser(u telephony.User, passwordHash string) (telephony.User,
 	if err := tx.checkNameFree(u.Name, 0); err != nil {
 		return u, err
 	}
+	if err := tx.checkUserRoom(u); err != nil {
+		return u, err
+	}
 	extension, err := tx.extensionID(u)
 	if err != nil {
 		return u, err
@@ -126,6 +129,7 @@ func (tx *Tx) CreateUser(u telephony.User, passwordHash string) (telephony.User,
 	if err != nil {
 		return u, fmt.Errorf("creating user: %w", err)
 	}
+	tx.touchDialler(extension)
 	tx.note(KindUser, "create", u.Name, valueOfUser(u))
 	return u, nil
 }
@@ -142,7 +146,23 @@ func (tx *Tx) checkNameFree(name string, own int64) error {
 	return nil
 }
 
-// extensionID finds the user's extension in the scope's own tenant.
+// checkUserRoom refuses a role that is not there, and a user too many.
+func (tx *Tx) checkUserRoom(u telephony.User) error {
+	if u.Tenant == telephony.System {
+		return nil
+	}
+	if err := tx.checkRole("role", u.Role); err != nil {
+		return err
+	}
+	t, err := tx.Tenant()
+	if err != nil {
+		return err
+	}
+	return tx.checkRoom("user", "name", t.MaxUsers)
+}
+
+// extensionID finds the user's extension in the scope's own tenant. Nobody else
+// may have it.
 func (tx *Tx) extensionID(u telephony.User) (id sql.NullInt64, err error) {
 	if u.Extension == "" {
 		return id, nil
@@ -151,7 +171,21 @@ func (tx *Tx) extensionID(u telephony.User) (id sql.NullInt64, err error) {
 	if err != nil {
 		return id, &telephony.FieldError{Field: "extension", Reason: "does not exist"}
 	}
+	var n int
+	if err := tx.row(`SELECT count(*) FROM user WHERE tenant_id = ? AND extension_id = ? AND id <> ?`, tx.scope, e.ID, u.ID).Scan(&n); err != nil {
+		return id, fmt.Errorf("looking for the user of extension %s: %w", e.Number, err)
+	}
+	if n > 0 {
+		return id, taken("extension", "belongs to another user")
+	}
 	return sql.NullInt64{Int64: e.ID, Valid: true}, nil
+}
+
+// touchDialler says that what a user's extension may dial can have changed.
+func (tx *Tx) touchDialler(extension sql.NullInt64) {
+	if extension.Valid {
+		tx.touchExtension(tx.scope, extension.Int64)
+	}
 }
 
 // PutUser changes the user with u.ID; CreatedAt is not looked at. A user whose
@@ -173,8 +207,16 @@ func (tx *Tx) PutUser(u telephony.User) error {
 	if err := tx.checkNameFree(u.Name, u.ID); err != nil {
 		return err
 	}
+	if u.Role != old.Role && u.Tenant != telephony.System {
+		if err := tx.checkRole("role", u.Role); err != nil {
+			return err
+		}
+	}
 	extension, err := tx.extensionID(u)
 	if err != nil {
+		return err
+	}
+	if err := tx.touchOldDialler(u.ID); err != nil {
 		return err
 	}
 	_, err = tx.exec(`UPDATE user SET name = ?, first_name = ?, last_name = ?, email = ?, phone = ?, role = ?,
@@ -188,7 +230,18 @@ func (tx *Tx) PutUser(u telephony.User) error {
 			return err
 		}
 	}
+	tx.touchDialler(extension)
 	tx.note(KindUser, "put", u.Name, valueOfUser(u))
+	return nil
+}
+
+// touchOldDialler is touchDialler for the extension a user has.
+func (tx *Tx) touchOldDialler(id int64) error {
+	var extension sql.NullInt64
+	if err := tx.row(`SELECT extension_id FROM user WHERE tenant_id = ? AND id = ?`, tx.scope, id).Scan(&extension); err != nil {
+		return fmt.Errorf("reading the extension of user %d: %w", id, err)
+	}
+	tx.touchDialler(extension)
 	return nil
 }
 
@@ -222,6 +275,9 @@ func (tx *Tx) DeleteUser(id int64) error {
 		if n < 2 {
 			return &telephony.FieldError{Field: "role", Reason: "the last administrator of the box cannot be deleted"}
 		}
+	}
+	if err := tx.touchOldDialler(id); err != nil {
+		return err
 	}
 	if _, err := tx.exec(`DELETE FROM user WHERE tenant_id = ? AND id = ?`, u.Tenant, u.ID); err != nil {
 		return fmt.Errorf("deleting user %d: %w", id, err)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Snapshot is all settings at one revision. It is immutable: readers keep the
@@ -26,6 +27,14 @@ type Snapshot struct {
 	trunks     map[TenantID][]Trunk
 	routing    map[TenantID]*Routing
 	signIn     map[TenantID]SignIn
+	builtIn    map[Role]RoleDefinition
+	roles      map[roleKey]RoleDefinition
+	zones      map[string]*time.Location
+}
+
+type roleKey struct {
+	tenant TenantID
+	name   Role
 }
 
 type extensionKey struct {
@@ -45,11 +54,20 @@ func NewSnapshot(rev uint64, settings Settings, tenants []Tenant, extensions []E
 		extensions: make(map[TenantID][]Extension, len(tenants)),
 		byNumber:   make(map[extensionKey]*Extension, len(extensions)),
 		byPath:     make(map[string]*Extension, len(extensions)),
+		builtIn:    make(map[Role]RoleDefinition),
+		zones:      make(map[string]*time.Location),
+	}
+	for _, r := range BuiltInRoles() {
+		s.builtIn[r.Name] = r
 	}
 	slices.SortFunc(s.tenants, func(a, b Tenant) int { return cmp.Compare(a.ID, b.ID) })
 	for i := range s.tenants {
 		t := &s.tenants[i]
 		t.Registration, t.Calls = t.Registration.Complete(), t.Calls.Complete()
+		if t.TimeZone == "" {
+			t.TimeZone = "UTC"
+		}
+		s.addZone(t.TimeZone)
 		s.byTenant[t.ID] = t
 		s.byDomain[strings.ToLower(t.Domain)] = t
 	}
@@ -60,6 +78,8 @@ func NewSnapshot(rev uint64, settings Settings, tenants []Tenant, extensions []E
 		if e.DTMF == "" {
 			e.DTMF = DTMFAuto
 		}
+		e.OwnRole = cmp.Or(e.OwnRole, RoleStandard)
+		e.Role = cmp.Or(e.Role, e.OwnRole)
 		s.extensions[e.Tenant] = append(s.extensions[e.Tenant], e)
 	}
 	for tenant, list := range s.extensions {

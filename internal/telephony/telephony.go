@@ -32,6 +32,12 @@ type Tenant struct {
 	Registration
 	// Calls is how its calls are set up and watched.
 	Calls CallRules
+	// TimeZone is where its office hours hold: a name of the IANA database.
+	TimeZone string
+	// Country is where it is: ISO 3166 alpha-2, upper case; empty is not said.
+	Country string
+	// MaxExtensions and MaxUsers are how many it may have; 0 is no limit.
+	MaxExtensions, MaxUsers int
 }
 
 // Extension is the number dialled inside a tenant and the SIP identity behind it.
@@ -56,6 +62,13 @@ type Extension struct {
 	// DTMF is the form in which its phones send and take digits during a call;
 	// empty is DTMFAuto.
 	DTMF DTMF
+	// Role is what it may dial: that of its user, or its own where nobody has
+	// it. Empty is RoleStandard.
+	Role Role
+	// OwnRole is what holds while nobody has it.
+	OwnRole Role
+	// Groups are the names of the groups it is in, in order.
+	Groups []string
 }
 
 // AOR is the address of record of the extension.
@@ -65,17 +78,6 @@ func (e Extension) AOR(domain string) AOR { return AOR{User: e.Number, Domain: d
 type AOR struct{ User, Domain string }
 
 func (a AOR) String() string { return "sip:" + a.User + "@" + a.Domain }
-
-// Role is what a user may do.
-type Role string
-
-// The roles.
-const (
-	RoleSystemAdmin   Role = "system_admin"
-	RoleAdmin         Role = "admin"
-	RoleInternational Role = "standard_international"
-	RoleStandard      Role = "standard"
-)
 
 // User is a person who logs in to the portal.
 type User struct {

@@ -62,6 +62,9 @@ func (t Tenant) Validate() error {
 	if err := t.Registration.Complete().Validate(); err != nil {
 		return err
 	}
+	if err := t.checkPlace(); err != nil {
+		return err
+	}
 	return t.Calls.Complete().Validate()
 }
 
@@ -174,11 +177,11 @@ func (e Extension) Validate(t Tenant) error {
 	default:
 		return refuse("dtmf", "is none of auto, rfc4733, inband, info")
 	}
+	if e.OwnRole == RoleSystemAdmin {
+		return refuse("role", "system_admin is no role of extensions")
+	}
 	return e.Handling.check(e.Number)
 }
-
-// Roles lists the roles, mightiest first.
-func Roles() []Role { return []Role{RoleSystemAdmin, RoleAdmin, RoleInternational, RoleStandard} }
 
 // Validate reports the first field that is not usable.
 func (u User) Validate() error {
@@ -201,13 +204,10 @@ func (u User) Validate() error {
 }
 
 func (u User) checkRole() error {
-	known := false
-	for _, r := range Roles() {
-		known = known || r == u.Role
+	if err := CheckRoleName("role", u.Role); err != nil {
+		return err
 	}
 	switch {
-	case !known:
-		return refuse("role", "is none of system_admin, admin, standard_international, standard")
 	case (u.Role == RoleSystemAdmin) != (u.Tenant == System):
 		return refuse("role", "system_admin belongs to the box and every other role to a tenant")
 	case u.Extension == "":

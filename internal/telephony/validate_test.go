@@ -131,7 +131,7 @@ func TestUsers(t *testing.T) {
 		"phone letters":     {func(v *User) { v.Phone = "0800-CALL" }, "phone"},
 		"long phone":        {func(v *User) { v.Phone = strings.Repeat("1", 33) }, "phone"},
 		"no role":           {func(v *User) { v.Role = "" }, "role"},
-		"unknown role":      {func(v *User) { v.Role = "root" }, "role"},
+		"strange role":      {func(v *User) { v.Role = "Root 1" }, "role"},
 		"mighty tenant":     {func(v *User) { v.Role = RoleSystemAdmin }, "role"},
 		"box, tenant role":  {func(v *User) { v.Tenant, v.Extension = System, "" }, "role"},
 		"box, extension":    {func(v *User) { v.Tenant, v.Role = System, RoleSystemAdmin }, "extension"},

@@ -91,6 +91,10 @@ CREATE TABLE tenant (
   dead_media       INTEGER NOT NULL DEFAULT 600000,
   tones            TEXT    NOT NULL DEFAULT 'ITU',      -- country
   music_on_hold    TEXT    NOT NULL DEFAULT 'pbx',
+  time_zone        TEXT    NOT NULL DEFAULT 'UTC',      -- IANA
+  country          TEXT    NOT NULL DEFAULT '',
+  max_extensions   INTEGER NOT NULL DEFAULT 0,  -- 0 is no limit
+  max_users        INTEGER NOT NULL DEFAULT 0,
   CHECK ((id = 0) = (domain = ''))
 ) STRICT;
 
@@ -122,6 +126,7 @@ CREATE TABLE extension (
   ring_also            TEXT    NOT NULL DEFAULT '',  -- numbers, joined with commas
   media_security       TEXT    NOT NULL DEFAULT 'offer',
   dtmf                 TEXT    NOT NULL DEFAULT 'auto',
+  role                 TEXT    NOT NULL DEFAULT 'standard',  -- while no user has it
   PRIMARY KEY (tenant_id, id),
   UNIQUE (tenant_id, number),
   CHECK (tenant_id <> 0)
@@ -144,7 +149,38 @@ CREATE TABLE user (
   FOREIGN KEY (tenant_id, extension_id) REFERENCES extension (tenant_id, id),
   CHECK ((role = 'system_admin') = (tenant_id = 0))
 ) STRICT;
-CREATE INDEX user_extension ON user (tenant_id, extension_id);
+CREATE UNIQUE INDEX user_extension ON user (tenant_id, extension_id);
+
+-- Roles that people made; those of every tenant stand in the program.
+CREATE TABLE role (
+  tenant_id   INTEGER NOT NULL REFERENCES tenant (id) ON DELETE CASCADE,
+  name        TEXT    NOT NULL,
+  description TEXT    NOT NULL,
+  permissions TEXT    NOT NULL,  -- joined with commas
+  classes     TEXT    NOT NULL,  -- of numbers, joined with commas
+  PRIMARY KEY (tenant_id, name),
+  CHECK (tenant_id <> 0)
+) STRICT;
+
+-- Groups of extensions.
+CREATE TABLE extension_group (
+  tenant_id INTEGER NOT NULL REFERENCES tenant (id) ON DELETE CASCADE,
+  id        INTEGER NOT NULL,
+  name      TEXT    NOT NULL,
+  PRIMARY KEY (tenant_id, id),
+  UNIQUE (tenant_id, name),
+  CHECK (tenant_id <> 0)
+) STRICT;
+
+CREATE TABLE extension_group_member (
+  tenant_id    INTEGER NOT NULL,
+  group_id     INTEGER NOT NULL,
+  extension_id INTEGER NOT NULL,
+  PRIMARY KEY (tenant_id, group_id, extension_id),
+  FOREIGN KEY (tenant_id, group_id) REFERENCES extension_group (tenant_id, id) ON DELETE CASCADE,
+  FOREIGN KEY (tenant_id, extension_id) REFERENCES extension (tenant_id, id) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX extension_group_of ON extension_group_member (tenant_id, extension_id);
 
 -- Web sessions; the cookie's value is kept as its hash only.
 CREATE TABLE session (

@@ -5,6 +5,7 @@ import { Link, useNavigate } from '@tanstack/react-router';
 import { client, holdSessionToken, take, type Session } from '../shared/api';
 import { shell } from '../texts/shell';
 import css from './Shell.module.css';
+import { roleName } from './roles';
 
 /** Who is signed in, the appearance, and the way out. */
 export function UserMenu({ session }: { session: Session }) {
@@ -20,7 +21,7 @@ export function UserMenu({ session }: { session: Session }) {
           </span>
           <span className={css.userText}>
             <div className={css.userName}>{name}</div>
-            <div className={css.userRole}>{shell.roles[session.role]}</div>
+            <div className={css.userRole}>{roleName(session.role)}</div>
           </span>
           <IconSelector size={16} aria-hidden />
         </UnstyledButton>

@@ -11,9 +11,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Which addresses of the box phones are told */
+        /**
+         * Which addresses of the box phones are told
+         * @description For administrators of the box.
+         */
         get: operations["get-addresses"];
-        /** Change which addresses of the box phones are told; for messages and calls from now on */
+        /**
+         * Change which addresses of the box phones are told; for messages and calls from now on
+         * @description For administrators of the box.
+         */
         put: operations["put-addresses"];
         post?: never;
         delete?: never;
@@ -29,9 +35,36 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who changed what, newest first */
+        /**
+         * Who changed what, newest first
+         * @description Needs the permission audit.read.
+         */
         get: operations["list-audit"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/box/sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How the administrators of the box sign in
+         * @description For administrators of the box.
+         */
+        get: operations["get-box-sign-in"];
+        /**
+         * Change how the administrators of the box sign in
+         * @description For administrators of the box.
+         */
+        put: operations["put-box-sign-in"];
         post?: never;
         delete?: never;
         options?: never;
@@ -46,7 +79,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Calls in progress */
+        /**
+         * Calls in progress
+         * @description Needs the permission calls.manage.
+         */
         get: operations["list-calls"];
         put?: never;
         post?: never;
@@ -66,7 +102,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** End a call */
+        /**
+         * End a call
+         * @description Needs the permission calls.manage.
+         */
         delete: operations["hang-up"];
         options?: never;
         head?: never;
@@ -80,7 +119,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** SIP messages of a call, live or finished a while ago */
+        /**
+         * SIP messages of a call, live or finished a while ago
+         * @description Needs the permission calls.manage.
+         */
         get: operations["get-call-trace"];
         put?: never;
         post?: never;
@@ -97,7 +139,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** SIP messages of a call as a packet capture; those of TLS and WebSockets too */
+        /**
+         * SIP messages of a call as a packet capture; those of TLS and WebSockets too
+         * @description Needs the permission calls.manage.
+         */
         get: operations["get-call-capture"];
         put?: never;
         post?: never;
@@ -114,7 +159,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Finished calls, newest first; users without administration see their own */
+        /**
+         * Finished calls, newest first; users without the permission cdr.read_all see their own
+         * @description For everybody who is logged in.
+         */
         get: operations["list-cdrs"];
         put?: never;
         post?: never;
@@ -131,9 +179,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether phones show a certificate on SIP over TLS */
+        /**
+         * Whether phones show a certificate on SIP over TLS
+         * @description For administrators of the box.
+         */
         get: operations["get-client-certificates"];
-        /** Change whether phones show a certificate; for connections from now on */
+        /**
+         * Change whether phones show a certificate; for connections from now on
+         * @description For administrators of the box.
+         */
         put: operations["put-client-certificates"];
         post?: never;
         delete?: never;
@@ -149,7 +203,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What happens, as server-sent events; the first is the status. The stream ends when the session does, or when the reader is too slow: connect again and read the lists anew */
+        /**
+         * What happens, as server-sent events; the first is the status. The stream ends when the session does, or when the reader is too slow: connect again and read the lists anew
+         * @description Needs the permission calls.manage.
+         */
         get: operations["stream-events"];
         put?: never;
         post?: never;
@@ -166,10 +223,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the extensions */
+        /**
+         * List the extensions
+         * @description Needs the permission extensions.manage.
+         */
         get: operations["list-extensions"];
         put?: never;
-        /** Create an extension; answers its SIP password once */
+        /**
+         * Create an extension; answers its SIP password once
+         * @description Needs the permission extensions.manage.
+         */
         post: operations["create-extension"];
         delete?: never;
         options?: never;
@@ -184,12 +247,21 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read an extension */
+        /**
+         * Read an extension
+         * @description Needs the permission extensions.manage.
+         */
         get: operations["get-extension"];
-        /** Change an extension */
+        /**
+         * Change an extension
+         * @description Needs the permission extensions.manage.
+         */
         put: operations["put-extension"];
         post?: never;
-        /** Delete an extension */
+        /**
+         * Delete an extension
+         * @description Needs the permission extensions.manage.
+         */
         delete: operations["delete-extension"];
         options?: never;
         head?: never;
@@ -203,10 +275,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Where the phones fetch their configuration */
+        /**
+         * Where the phones fetch their configuration
+         * @description Needs the permission extensions.manage.
+         */
         get: operations["get-provisioning"];
         put?: never;
-        /** Move the configuration to a new address; the old one is gone */
+        /**
+         * Move the configuration to a new address; the old one is gone
+         * @description Needs the permission extensions.manage.
+         */
         post: operations["rotate-provisioning"];
         delete?: never;
         options?: never;
@@ -223,7 +301,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Generate a new SIP password; answers it once */
+        /**
+         * Generate a new SIP password; answers it once
+         * @description Needs the permission extensions.manage.
+         */
         post: operations["renew-sip-password"];
         delete?: never;
         options?: never;
@@ -255,9 +336,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The network interfaces of the machine, and how they are set */
+        /**
+         * The network interfaces of the machine, and how they are set
+         * @description For administrators of the box.
+         */
         get: operations["get-network"];
-        /** Change the network of the machine, a second after the answer; it returns to what it was unless the change is confirmed in time */
+        /**
+         * Change the network of the machine, a second after the answer; it returns to what it was unless the change is confirmed in time
+         * @description For administrators of the box.
+         */
         put: operations["put-network"];
         post?: never;
         delete?: never;
@@ -292,7 +379,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Take the change of the network back now */
+        /**
+         * Take the change of the network back now
+         * @description For administrators of the box.
+         */
         post: operations["revert-network"];
         delete?: never;
         options?: never;
@@ -307,7 +397,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The port table as it stands now */
+        /**
+         * The port table as it stands now
+         * @description Needs the permission tenant.manage.
+         */
         get: operations["list-ports"];
         put?: never;
         post?: never;
@@ -324,7 +417,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The open ports as inbound rules of AWS, Azure or Google Cloud */
+        /**
+         * The open ports as inbound rules of AWS, Azure or Google Cloud
+         * @description Needs the permission tenant.manage.
+         */
         get: operations["get-port-rules"];
         put?: never;
         post?: never;
@@ -342,7 +438,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Change port and reach of a row of the port table; listener and packet filter follow at once */
+        /**
+         * Change port and reach of a row of the port table; listener and packet filter follow at once
+         * @description For administrators of the box.
+         */
         put: operations["put-port"];
         post?: never;
         delete?: never;
@@ -358,7 +457,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Phones that are registered now */
+        /**
+         * Phones that are registered now
+         * @description Needs the permission calls.manage.
+         */
         get: operations["list-registrations"];
         put?: never;
         post?: never;
@@ -375,12 +477,21 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Addresses that are always or never let in */
+        /**
+         * Addresses that are always or never let in
+         * @description For administrators of the box.
+         */
         get: operations["list-address-rules"];
         put?: never;
-        /** Allow or block an address or a network; in force at once */
+        /**
+         * Allow or block an address or a network; in force at once
+         * @description For administrators of the box.
+         */
         post: operations["put-address-rule"];
-        /** Take an address or a network off the list */
+        /**
+         * Take an address or a network off the list
+         * @description For administrators of the box.
+         */
         delete: operations["delete-address-rule"];
         options?: never;
         head?: never;
@@ -394,10 +505,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The whole list as CSV */
+        /**
+         * The whole list as CSV
+         * @description For administrators of the box.
+         */
         get: operations["export-address-rules"];
         put?: never;
-        /** Add a CSV list: all of it, or nothing if a line is wrong */
+        /**
+         * Add a CSV list: all of it, or nothing if a line is wrong
+         * @description For administrators of the box.
+         */
         post: operations["import-address-rules"];
         delete?: never;
         options?: never;
@@ -412,7 +529,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Journal of attacks: who was banned, when and why, the newest first */
+        /**
+         * Journal of attacks: who was banned, when and why, the newest first
+         * @description For administrators of the box.
+         */
         get: operations["list-attacks"];
         put?: never;
         post?: never;
@@ -429,11 +549,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who is banned now, the latest first */
+        /**
+         * Who is banned now, the latest first
+         * @description For administrators of the box.
+         */
         get: operations["list-bans"];
         put?: never;
         post?: never;
-        /** Take a ban back, in the packet filter too */
+        /**
+         * Take a ban back, in the packet filter too
+         * @description For administrators of the box.
+         */
         delete: operations["delete-ban"];
         options?: never;
         head?: never;
@@ -449,7 +575,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Take all bans of a source back and let it in for good */
+        /**
+         * Take all bans of a source back and let it in for good
+         * @description For administrators of the box.
+         */
         post: operations["allow-ban"];
         delete?: never;
         options?: never;
@@ -464,7 +593,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether packets of an address are let in, and why not */
+        /**
+         * Whether packets of an address are let in, and why not
+         * @description For administrators of the box.
+         */
         get: operations["check-address"];
         put?: never;
         post?: never;
@@ -481,9 +613,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who filters by port */
+        /**
+         * Who filters by port
+         * @description For administrators of the box.
+         */
         get: operations["get-port-filter"];
-        /** Leave filtering by port to the cloud, take it back, or switch the packet filter off; never outside of a cloud */
+        /**
+         * Leave filtering by port to the cloud, take it back, or switch the packet filter off; never outside of a cloud
+         * @description For administrators of the box.
+         */
         put: operations["put-port-filter"];
         post?: never;
         delete?: never;
@@ -499,7 +637,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Packets that were dropped and let in, over time */
+        /**
+         * Packets that were dropped and let in, over time
+         * @description For administrators of the box.
+         */
         get: operations["get-packet-history"];
         put?: never;
         post?: never;
@@ -516,9 +657,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** How attackers are told from phones */
+        /**
+         * How attackers are told from phones
+         * @description For administrators of the box.
+         */
         get: operations["get-protection"];
-        /** Change how attackers are told from phones; in force at once */
+        /**
+         * Change how attackers are told from phones; in force at once
+         * @description For administrators of the box.
+         */
         put: operations["put-protection"];
         post?: never;
         delete?: never;
@@ -534,7 +681,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Attacks in numbers */
+        /**
+         * Attacks in numbers
+         * @description For administrators of the box.
+         */
         get: operations["get-attack-summary"];
         put?: never;
         post?: never;
@@ -551,11 +701,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who is logged in */
+        /**
+         * Who is logged in
+         * @description For everybody who is logged in, also while the password must be changed.
+         */
         get: operations["get-session"];
         put?: never;
         post?: never;
-        /** Log out */
+        /**
+         * Log out
+         * @description For everybody who is logged in, also while the password must be changed.
+         */
         delete: operations["delete-session"];
         options?: never;
         head?: never;
@@ -569,7 +725,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the own address is banned, and why */
+        /**
+         * Whether the own address is banned, and why
+         * @description For everybody who is logged in.
+         */
         get: operations["get-own-bans"];
         put?: never;
         post?: never;
@@ -587,8 +746,31 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Change the own password; other sessions end */
+        /**
+         * Change the own password; other sessions end
+         * @description For everybody who is logged in, also while the password must be changed.
+         */
         put: operations["put-session-password"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/password-policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a new password of one's own must be like
+         * @description For everybody who is logged in, also while the password must be changed.
+         */
+        get: operations["get-session-policy"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -603,7 +785,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The change of settings that waits to be confirmed */
+        /**
+         * The change of settings that waits to be confirmed
+         * @description For administrators of the box.
+         */
         get: operations["get-settings-trial"];
         put?: never;
         post?: never;
@@ -639,7 +824,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Take the change of settings back now */
+        /**
+         * Take the change of settings back now
+         * @description For administrators of the box.
+         */
         post: operations["revert-settings-trial"];
         delete?: never;
         options?: never;
@@ -732,6 +920,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How the people of the organisation sign in
+         * @description Needs the permission tenant.manage.
+         */
+        get: operations["get-sign-in"];
+        /**
+         * Change how the people of the organisation sign in
+         * @description Needs the permission tenant.manage.
+         */
+        put: operations["put-sign-in"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/ssh": {
         parameters: {
             query?: never;
@@ -739,9 +951,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The operator shell over SSH, and who may log in to it */
+        /**
+         * The operator shell over SSH, and who may log in to it
+         * @description For administrators of the box.
+         */
         get: operations["get-ssh"];
-        /** Switch the operator shell on or off; its port follows at once, and sessions end with it */
+        /**
+         * Switch the operator shell on or off; its port follows at once, and sessions end with it
+         * @description For administrators of the box.
+         */
         put: operations["put-ssh"];
         post?: never;
         delete?: never;
@@ -759,7 +977,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Let the owner of a public key log in to the operator shell */
+        /**
+         * Let the owner of a public key log in to the operator shell
+         * @description For administrators of the box.
+         */
         post: operations["create-ssh-key"];
         delete?: never;
         options?: never;
@@ -777,7 +998,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Take a key off the operator shell; its sessions end */
+        /**
+         * Take a key off the operator shell; its sessions end
+         * @description For administrators of the box.
+         */
         delete: operations["delete-ssh-key"];
         options?: never;
         head?: never;
@@ -791,7 +1015,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** How the box is doing */
+        /**
+         * How the box is doing
+         * @description For roles with any permission.
+         */
         get: operations["get-status"];
         put?: never;
         post?: never;
@@ -808,9 +1035,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read the settings of the organisation */
+        /**
+         * Read the settings of the organisation
+         * @description Needs the permission tenant.manage.
+         */
         get: operations["get-tenant"];
-        /** Change the settings of the organisation */
+        /**
+         * Change the settings of the organisation
+         * @description Needs the permission tenant.manage.
+         */
         put: operations["put-tenant"];
         post?: never;
         delete?: never;
@@ -826,9 +1059,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What is kept of SIP messages */
+        /**
+         * What is kept of SIP messages
+         * @description For administrators of the box.
+         */
         get: operations["get-trace-settings"];
-        /** Change what is kept of SIP messages; switched off, what is kept is forgotten */
+        /**
+         * Change what is kept of SIP messages; switched off, what is kept is forgotten
+         * @description For administrators of the box.
+         */
         put: operations["put-trace-settings"];
         post?: never;
         delete?: never;
@@ -844,10 +1083,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** SIP transports that exist */
+        /**
+         * SIP transports that exist
+         * @description For administrators of the box.
+         */
         get: operations["list-transports"];
         put?: never;
-        /** Create a SIP transport; listener and packet filter follow at once */
+        /**
+         * Create a SIP transport; listener and packet filter follow at once
+         * @description For administrators of the box.
+         */
         post: operations["create-transport"];
         delete?: never;
         options?: never;
@@ -863,10 +1108,16 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Change the digest algorithms of a SIP transport; for requests from now on */
+        /**
+         * Change the digest algorithms of a SIP transport; for requests from now on
+         * @description For administrators of the box.
+         */
         put: operations["put-transport"];
         post?: never;
-        /** Delete a SIP transport; its connections end, calls on others go on */
+        /**
+         * Delete a SIP transport; its connections end, calls on others go on
+         * @description For administrators of the box.
+         */
         delete: operations["delete-transport"];
         options?: never;
         head?: never;
@@ -882,7 +1133,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Credentials for the own extension's web phone, for a few hours */
+        /**
+         * Credentials for the own extension's web phone, for a few hours
+         * @description For everybody who is logged in.
+         */
         post: operations["create-web-phone-credentials"];
         delete?: never;
         options?: never;
@@ -1704,6 +1958,35 @@ export interface components {
             /** Format: password */
             new: string;
         };
+        PasswordPolicy: {
+            /** @description At least one digit 0-9. */
+            digit: boolean;
+            /** @description At least one Latin letter. */
+            letter: boolean;
+            /**
+             * Format: int64
+             * @description Most characters.
+             */
+            max: number;
+            /**
+             * Format: int64
+             * @description Fewest characters.
+             */
+            min: number;
+            /**
+             * @description rules: every switch below counts. nist: length and the list of common passwords only, as NIST SP 800-63B asks; min is 15 or more.
+             * @enum {string}
+             */
+            mode: "rules" | "nist";
+            /** @description Nothing of the account's own names and numbers. */
+            no_account: boolean;
+            /** @description No character three times in a row. */
+            no_repeat: boolean;
+            /** @description No run of four letters or digits up or down, such as 7890. */
+            no_sequence: boolean;
+            /** @description At least one upper-case Latin letter or ASCII special character. */
+            upper_or_special: boolean;
+        };
         Port: {
             /** Format: int64 */
             bytes: number;
@@ -1972,8 +2255,10 @@ export interface components {
             expires_at: string;
             /** @description Until the password is changed, everything else is refused. */
             must_change_password: boolean;
-            /** @enum {string} */
-            role: "system_admin" | "admin" | "standard_international" | "standard";
+            /** @description What the role allows, by name. */
+            permissions: string[];
+            /** @description system_admin, admin, standard_international, standard, or a role of the organisation's own. */
+            role: string;
             tenant: components["schemas"]["SessionTenant"];
             user: components["schemas"]["SessionUser"];
         };
@@ -2068,6 +2353,10 @@ export interface components {
             extension_last: string;
             /** @description Name of the organisation. */
             name: string;
+        };
+        SignIn: {
+            /** @description For portal and SIP passwords set from now on; those that exist stay. */
+            passwords: components["schemas"]["PasswordPolicy"];
         };
         Status: {
             applied: components["schemas"]["Applied"][];
@@ -2368,6 +2657,113 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AuditList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-box-sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignIn"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "put-box-sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignIn"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignIn"];
                 };
             };
             /** @description Unauthorized */
@@ -2830,7 +3226,10 @@ export interface operations {
     };
     "stream-events": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Instead of the header Ringfence-Tenant, which an EventSource cannot send. */
+                tenant?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2912,6 +3311,15 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5233,6 +5641,53 @@ export interface operations {
             };
         };
     };
+    "get-session-policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasswordPolicy"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "get-settings-trial": {
         parameters: {
             query?: never;
@@ -5607,6 +6062,122 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Setup"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignIn"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "put-sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignIn"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignIn"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
             /** @description Not Found */

@@ -12,8 +12,9 @@ import { keepSession, sessionQuery } from '../../shared/queries';
 import { Facts } from '../../shared/ui/Facts';
 import { Notice, ProblemNotice } from '../../shared/ui/Notice';
 import { Page, Panel } from '../../shared/ui/Page';
+import { roleName } from '../roles';
 import { PasswordRules } from '../../shared/ui/PasswordRules';
-import { shell } from '../../texts/shell';
+
 import { account as texts } from '../../texts/system';
 import css from './pages.module.css';
 
@@ -34,7 +35,7 @@ export function Account() {
               [texts.name, user.name],
               [texts.fullName, `${user.first_name} ${user.last_name}`.trim() || undefined],
               [texts.email, user.email || undefined],
-              [texts.role, shell.roles[session.role]],
+              [texts.role, roleName(session.role)],
               [texts.tenant, tenant.name || undefined],
               [texts.extension, user.extension || undefined],
               [texts.session, `${dateTime(new Date(session.expires_at))}, ${texts.sessionHint}`],
