@@ -30,6 +30,7 @@ type conn struct {
 	trusted atomic.Bool // the peer has proven who it is
 	place   *list.Element
 	done    chan struct{} // closed when the connection is dead
+	gone    func()        // told then, of a connection that we made; may be nil
 
 	mu       sync.Mutex
 	write    func([]byte) error // writes one message; nil until the connection is set up
@@ -267,6 +268,9 @@ func (t *conns) size() int {
 func (e *Endpoint) gone(c *conn) {
 	c.kill()
 	e.conns.remove(c)
+	if c.gone != nil {
+		defer c.gone()
+	}
 	if !c.trusted.Load() {
 		return // nobody keeps the flow of a stranger
 	}

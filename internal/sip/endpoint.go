@@ -168,6 +168,7 @@ type Endpoint struct {
 	wg      sync.WaitGroup
 	txs     *txTable
 	conns   *conns
+	dialled map[ports.ID]*streamListener // of the connections that we make
 	junk    seldom
 	foreign seldom // WebSockets of foreign pages
 }
@@ -198,6 +199,7 @@ func New(cfg Config) *Endpoint {
 	}
 	e.txs = newTxTable(e)
 	e.conns = newConns(cfg.Limits)
+	e.dialled = newDialled(e)
 	e.startWorkers()
 	return e
 }
@@ -424,6 +426,9 @@ func (e *Endpoint) Close() error {
 	e.mu.Unlock()
 	var errs []error
 	for _, l := range listeners {
+		errs = append(errs, l.close())
+	}
+	for _, l := range e.dialled {
 		errs = append(errs, l.close())
 	}
 	e.stopWorkers()

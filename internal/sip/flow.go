@@ -58,6 +58,9 @@ func (e *Endpoint) Stored(f Flow) telephony.Flow {
 // Flow finds the live flow behind a stored one. UDP flows survive a restart;
 // flows with a connection token die with their connection (ErrFlowGone).
 func (e *Endpoint) Flow(s telephony.Flow) (Flow, error) {
+	if c := e.conns.find(s.Token); c != nil && c.l.ln == nil {
+		return c.flow, nil // made by us: no listener has it
+	}
 	l, ok := e.listenerFor(s.Listener, s.Local)
 	if !ok {
 		return Flow{}, ErrFlowGone

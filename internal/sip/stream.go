@@ -87,12 +87,13 @@ func (t TLS) config(clients bool) *tls.Config {
 	return base
 }
 
-// streamListener is one listening TCP socket and its connections.
+// streamListener is one listening TCP socket and its connections; without a
+// socket, all connections of one kind that we made.
 type streamListener struct {
 	e        *Endpoint
 	id       ports.ID
 	side     ports.Side
-	ln       net.Listener
+	ln       net.Listener // nil: we connect
 	protocol string
 	tls      *tls.Config // nil for TCP
 	wg       sync.WaitGroup
@@ -162,7 +163,10 @@ const graceTime = 200 * time.Millisecond
 // goroutines have ended.
 func (l *streamListener) close() error {
 	close(l.stop)
-	err := l.ln.Close()
+	var err error
+	if l.ln != nil {
+		err = l.ln.Close()
+	}
 	all := l.e.conns.of(l)
 	for _, c := range all {
 		_ = c.raw.SetWriteDeadline(within(partTime))
@@ -225,6 +229,18 @@ func (l *streamListener) serve(c *conn) {
 		_ = t.SetDeadline(time.Time{})
 		socket = t
 	}
+	l.open(c, socket)
+	select {
+	case <-l.stop: // closed meanwhile
+		return
+	default:
+	}
+	l.talk(c, socket)
+}
+
+// open lets messages out by a connection.
+func (l *streamListener) open(c *conn, socket net.Conn) {
+	times := l.e.cfg.Streams
 	half, _ := socket.(interface{ CloseWrite() error })
 	c.ready(func(b []byte) error {
 		_ = c.raw.SetWriteDeadline(within(times.Write))
@@ -234,11 +250,10 @@ func (l *streamListener) serve(c *conn) {
 		_ = half.CloseWrite()
 		_ = c.raw.SetReadDeadline(within(partTime))
 	})
-	select {
-	case <-l.stop: // closed meanwhile
-		return
-	default:
-	}
+}
+
+// talk takes messages until the connection ends.
+func (l *streamListener) talk(c *conn, socket net.Conn) {
 	if !l.read(c, socket) {
 		return
 	}
