@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ringfence/internal/dialog"
+	"ringfence/internal/dialplan"
 	"ringfence/internal/events"
 	"ringfence/internal/location"
 	"ringfence/internal/registrar"
@@ -38,7 +39,16 @@ type Config struct {
 	Leg func(tenant telephony.TenantID, call telephony.CallID, callID string)
 	// Admit, if set, may refuse a call that an extension begins to a number, as it
 	// was dialled. It must not block.
-	Admit  func(tenant telephony.TenantID, caller, number string) *sip.Reply
+	Admit func(tenant telephony.TenantID, caller, number string) *sip.Reply
+	// Trunks are the ways to the outside; nil is none.
+	Trunks Trunks
+	// Route and RouteIn decide where calls go; nil is dialplan's Resolve and
+	// ResolveInbound.
+	Route   func(*telephony.Snapshot, dialplan.Request) dialplan.Plan
+	RouteIn func(*telephony.Snapshot, dialplan.InboundRequest) dialplan.Plan
+	// Spend, if set, may refuse a call before its INVITE goes to a trunk. It is
+	// asked for each trunk that is tried, and must not block. The meter may be nil.
+	Spend  func(Outside) (Meter, *sip.Reply)
 	Node   telephony.NodeID
 	Logger *slog.Logger
 
@@ -75,6 +85,12 @@ func New(c Config) *Service {
 	}
 	if c.NoAnswer == 0 {
 		c.NoAnswer = time.Minute
+	}
+	if c.Route == nil {
+		c.Route = dialplan.Resolve
+	}
+	if c.RouteIn == nil {
+		c.RouteIn = dialplan.ResolveInbound
 	}
 	s := &Service{
 		c:       c,
