@@ -36,6 +36,9 @@ type CallOptions struct {
 	LateOffer bool     // no offer in the INVITE; the answer goes into the ACK
 	SDP       string   // sent in place of the phone's own offer
 	From      string   // URI in place of the phone's own
+	URI       string   // Request-URI in place of the target
+	// Target is where the INVITE is sent in place of the server.
+	Target netip.AddrPort
 }
 
 // Call is one call of a phone: one INVITE dialog with its media.
@@ -49,6 +52,7 @@ type Call struct {
 	sdpID    uint64
 	invited  *sip.Request // the INVITE that was received
 	tx       *serverTx    // its transaction
+	server   netip.AddrPort
 
 	mu         sync.Mutex
 	changed    chan struct{} // closed at every change

@@ -125,6 +125,7 @@ type digest struct {
 	hash                        func() hash.Hash
 	user, password, method, uri string
 	cnonce                      string // empty without qop
+	count                       string // of the nonce; empty is its first use
 }
 
 // response is request-digest of RFC 7616 section 3.4.1.
@@ -138,7 +139,7 @@ func (d digest) response(c Challenge) string {
 	if d.cnonce == "" {
 		return h(ha1 + ":" + c.Nonce + ":" + ha2)
 	}
-	return h(ha1 + ":" + c.Nonce + ":" + firstUse + ":" + d.cnonce + ":auth:" + ha2)
+	return h(ha1 + ":" + c.Nonce + ":" + cmp.Or(d.count, firstUse) + ":" + d.cnonce + ":auth:" + ha2)
 }
 
 func qopAuth(list string) bool {

@@ -55,7 +55,7 @@ func (p *Phone) handleRequest(req *sip.Request, from netip.AddrPort) {
 		p.subscription(req).handle(req, tx)
 	case tag(req.To().Params) != "":
 		_ = p.reply(tx, response(req, 481, Reason(481), ""))
-	case req.IsInvite() && req.Recipient.User != p.config.User:
+	case req.IsInvite() && req.Recipient.User != p.config.User && !p.config.AnyUser:
 		// A phone that was here before had this address.
 		_ = p.reply(tx, response(req, 404, Reason(404), token("t")))
 	case req.IsInvite():

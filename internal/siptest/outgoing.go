@@ -1,6 +1,7 @@
 package siptest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -30,7 +31,11 @@ func (p *Phone) CallWith(ctx context.Context, target string, o CallOptions) (*Ca
 	if o.From != "" {
 		c.localURI = o.From
 	}
-	c.target = c.remoteURI
+	c.target = cmp.Or(o.URI, c.remoteURI)
+	c.server = p.config.Server
+	if o.Target.IsValid() {
+		c.server = o.Target
+	}
 	if !c.add() || !p.start(c.dial) {
 		c.media.Load().close()
 		return nil, fmt.Errorf("calling %s: %w", target, ErrClosed)
@@ -95,7 +100,7 @@ func (c *Call) invite(auth string) (*clientTx, error) {
 		m.sdp(c.describe(c.direction, c.ownPayloads(), false, false))
 	}
 	c.mu.Unlock()
-	return c.phone.begin("INVITE", b, c.phone.config.Server, m.bytes())
+	return c.phone.begin("INVITE", b, c.server, m.bytes())
 }
 
 // follow handles the responses to the INVITE. It returns a challenge, or nil
@@ -258,7 +263,7 @@ func (c *Call) sendCancel() error {
 	m.add("Call-ID: %s", c.id)
 	m.add("CSeq: %d CANCEL", seq)
 	c.mu.Unlock()
-	tx, err := c.phone.begin("CANCEL", b, c.phone.config.Server, m.bytes())
+	tx, err := c.phone.begin("CANCEL", b, c.server, m.bytes())
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,11 @@ type Config struct {
 	Transport string
 	// TLS is for TLS and WSS; nil takes any certificate.
 	TLS *tls.Config
+	// Accepts listens for connections on Listen instead of making one to Server,
+	// with TCP or TLS, whose certificate TLS has.
+	Accepts bool
+	// AnyUser takes calls to every user part: a provider, a gateway.
+	AnyUser bool
 	// Origin is what a browser would send with the upgrade to WebSocket.
 	Origin string
 	// Tone in whole Hz is sent in every call; 0 sends silence.

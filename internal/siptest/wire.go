@@ -39,6 +39,9 @@ func openWire(c *Config) (wire, error) {
 		d.conn.Store(conn)
 		return d, nil
 	case "TCP", "TLS":
+		if c.Accepts {
+			return accept(c)
+		}
 		conn, err := dial(c)
 		if err != nil {
 			return nil, err
