@@ -73,7 +73,9 @@ func TestPolicyOfATenant(t *testing.T) {
 		const long = "wolkig mit zitronen und gurken"
 		put := func(sc store.Scope, p Policy) {
 			t.Helper()
-			_, err := sc.Update(t.Context(), telephony.Actor{}, func(tx *store.Tx) error { return tx.PutSignIn(telephony.SignIn{Passwords: p}) })
+			_, err := sc.Update(t.Context(), telephony.Actor{}, func(tx *store.Tx) error {
+				return tx.PutSignIn(telephony.SignIn{Passwords: p, SecondFactor: telephony.SecondFactorOptional})
+			})
 			if err != nil {
 				t.Fatal(err)
 			}

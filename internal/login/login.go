@@ -125,51 +125,76 @@ func (s *Service) scope(u telephony.User) store.Scope {
 	return s.store.ForTenant(u.Tenant)
 }
 
-// Login checks name and password and starts a session with a new cookie. A
-// wrong password and an unknown name get the same ErrWrong after the same
-// work; a *BlockedError comes before any password is looked at; ErrBusy asks
-// to come again.
+// Login checks name and password and starts a session with a new cookie; it
+// owes the second factor if the user has one. A wrong password and an unknown
+// name get the same ErrWrong after the same work; a *BlockedError comes before
+// any password is looked at; ErrBusy asks to come again.
 func (s *Service) Login(ctx context.Context, addr netip.Addr, name, password string) (Session, error) {
 	u, hash, err := s.store.UserByName(ctx, name)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return Session{}, fmt.Errorf("logging in: %w", err)
 	}
-	if err := s.try(ctx, addr, name, u, hash, password); err != nil {
+	t := attempt{addr: addr, name: name, user: u, half: u.SecondFactor}
+	if err := s.try(ctx, t, s.password(hash, password)); err != nil {
 		return Session{}, err
 	}
-	actor := telephony.Actor{Kind: telephony.ActorUser, Name: u.Name, Addr: addr}
-	if err := s.scope(u).Record(ctx, actor, "session.login", u.Name, nil); err != nil {
-		return Session{}, fmt.Errorf("logging in: %w", err)
+	if u.SecondFactor {
+		return s.begin(ctx, addr, u, true)
+	}
+	if err := s.recordLogin(ctx, addr, u); err != nil {
+		return Session{}, err
 	}
 	return s.Start(ctx, addr, u)
 }
 
-// try verifies a password unless source or account must wait, and counts a
-// failure. An attempt takes its place in the count before the password is
-// looked at, so that guesses sent all at once are no more than guesses sent one
-// by one.
-func (s *Service) try(ctx context.Context, addr netip.Addr, name string, u telephony.User, hash, password string) error {
+func (s *Service) recordLogin(ctx context.Context, addr netip.Addr, u telephony.User) error {
+	actor := telephony.Actor{Kind: telephony.ActorUser, Name: u.Name, Addr: addr}
+	if err := s.scope(u).Record(ctx, actor, "session.login", u.Name, nil); err != nil {
+		return fmt.Errorf("logging in: %w", err)
+	}
+	return nil
+}
+
+// attempt is one try at proving who somebody is.
+type attempt struct {
+	addr netip.Addr
+	name string
+	user telephony.User
+	// half: success is not the end of it, so it takes no failures back. Else who
+	// has the password could guess at the second factor without end.
+	half bool
+}
+
+// password is the check of a password for try.
+func (s *Service) password(hash, password string) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) { return s.hasher.verify(ctx, hash, password) }
+}
+
+// try runs a check unless source or account must wait, and counts a failure. An
+// attempt takes its place in the count before the check, so that guesses sent
+// all at once are no more than guesses sent one by one.
+func (s *Service) try(ctx context.Context, t attempt, check func(context.Context) (bool, error)) error {
 	settings := s.settings()
-	known, err := s.knows(ctx, addr, u)
+	known, err := s.knows(ctx, t.addr, t.user)
 	if err != nil {
 		return err
 	}
-	if err := s.locks.begin(time.Now(), addr, name, known, settings.LoginFailures, settings.LoginBlock); err != nil {
+	if err := s.locks.begin(time.Now(), t.addr, t.name, known, settings.LoginFailures, settings.LoginBlock); err != nil {
 		return err
 	}
-	ok, err := s.hasher.verify(ctx, hash, password)
-	if err != nil {
-		s.locks.abandoned(addr, name)
+	ok, err := check(ctx)
+	switch {
+	case err != nil, ok && t.half:
+		s.locks.abandoned(t.addr, t.name)
 		return err
-	}
-	if ok {
-		s.locks.succeeded(addr, name)
+	case ok:
+		s.locks.succeeded(t.addr, t.name)
 		return nil
 	}
-	until, blocked := s.locks.failed(time.Now(), addr, name, settings.LoginFailures, settings.LoginBlock)
-	s.log.Warn("log-in failed", "source", addr.String(), "account", accountKey(name).subject, "blocked", blocked)
+	until, blocked := s.locks.failed(time.Now(), t.addr, t.name, settings.LoginFailures, settings.LoginBlock)
+	s.log.Warn("log-in failed", "source", t.addr.String(), "account", accountKey(t.name).subject, "blocked", blocked)
 	if blocked {
-		s.announce(ctx, addr, until)
+		s.announce(ctx, t.addr, until)
 	}
 	return ErrWrong
 }
@@ -192,7 +217,7 @@ func (s *Service) knows(ctx context.Context, addr netip.Addr, u telephony.User) 
 		return false, fmt.Errorf("logging in: %w", err)
 	}
 	for _, v := range all {
-		if source(v.Addr) == source(addr) {
+		if !v.Owed && source(v.Addr) == source(addr) {
 			return true, nil
 		}
 	}
@@ -293,7 +318,7 @@ func (s *Service) ChangePassword(ctx context.Context, addr netip.Addr, v Session
 	if err != nil {
 		return Session{}, fmt.Errorf("changing a password: %w", err)
 	}
-	if err := s.try(ctx, addr, u.Name, u, hash, current); err != nil {
+	if err := s.try(ctx, attempt{addr: addr, name: u.Name, user: u}, s.password(hash, current)); err != nil {
 		return Session{}, err
 	}
 	if err := s.CheckFor(u, password); err != nil {

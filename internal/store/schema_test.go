@@ -51,7 +51,7 @@ func TestSchemaRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tenantTables := []string{"extension", "user", "role", "extension_group", "extension_group_member", "binding", "subscription", "publication", "call_record", "tenant_setting"}
+	tenantTables := []string{"extension", "user", "role", "extension_group", "extension_group_member", "binding", "subscription", "publication", "call_record", "tenant_setting", "totp", "recovery_code"}
 	for _, o := range objects {
 		if !strings.HasPrefix(o, "table ") {
 			continue

@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"os"
@@ -97,16 +98,30 @@ func associated(tenant telephony.TenantID, number string) []byte {
 }
 
 func (k *keys) seal(tenant telephony.TenantID, number, password string) []byte {
-	return k.sealing.Seal([]byte{sealVersion}, nil, []byte(password), associated(tenant, number))
+	return k.sealValue(associated(tenant, number), []byte(password))
+}
+
+// sealValue encrypts a secret for one purpose and owner, which associated
+// names: elsewhere it does not open.
+func (k *keys) sealValue(associated, secret []byte) []byte {
+	return k.sealing.Seal([]byte{sealVersion}, nil, secret, associated)
+}
+
+func (k *keys) openValue(associated, sealed []byte) ([]byte, error) {
+	if len(sealed) == 0 || sealed[0] != sealVersion {
+		return nil, errors.New("decrypting a secret: unknown format")
+	}
+	plain, err := k.sealing.Open(nil, nil, sealed[1:], associated)
+	if err != nil {
+		return nil, fmt.Errorf("decrypting a secret: %w", err)
+	}
+	return plain, nil
 }
 
 func (k *keys) open(tenant telephony.TenantID, number string, sealed []byte) (string, error) {
-	if len(sealed) == 0 || sealed[0] != sealVersion {
-		return "", fmt.Errorf("decrypting SIP password of extension %s: unknown format", number)
-	}
-	plain, err := k.sealing.Open(nil, nil, sealed[1:], associated(tenant, number))
+	plain, err := k.openValue(associated(tenant, number), sealed)
 	if err != nil {
-		return "", fmt.Errorf("decrypting SIP password of extension %s: %w", number, err)
+		return "", fmt.Errorf("SIP password of extension %s: %w", number, err)
 	}
 	return string(plain), nil
 }

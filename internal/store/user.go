@@ -13,7 +13,8 @@ import (
 
 // userQuery reads users with the number of their extension.
 const userQuery = `SELECT u.tenant_id, u.id, u.name, u.first_name, u.last_name, u.email, u.phone, u.role,
-	coalesce(e.number, ''), u.must_change, u.created_at, u.password_hash
+	coalesce(e.number, ''), u.must_change, u.created_at, u.password_hash,
+	EXISTS (SELECT 1 FROM totp t WHERE t.tenant_id = u.tenant_id AND t.user_id = u.id AND t.confirmed = 1)
 	FROM user u LEFT JOIN extension e ON e.tenant_id = u.tenant_id AND e.id = u.extension_id`
 
 type userRow struct {
@@ -24,7 +25,7 @@ type userRow struct {
 func scanUser(scan func(...any) error) (u userRow, err error) {
 	var created int64
 	err = scan(&u.Tenant, &u.ID, &u.Name, &u.FirstName, &u.LastName, &u.Email, &u.Phone, &u.Role,
-		&u.Extension, &u.MustChangePassword, &created, &u.hash)
+		&u.Extension, &u.MustChangePassword, &created, &u.hash, &u.SecondFactor)
 	u.CreatedAt = fromMicros(created)
 	return u, err
 }

@@ -77,13 +77,39 @@ func (p PasswordPolicy) Validate() error {
 // prove who they are.
 type SignIn struct {
 	Passwords PasswordPolicy
+	// SecondFactor says who has to sign in with a second factor; everybody may.
+	SecondFactor SecondFactor
+}
+
+// SecondFactor says who has to sign in with a second factor.
+type SecondFactor string
+
+// Who has to.
+const (
+	SecondFactorOptional       SecondFactor = "optional"
+	SecondFactorAdministrators SecondFactor = "administrators"
+	SecondFactorEverybody      SecondFactor = "everybody"
+)
+
+// Requires reports whether somebody has to, who has administrative permissions
+// or not.
+func (f SecondFactor) Requires(administers bool) bool {
+	return f == SecondFactorEverybody || f == SecondFactorAdministrators && administers
 }
 
 // DefaultSignIn is in force until somebody changes it.
-func DefaultSignIn() SignIn { return SignIn{Passwords: DefaultPasswordPolicy()} }
+func DefaultSignIn() SignIn {
+	return SignIn{Passwords: DefaultPasswordPolicy(), SecondFactor: SecondFactorOptional}
+}
 
 // Validate reports the first field that is not usable.
-func (s SignIn) Validate() error { return s.Passwords.Validate() }
+func (s SignIn) Validate() error {
+	switch s.SecondFactor {
+	case SecondFactorOptional, SecondFactorAdministrators, SecondFactorEverybody:
+		return s.Passwords.Validate()
+	}
+	return refuse("second_factor", "is none of optional, administrators, everybody")
+}
 
 // WithSignIn returns the snapshot with the sign-in rules of tenants; System
 // stands for the box's administrators. It is called before anybody else sees

@@ -23,7 +23,7 @@ func TestPasswordPolicyIsValidated(t *testing.T) {
 	} {
 		p := DefaultPasswordPolicy()
 		x.change(&p)
-		err := SignIn{Passwords: p}.Validate()
+		err := SignIn{Passwords: p, SecondFactor: SecondFactorOptional}.Validate()
 		fe, _ := AsFieldError(err)
 		if x.field == "" && err != nil || x.field != "" && (fe == nil || fe.Field != x.field) {
 			t.Errorf("%s: %v, want %q", name, err, x.field)

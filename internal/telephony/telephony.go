@@ -91,6 +91,7 @@ type User struct {
 	Role               Role
 	Extension          string // extension number, or empty
 	MustChangePassword bool
+	SecondFactor       bool // signs in with a code as well; set by the store only
 	CreatedAt          time.Time
 }
 

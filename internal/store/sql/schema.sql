@@ -182,6 +182,28 @@ CREATE TABLE extension_group_member (
 ) STRICT;
 CREATE INDEX extension_group_of ON extension_group_member (tenant_id, extension_id);
 
+-- Authenticator apps (RFC 6238).
+CREATE TABLE totp (
+  tenant_id INTEGER NOT NULL,
+  user_id   INTEGER NOT NULL,
+  secret    BLOB    NOT NULL,  -- AES-256-GCM, bound to tenant and user
+  confirmed INTEGER NOT NULL CHECK (confirmed IN (0, 1)),
+  last_step INTEGER NOT NULL,  -- of the code used last
+  PRIMARY KEY (tenant_id, user_id),
+  FOREIGN KEY (tenant_id, user_id) REFERENCES user (tenant_id, id) ON DELETE CASCADE
+) STRICT;
+
+-- Codes that stand in for a lost authenticator app, once each: 80 random bits,
+-- kept as SHA-256.
+CREATE TABLE recovery_code (
+  tenant_id INTEGER NOT NULL,
+  user_id   INTEGER NOT NULL,
+  id        INTEGER NOT NULL,
+  hash      BLOB    NOT NULL,
+  PRIMARY KEY (tenant_id, user_id, id),
+  FOREIGN KEY (tenant_id, user_id) REFERENCES user (tenant_id, id) ON DELETE CASCADE
+) STRICT;
+
 -- Web sessions; the cookie's value is kept as its hash only.
 CREATE TABLE session (
   hash       BLOB PRIMARY KEY,
@@ -192,6 +214,8 @@ CREATE TABLE session (
   created_at INTEGER NOT NULL,
   seen_at    INTEGER NOT NULL,
   expires_at INTEGER NOT NULL,
+  agent      TEXT    NOT NULL DEFAULT '',
+  factor_owed INTEGER NOT NULL DEFAULT 0 CHECK (factor_owed IN (0, 1)),
   FOREIGN KEY (tenant_id, user_id) REFERENCES user (tenant_id, id) ON DELETE CASCADE
 ) STRICT;
 CREATE INDEX session_user ON session (tenant_id, user_id);
