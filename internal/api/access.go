@@ -99,8 +99,8 @@ func (s *Server) admitSession(r *http.Request, need access, c *caller) (int, str
 	}
 	u := c.session.User
 	c.rights, _ = s.cfg.Store.Snapshot().Role(u.Tenant, u.Role)
-	if u.MustChangePassword && need != ownSession {
-		return http.StatusForbidden, "change the password first"
+	if why := owes(c.session, need); why != "" {
+		return http.StatusForbidden, why
 	}
 	if !need.grantedTo(c.rights) {
 		return http.StatusForbidden, "the role does not allow this"
@@ -110,6 +110,23 @@ func (s *Server) admitSession(r *http.Request, need access, c *caller) (int, str
 		return http.StatusNotFound, notThere
 	}
 	return 0, ""
+}
+
+// owes is what a session has to do before it may go on.
+func owes(v login.Session, need access) string {
+	switch {
+	case need == halfSession:
+		return ""
+	case v.Owed:
+		return "show the second factor first"
+	case need == ownSession:
+		return ""
+	case v.User.MustChangePassword:
+		return "change the password first"
+	case v.MustEnrol:
+		return "set up a second factor first"
+	}
+	return ""
 }
 
 // foreign says whether a browser sends the request for another site. Reading

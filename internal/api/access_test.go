@@ -27,7 +27,7 @@ var ofTheWizard = []string{
 func target(pattern string) (method, path string) {
 	method, path, _ = strings.Cut(pattern, " ")
 	path = strings.TrimPrefix(path, Base)
-	return method, strings.NewReplacer("{number}", "101", "{id}", "call-1").Replace(path)
+	return method, strings.NewReplacer("{number}", "101", "{id}", "call-1", "{user}", "4", "{session}", "0011223344556677").Replace(path)
 }
 
 // Every route that is served x every way of not being allowed.
@@ -36,7 +36,7 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 	b := newBox(t)
 	boss := b.setUp()
 	standard := b.user(1, "ann", telephony.RoleStandard, "101")
-	must := b.mustChange()
+	must, half, owing := b.mustChange(), b.halfLoggedIn(), b.mustEnrol()
 	gone := b.client().login("boss", adminPassword)
 	gone.must(http.StatusNoContent, "DELETE", "/session", nil, nil)
 	expired, idle := b.expired(time.Hour, -time.Minute), b.expired(-time.Hour, time.Hour)
@@ -86,6 +86,15 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 			check("another session's CSRF token", &wrongCSRF, http.StatusForbidden)
 			otherPort.header = map[string]string{"Sec-Fetch-Site": "", "Origin": "https://192.0.2.1:10443"}
 			check("other port's origin", &otherPort, http.StatusForbidden)
+		}
+		if need != halfSession {
+			check("second factor owed", half, http.StatusForbidden)
+		}
+		if need == halfSession {
+			continue
+		}
+		if need != ownSession {
+			check("second factor to be set up", owing, http.StatusForbidden)
 		}
 		if need != ownSession && need != anyUser {
 			check("standard user", standard, http.StatusForbidden)

@@ -84,6 +84,8 @@ func (s *Server) Close() { s.closeOne.Do(func() { close(s.closing) }) }
 func (s *Server) register() {
 	s.registerSetup()
 	s.registerSession()
+	s.registerFactor()
+	s.registerSessions()
 	s.registerTenant()
 	s.registerSignIn()
 	s.registerExtensions()

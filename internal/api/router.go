@@ -20,13 +20,15 @@ type access string
 
 // Levels that have nothing to do with permissions.
 const (
-	denied     access = ""            // a route nobody thought about
-	wizard     access = "wizard"      // the setup token, and only before set-up is finished
-	anyone     access = "anyone"      // no session, but same origin
-	ownSession access = "own session" // a session of any role, also while its password must be changed
-	anyUser    access = "any user"    // a session of any role
-	anyAdmin   access = "any admin"   // a role that allows anything beyond one's own data
-	systemOnly access = "system"      // administrators of the box
+	denied access = ""       // a route nobody thought about
+	wizard access = "wizard" // the setup token, and only before set-up is finished
+	anyone access = "anyone" // no session, but same origin
+	// halfSession is good also while the second factor, or a new password, is owed.
+	halfSession access = "half session"
+	ownSession  access = "own session" // a session of any role, also while its password must be changed
+	anyUser     access = "any user"    // a session of any role
+	anyAdmin    access = "any admin"   // a role that allows anything beyond one's own data
+	systemOnly  access = "system"      // administrators of the box
 )
 
 // Levels that a role must allow; administrators of tenant and box have them all.
@@ -51,7 +53,7 @@ func (a access) needsSession() bool { return a != denied && a != wizard && a != 
 // grantedTo reports whether a role is enough, once there is a session.
 func (a access) grantedTo(r telephony.RoleDefinition) bool {
 	switch a {
-	case ownSession, anyUser:
+	case halfSession, ownSession, anyUser:
 		return true
 	case anyAdmin:
 		return r.Administers()
@@ -186,6 +188,8 @@ func (o operation) document() huma.Operation {
 // words are what the document says about who may.
 func (a access) words() string {
 	switch a {
+	case halfSession:
+		return "For everybody who has shown the password, also before the second factor."
 	case ownSession:
 		return "For everybody who is logged in, also while the password must be changed."
 	case anyUser:

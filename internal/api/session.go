@@ -26,8 +26,8 @@ type cookieOnly struct {
 
 func (s *Server) registerSession() {
 	handle(s, operation{id: "login", method: http.MethodPost, path: "/login", tag: "session", summary: "Log in", access: anyone, errors: []int{http.StatusUnauthorized, http.StatusTooManyRequests}}, s.login)
-	handle(s, operation{id: "get-session", method: http.MethodGet, path: "/session", tag: "session", summary: "Who is logged in", access: ownSession}, s.getSession)
-	handle(s, operation{id: "delete-session", method: http.MethodDelete, path: "/session", tag: "session", summary: "Log out", access: ownSession, status: http.StatusNoContent}, s.deleteSession)
+	handle(s, operation{id: "get-session", method: http.MethodGet, path: "/session", tag: "session", summary: "Who is logged in", access: halfSession}, s.getSession)
+	handle(s, operation{id: "delete-session", method: http.MethodDelete, path: "/session", tag: "session", summary: "Log out", access: halfSession, status: http.StatusNoContent}, s.deleteSession)
 	handle(s, operation{id: "put-session-password", method: http.MethodPut, path: "/session/password", tag: "session", summary: "Change the own password; other sessions end", access: ownSession, errors: []int{http.StatusTooManyRequests}, fields: map[string]string{"password": "body.new"}}, s.putSessionPassword)
 }
 
@@ -50,6 +50,11 @@ func (s *Server) sessionOf(v login.Session, tenant telephony.TenantID) Session {
 		User: SessionUser{Name: u.Name, FirstName: u.FirstName, LastName: u.LastName, Email: u.Email, Extension: u.Extension},
 		Role: string(u.Role), Permissions: []string{},
 		CSRFToken: v.CSRF, ExpiresAt: v.Expires.UTC(), MustChangePassword: u.MustChangePassword,
+		SecondFactorOwed: v.Owed, MustSetUpSecondFactor: v.MustEnrol && !v.Owed,
+	}
+	if v.Owed { // whoever has the password alone learns nothing else
+		out.User = SessionUser{Name: u.Name}
+		return out
 	}
 	rights, _ := s.cfg.Store.Snapshot().Role(u.Tenant, u.Role)
 	for _, p := range rights.Permissions {
@@ -66,7 +71,7 @@ func (s *Server) login(ctx context.Context, in *body[Login]) (*cookieAnswer[Sess
 	if err != nil {
 		return nil, refused(err, http.StatusUnauthorized, "")
 	}
-	return &cookieAnswer[Session]{SetCookie: setCookie(v.Cookie), Body: s.sessionOf(v, s.tenantOf(v.User))}, nil
+	return s.begun(ctx, v)
 }
 
 // refused turns the errors of package login into answers. wrong is the status

@@ -23,10 +23,13 @@ type PasswordPolicy struct {
 
 // SignIn is how people sign in.
 type SignIn struct {
-	Passwords PasswordPolicy `json:"passwords" doc:"For portal and SIP passwords set from now on; those that exist stay."`
+	Passwords    PasswordPolicy `json:"passwords" doc:"For portal and SIP passwords set from now on; those that exist stay."`
+	SecondFactor string         `json:"second_factor" enum:"optional,administrators,everybody" doc:"Who has to sign in with a second factor: nobody, roles with any permission, or everybody."`
 }
 
-func signInOf(v telephony.SignIn) SignIn { return SignIn{Passwords: policyOf(v.Passwords)} }
+func signInOf(v telephony.SignIn) SignIn {
+	return SignIn{Passwords: policyOf(v.Passwords), SecondFactor: string(v.SecondFactor)}
+}
 
 func policyOf(p telephony.PasswordPolicy) PasswordPolicy {
 	p = p.Effective()
@@ -49,8 +52,8 @@ func signInFields() map[string]string {
 }
 
 func (s *Server) registerSignIn() {
-	handle(s, operation{id: "get-sign-in", method: http.MethodGet, path: "/sign-in", tag: "tenant", summary: "How the people of the organisation sign in", access: admin}, s.getSignIn)
-	handle(s, operation{id: "put-sign-in", method: http.MethodPut, path: "/sign-in", tag: "tenant", summary: "Change how the people of the organisation sign in", access: admin, errors: []int{http.StatusNotFound}, fields: signInFields()}, s.putSignIn)
+	handle(s, operation{id: "get-sign-in", method: http.MethodGet, path: "/sign-in", tag: "tenant", summary: "How the people of the organisation sign in", access: manageSecurity}, s.getSignIn)
+	handle(s, operation{id: "put-sign-in", method: http.MethodPut, path: "/sign-in", tag: "tenant", summary: "Change how the people of the organisation sign in", access: manageSecurity, errors: []int{http.StatusNotFound}, fields: signInFields()}, s.putSignIn)
 	handle(s, operation{id: "get-box-sign-in", method: http.MethodGet, path: "/box/sign-in", tag: "box", summary: "How the administrators of the box sign in", access: systemOnly}, s.getBoxSignIn)
 	handle(s, operation{id: "put-box-sign-in", method: http.MethodPut, path: "/box/sign-in", tag: "box", summary: "Change how the administrators of the box sign in", access: systemOnly, fields: signInFields()}, s.putBoxSignIn)
 	handle(s, operation{id: "get-session-policy", method: http.MethodGet, path: "/session/password-policy", tag: "session", summary: "What a new password of one's own must be like", access: ownSession}, s.getSessionPolicy)
@@ -88,7 +91,7 @@ func (v SignIn) change(tx *store.Tx) error {
 	if err != nil {
 		return err
 	}
-	now.Passwords = v.Passwords.policy()
+	now.Passwords, now.SecondFactor = v.Passwords.policy(), telephony.SecondFactor(v.SecondFactor)
 	return tx.PutSignIn(now)
 }
 

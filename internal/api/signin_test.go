@@ -41,7 +41,7 @@ func TestPasswordPolicyOverTheAPI(t *testing.T) {
 	if mine.Min != 8 {
 		t.Errorf("policy of the box: %+v", mine)
 	}
-	boss.must(http.StatusOK, "PUT", "/box/sign-in", SignIn{Passwords: PasswordPolicy{Mode: "nist", Min: 15, Max: 128, Letter: true, NoAccount: true}}, &v)
+	boss.must(http.StatusOK, "PUT", "/box/sign-in", SignIn{Passwords: PasswordPolicy{Mode: "nist", Min: 15, Max: 128, Letter: true, NoAccount: true}, SecondFactor: "optional"}, &v)
 	if v.Passwords.Letter {
 		t.Error("NIST mode keeps a rule on what a password is made of")
 	}
@@ -63,7 +63,7 @@ func TestBadPasswordPoliciesAreRefusedNamingTheField(t *testing.T) {
 		"body.passwords.mode": {Mode: "none", Min: 12, Max: 20},
 	} {
 		for _, path := range []string{"/sign-in", "/box/sign-in"} {
-			a := boss.must(http.StatusUnprocessableEntity, "PUT", path, SignIn{Passwords: p}, nil)
+			a := boss.must(http.StatusUnprocessableEntity, "PUT", path, SignIn{Passwords: p, SecondFactor: "optional"}, nil)
 			if len(a.Problem.Errors) != 1 || a.Problem.Errors[0].Location != where {
 				t.Errorf("%s, %+v: %s", path, p, a.Body)
 			}

@@ -121,6 +121,9 @@ type Session struct {
 	CSRFToken          string        `json:"csrf_token" doc:"Goes into the X-CSRF-Token header of every request that changes something."`
 	ExpiresAt          time.Time     `json:"expires_at" doc:"When the session ends if nothing is done before."`
 	MustChangePassword bool          `json:"must_change_password" doc:"Until the password is changed, everything else is refused."`
+	// SecondFactorOwed and MustSetUpSecondFactor are what else may be in the way.
+	SecondFactorOwed      bool `json:"second_factor_owed" doc:"The password was right; until the second factor is shown, everything else is refused."`
+	MustSetUpSecondFactor bool `json:"must_set_up_second_factor" doc:"Until a second factor is set up, everything else is refused."`
 }
 
 // PasswordChange changes the user's own password.

@@ -13,6 +13,9 @@ import * as data from './data.mjs';
 /** @typedef {import('node:http').IncomingMessage} Request */
 /** @typedef {import('node:http').ServerResponse} Response */
 
+/** What the administrators of box and organisation may do. */
+const everything = ['tenant.manage', 'users.manage', 'roles.manage', 'extensions.manage', 'trunks.manage', 'rules.manage', 'calls.manage', 'cdr.read_all', 'recordings.read_all', 'audit.read', 'security.manage', 'reports'];
+
 const dist = fileURLToPath(new URL('../../dist', import.meta.url));
 const types = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2', '.webmanifest': 'application/manifest+json', '.md': 'text/plain' };
 
@@ -221,7 +224,7 @@ class Mock {
   /** @param {string} csrf @returns {S['Session']} */
   sessionState(csrf) {
     return {
-      csrf_token: csrf, expires_at: new Date(Date.now() + 1_800_000).toISOString(), must_change_password: this.mustChange, role: 'system_admin',
+      csrf_token: csrf, expires_at: new Date(Date.now() + 1_800_000).toISOString(), must_change_password: this.mustChange, second_factor_owed: false, must_set_up_second_factor: false, permissions: everything, role: 'system_admin',
       tenant: this.tenant, user: { name: this.administrator, first_name: this.administrator === 'ada' ? 'Ada' : '', last_name: this.administrator === 'ada' ? 'Lovelace' : '', email: '', extension: '' },
     };
   }
