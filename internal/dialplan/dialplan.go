@@ -94,32 +94,3 @@ type Refusal struct {
 	Code   int    // of the SIP response
 	Reason string // for people
 }
-
-// Topic is what a step decided about.
-type Topic string
-
-// The topics, in their order.
-const (
-	TopicDialled   Topic = "dialled"
-	TopicEmergency Topic = "emergency"
-	TopicInternal  Topic = "internal"
-	TopicNumber    Topic = "number"
-	TopicClass     Topic = "class"
-	TopicRole      Topic = "role"
-	TopicCountry   Topic = "country"
-	TopicRule      Topic = "rule"
-	TopicTrunk     Topic = "trunk"
-	TopicCaller    Topic = "caller"
-	TopicHours     Topic = "hours"
-	TopicResult    Topic = "result"
-)
-
-// Step is one decision, explained.
-type Step struct {
-	Topic Topic
-	OK    bool // the call went on by it; a rule matched; a trunk is tried
-	Rule  int64
-	Trunk telephony.TrunkID
-	Name  string // of the rule or trunk
-	Text  string
-}

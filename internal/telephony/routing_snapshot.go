@@ -6,10 +6,12 @@ import (
 )
 
 // WithRouting returns the snapshot with trunks and routing. It sorts rules by
-// priority and trunks by ID. It is called before anybody else sees the snapshot.
+// priority, trunks by ID and their rates by prefix. It is called before anybody else sees the snapshot.
 func (s *Snapshot) WithRouting(trunks []Trunk, routing map[TenantID]Routing) *Snapshot {
 	s.trunks = make(map[TenantID][]Trunk)
 	for _, t := range trunks {
+		t.Rates = slices.Clone(t.Rates)
+		slices.SortStableFunc(t.Rates, func(a, b Rate) int { return cmp.Compare(a.Prefix, b.Prefix) })
 		s.trunks[t.Tenant] = append(s.trunks[t.Tenant], t)
 	}
 	for _, list := range s.trunks {
