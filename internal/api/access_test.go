@@ -2,6 +2,7 @@ package api
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -27,7 +28,27 @@ var ofTheWizard = []string{
 func target(pattern string) (method, path string) {
 	method, path, _ = strings.Cut(pattern, " ")
 	path = strings.TrimPrefix(path, Base)
-	return method, strings.NewReplacer("{number}", "101", "{id}", "call-1", "{user}", "4", "{session}", "0011223344556677").Replace(path)
+	return method, strings.NewReplacer("{number}", "101", "{id}", "call-1", "{tenant}", "1", "{role}", "ours", "{user}", "4", "{group}", "5", "{session}", "0011223344556677").Replace(path)
+}
+
+// examples are what the names of target stand for, right after setUp: of the
+// first tenant, with ids that no other tenant has.
+func (b *box) examples() {
+	b.t.Helper()
+	_, err := b.store.ForTenant(1).Update(b.t.Context(), telephony.Actor{}, func(tx *store.Tx) error {
+		u, err := tx.CreateUser(telephony.User{Name: "pat", Role: telephony.RoleStandard}, "h")
+		if err != nil || u.ID != 4 {
+			return fmt.Errorf("user %d: %w", u.ID, err)
+		}
+		g, err := tx.CreateGroup(telephony.Group{Name: "Ours", Members: []string{"101"}})
+		if err != nil || g.ID != 5 {
+			return fmt.Errorf("group %d: %w", g.ID, err)
+		}
+		return tx.CreateRole(telephony.RoleDefinition{Name: "ours"})
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // Every route that is served x every way of not being allowed.
@@ -35,6 +56,7 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
 	boss := b.setUp()
+	b.examples()
 	standard := b.user(1, "ann", telephony.RoleStandard, "101")
 	must, half, owing := b.mustChange(), b.halfLoggedIn(), b.mustEnrol()
 	gone := b.client().login("boss", adminPassword)
@@ -116,6 +138,7 @@ func TestAdministratorsGetThrough(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
 	boss := b.setUp()
+	b.examples()
 	ann := b.user(1, "ann", telephony.RoleAdmin, "")
 	b.live.traces = exampleTrace()
 	for _, pattern := range b.routes.added {
@@ -178,6 +201,7 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
 	b.setUp()
+	b.examples()
 	_, err := b.store.System().Update(t.Context(), telephony.Actor{}, func(tx *store.Tx) error {
 		id, err := tx.CreateTenant(telephony.Tenant{Name: "Other", Domain: "other.example", ExtensionFirst: "201", ExtensionLast: "299"})
 		if err != nil {
@@ -201,7 +225,12 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := b.user(2, "zoe", telephony.RoleAdmin, "201")
-	bodies := map[string]any{"put-extension": ExtensionUpdate{NoAnswerSeconds: 30}}
+	bodies := map[string]any{
+		"PUT /extensions/{number}": ExtensionUpdate{NoAnswerSeconds: 30}, "PUT /extensions/{number}/sip-password": OwnSIPPassword{},
+		"PUT /users/{user}": UserInput{Name: "pat", Role: "standard"}, "PATCH /users/{user}": UserPatch{},
+		"PUT /users/{user}/password": UserPassword{}, "PUT /groups/{group}": GroupInput{Name: "Ours", Members: []string{}},
+		"PUT /roles/{role}": RoleInput{Permissions: []string{}, Classes: []string{}},
+	}
 	for _, pattern := range b.routes.added {
 		method, path := target(pattern)
 		switch {
@@ -210,10 +239,7 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 				t.Errorf("%s: %d %s", pattern, a.Code, a.Body)
 			}
 		case strings.Contains(pattern, "{"):
-			var in any
-			if method == http.MethodPut {
-				in = bodies["put-extension"]
-			}
+			in := bodies[strings.Replace(pattern, " "+Base, " ", 1)]
 			if a := other.do(method, path, in, nil); a.Code != http.StatusNotFound {
 				t.Errorf("%s: %d %s", pattern, a.Code, a.Body)
 			}

@@ -35,9 +35,6 @@ type Config struct {
 	Fingerprint func() string
 }
 
-// sipPasswordLength is that of generated SIP passwords, in characters.
-const sipPasswordLength = 24
-
 // Server is the REST interface: an http.Handler for everything under Base. It
 // expects to stand behind package httpd, which bounds connections and bodies.
 type Server struct {
@@ -86,7 +83,12 @@ func (s *Server) register() {
 	s.registerSession()
 	s.registerFactor()
 	s.registerSessions()
+	s.registerTenants()
 	s.registerTenant()
+	s.registerUsers()
+	s.registerRoles()
+	s.registerGroups()
+	s.registerOwn()
 	s.registerSignIn()
 	s.registerExtensions()
 	s.registerProvisioning()

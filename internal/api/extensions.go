@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"ringfence/internal/login"
 	"ringfence/internal/store"
 	"ringfence/internal/telephony"
 	"ringfence/provision"
@@ -24,6 +23,11 @@ type extensionQuery struct {
 	After string `query:"after" maxLength:"9" pattern:"^[0-9]{2,9}$" doc:"next of the page before; empty for the first. By number only."`
 	Limit int    `query:"limit" minimum:"1" maximum:"10000" default:"10000"`
 	Sort  string `query:"sort" enum:"number,display_name" default:"number"`
+}
+
+type sipPasswordPut struct {
+	Number string `path:"number" pattern:"^[0-9]{2,9}$" maxLength:"9" doc:"Extension number."`
+	Body   OwnSIPPassword
 }
 
 type extensionPut struct {
@@ -48,6 +52,7 @@ func (s *Server) registerExtensions() {
 	handle(s, operation{id: "put-extension", method: http.MethodPut, path: one, tag: "extensions", summary: "Change an extension", access: manageExtensions, errors: []int{http.StatusNotFound, http.StatusConflict}, fields: extensionFields()}, s.putExtension)
 	handle(s, operation{id: "delete-extension", method: http.MethodDelete, path: one, tag: "extensions", summary: "Delete an extension", access: manageExtensions, status: http.StatusNoContent, errors: []int{http.StatusNotFound, http.StatusConflict}}, s.deleteExtension)
 	handle(s, operation{id: "renew-sip-password", method: http.MethodPost, path: one + "/sip-password", tag: "extensions", summary: "Generate a new SIP password; answers it once", access: manageExtensions, errors: []int{http.StatusNotFound}}, s.renewSIPPassword)
+	handle(s, operation{id: "put-sip-password", method: http.MethodPut, path: one + "/sip-password", tag: "extensions", summary: "Set or generate the SIP password; answers it once", access: manageExtensions, errors: []int{http.StatusNotFound}, fields: map[string]string{"password": "body.sip_password"}}, s.putSIPPassword)
 }
 
 func (s *Server) registerProvisioning() {
@@ -92,7 +97,8 @@ func (s *Server) registrationCounts(tenant telephony.TenantID) map[string]int {
 }
 
 func extensionOf(e telephony.Extension, registrations int) Extension {
-	return Extension{Number: e.Number, DisplayName: e.DisplayName, NoAnswerSeconds: int(e.NoAnswer / time.Second), Registrations: registrations, MediaSecurity: string(e.Media), DTMF: string(e.DTMF), Handling: handlingOf(e.Handling)}
+	return Extension{Number: e.Number, DisplayName: e.DisplayName, NoAnswerSeconds: int(e.NoAnswer / time.Second), Registrations: registrations, MediaSecurity: string(e.Media), DTMF: string(e.DTMF), Handling: handlingOf(e.Handling),
+		Role: string(e.OwnRole), EffectiveRole: string(e.Role), Groups: append([]string{}, e.Groups...)}
 }
 
 func handlingOf(h telephony.CallHandling) CallHandling {
@@ -132,9 +138,15 @@ func (s *Server) credentials(ctx context.Context, e telephony.Extension, passwor
 }
 
 func (s *Server) createExtension(ctx context.Context, in *body[ExtensionCreate]) (*body[SIPCredentials], error) {
-	password := login.GeneratePassword(sipPasswordLength)
-	e := telephony.Extension{Number: in.Body.Number, DisplayName: in.Body.DisplayName, NoAnswer: time.Duration(in.Body.NoAnswerSeconds) * time.Second, Media: telephony.MediaSecurity(in.Body.MediaSecurity), DTMF: telephony.DTMF(in.Body.DTMF), Handling: handling(in.Body.Handling, telephony.CallHandling{})}
-	err := s.change(ctx, func(tx *store.Tx) error {
+	e := telephony.Extension{Tenant: callerOf(ctx).tenant, Number: in.Body.Number, OwnRole: telephony.Role(in.Body.Role), DisplayName: in.Body.DisplayName, NoAnswer: time.Duration(in.Body.NoAnswerSeconds) * time.Second, Media: telephony.MediaSecurity(in.Body.MediaSecurity), DTMF: telephony.DTMF(in.Body.DTMF), Handling: handling(in.Body.Handling, telephony.CallHandling{})}
+	password, err := s.newSIPPassword(ctx, e, in.Body.SIPPassword)
+	if err != nil {
+		return nil, inField(err, "password", "sip_password")
+	}
+	if err := s.mayGive(ctx, "role", e.OwnRole); err != nil {
+		return nil, err
+	}
+	err = s.change(ctx, func(tx *store.Tx) error {
 		_, err := tx.CreateExtension(e, password)
 		return err
 	})
@@ -142,6 +154,15 @@ func (s *Server) createExtension(ctx context.Context, in *body[ExtensionCreate])
 		return nil, err
 	}
 	return s.credentials(ctx, e, password), nil
+}
+
+// newSIPPassword is the SIP password that was asked for, if it is one for the
+// extension, or a generated one.
+func (s *Server) newSIPPassword(ctx context.Context, e telephony.Extension, password string) (string, error) {
+	if password == "" {
+		return s.sipPassword(ctx), nil
+	}
+	return password, busy(s.cfg.Login.CheckSIPPassword(ctx, e, password))
 }
 
 func (s *Server) getExtension(ctx context.Context, in *numberPath) (*body[Extension], error) {
@@ -153,13 +174,16 @@ func (s *Server) getExtension(ctx context.Context, in *numberPath) (*body[Extens
 }
 
 func (s *Server) putExtension(ctx context.Context, in *extensionPut) (*body[Extension], error) {
+	if err := s.mayGive(ctx, "role", telephony.Role(in.Body.Role)); err != nil {
+		return nil, err
+	}
 	err := s.change(ctx, func(tx *store.Tx) error {
 		old, err := tx.Extension(in.Number)
 		if err != nil {
 			return err
 		}
 		return tx.PutExtension(telephony.Extension{
-			Number: in.Number, DisplayName: in.Body.DisplayName,
+			Number: in.Number, OwnRole: telephony.Role(in.Body.Role), DisplayName: in.Body.DisplayName,
 			NoAnswer: time.Duration(in.Body.NoAnswerSeconds) * time.Second,
 			Media:    telephony.MediaSecurity(in.Body.MediaSecurity),
 			DTMF:     telephony.DTMF(in.Body.DTMF),
@@ -177,12 +201,19 @@ func (s *Server) deleteExtension(ctx context.Context, in *numberPath) (*struct{}
 }
 
 func (s *Server) renewSIPPassword(ctx context.Context, in *numberPath) (*body[SIPCredentials], error) {
-	password := login.GeneratePassword(sipPasswordLength)
-	if err := s.change(ctx, func(tx *store.Tx) error { return tx.SetSIPPassword(in.Number, password) }); err != nil {
-		return nil, err
-	}
+	return s.putSIPPassword(ctx, &sipPasswordPut{Number: in.Number})
+}
+
+func (s *Server) putSIPPassword(ctx context.Context, in *sipPasswordPut) (*body[SIPCredentials], error) {
 	e, err := s.find(ctx, in.Number)
 	if err != nil {
+		return nil, err
+	}
+	password, err := s.newSIPPassword(ctx, e, in.Body.SIPPassword)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.change(ctx, func(tx *store.Tx) error { return tx.SetSIPPassword(in.Number, password) }); err != nil {
 		return nil, err
 	}
 	return s.credentials(ctx, e, password), nil

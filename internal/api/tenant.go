@@ -32,7 +32,7 @@ func (s *Server) getTenant(ctx context.Context, _ *noInput) (*body[Tenant], erro
 		Name: t.Name, Domain: t.Domain, ExtensionFirst: t.ExtensionFirst, ExtensionLast: t.ExtensionLast,
 		Digest: string(t.Digest), TLSOnly: t.TLSOnly, MaxContacts: t.MaxContacts,
 		QualifySeconds: int(t.QualifyInterval / time.Second), QualifyFailures: t.QualifyFailures,
-		Calls: callRulesOf(t.Calls),
+		Calls: callRulesOf(t.Calls), TimeZone: t.TimeZone, Country: t.Country, MaxExtensions: t.MaxExtensions, MaxUsers: t.MaxUsers,
 	}}, nil
 }
 
@@ -66,6 +66,8 @@ func (s *Server) putTenant(ctx context.Context, in *body[TenantUpdate]) (*body[T
 		if in.Body.Calls != nil {
 			t.Calls = in.Body.Calls.rules()
 		}
+		set(&t.TimeZone, in.Body.TimeZone)
+		set(&t.Country, in.Body.Country)
 		return tx.PutTenant(t)
 	})
 	if err != nil {

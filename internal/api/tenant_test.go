@@ -18,13 +18,13 @@ func TestTenantSettings(t *testing.T) {
 	rules := CallRules{MediaSecurity: "offer", SessionTimers: "accept", SessionExpiresSeconds: 1800, SessionMinSeconds: 90, DeadMediaSeconds: 600, Tones: "ITU", MusicOnHold: "pbx"}
 	var have Tenant
 	boss.must(http.StatusOK, "GET", "/tenant", nil, &have)
-	want := Tenant{Name: "Acme", Domain: "pbx.example", ExtensionFirst: "101", ExtensionLast: "199", Digest: "md5", MaxContacts: 10, QualifySeconds: 30, QualifyFailures: 3, Calls: rules}
+	want := Tenant{Name: "Acme", Domain: "pbx.example", ExtensionFirst: "101", ExtensionLast: "199", Digest: "md5", MaxContacts: 10, QualifySeconds: 30, QualifyFailures: 3, Calls: rules, TimeZone: "UTC"}
 	if have != want {
 		t.Errorf("of a new tenant: %+v", have)
 	}
 	in := TenantUpdate{Name: "Acme & Co", Digest: "both", TLSOnly: true, MaxContacts: 3, QualifyFailures: 5}
 	boss.must(http.StatusOK, "PUT", "/tenant", in, &have)
-	want = Tenant{Name: "Acme & Co", Domain: "pbx.example", ExtensionFirst: "101", ExtensionLast: "199", Digest: "both", TLSOnly: true, MaxContacts: 3, QualifyFailures: 5, Calls: rules}
+	want = Tenant{Name: "Acme & Co", Domain: "pbx.example", ExtensionFirst: "101", ExtensionLast: "199", Digest: "both", TLSOnly: true, MaxContacts: 3, QualifyFailures: 5, Calls: rules, TimeZone: "UTC"}
 	if have != want {
 		t.Errorf("after the change: %+v", have)
 	}

@@ -138,8 +138,12 @@ type Extension struct {
 	DisplayName     string `json:"display_name"`
 	NoAnswerSeconds int    `json:"no_answer_seconds" doc:"How long the phones ring."`
 	Registrations   int    `json:"registrations" doc:"How many phones are registered now."`
-	MediaSecurity   string `json:"media_security" enum:"offer,off,require,require-256" doc:"How speech and video to and from its phones must be encrypted."`
-	DTMF            string `json:"dtmf" enum:"auto,rfc4733,inband,info" doc:"The form in which its phones send and take the digits that are dialled during a call."`
+	Role            string `json:"role" doc:"What it may dial while no user has it."`
+	EffectiveRole   string `json:"effective_role" doc:"What it may dial: the role of its user, or its own."`
+	// Groups are the names of its groups.
+	Groups        []string `json:"groups" nullable:"false"`
+	MediaSecurity string   `json:"media_security" enum:"offer,off,require,require-256" doc:"How speech and video to and from its phones must be encrypted."`
+	DTMF          string   `json:"dtmf" enum:"auto,rfc4733,inband,info" doc:"The form in which its phones send and take the digits that are dialled during a call."`
 	// Handling is what becomes of calls to it.
 	Handling CallHandling `json:"call_handling"`
 }
@@ -169,6 +173,8 @@ type ExtensionCreate struct {
 	NoAnswerSeconds int    `json:"no_answer_seconds,omitempty" minimum:"5" maximum:"180" doc:"How long the phones ring; 30 when left out."`
 	MediaSecurity   string `json:"media_security,omitempty" enum:"offer,off,require,require-256" doc:"The organisation's when left out."`
 	DTMF            string `json:"dtmf,omitempty" enum:"auto,rfc4733,inband,info" doc:"auto when left out."`
+	Role            string `json:"role,omitempty" maxLength:"32" doc:"What it may dial while no user has it; standard when left out."`
+	SIPPassword     string `json:"sip_password,omitempty" maxLength:"64" format:"password" doc:"Generated when left out."`
 	// Handling is what becomes of calls to it.
 	Handling *CallHandling `json:"call_handling,omitempty"`
 }
@@ -179,6 +185,7 @@ type ExtensionUpdate struct {
 	NoAnswerSeconds int    `json:"no_answer_seconds" minimum:"5" maximum:"180"`
 	MediaSecurity   string `json:"media_security,omitempty" enum:"offer,off,require,require-256" doc:"offer: the best that the phone knows; off: none; require: refuse calls without; require-256: refuse calls without a 256-bit key. Kept as it is when left out."`
 	DTMF            string `json:"dtmf,omitempty" enum:"auto,rfc4733,inband,info" doc:"auto: telephone-events if the phone has agreed to them, else tones in the audio, and SIP INFO whenever it sends some; rfc4733: telephone-events only; inband: tones in the audio only; info: SIP INFO only. Kept as it is when left out."`
+	Role            string `json:"role,omitempty" maxLength:"32" doc:"What it may dial while no user has it. Kept as it is when left out."`
 	// Handling is what becomes of calls to it; kept as it is when left out.
 	Handling *CallHandling `json:"call_handling,omitempty"`
 }
@@ -202,6 +209,11 @@ type Tenant struct {
 	QualifyFailures int    `json:"qualify_failures" doc:"Questions without an answer after which a phone is not rung any more."`
 	// Calls is how its calls are set up and watched.
 	Calls CallRules `json:"calls"`
+	// TimeZone is where its office hours hold.
+	TimeZone      string `json:"time_zone" doc:"Name of the IANA database, such as Europe/Berlin."`
+	Country       string `json:"country" doc:"ISO 3166, two capital letters, or empty."`
+	MaxExtensions int    `json:"max_extensions" doc:"How many extensions it may have, as an administrator of the box says; 0 is no limit."`
+	MaxUsers      int    `json:"max_users" doc:"How many users it may have; 0 is no limit."`
 }
 
 // CallRules is how the calls of an organisation are set up and watched.
@@ -224,7 +236,9 @@ type TenantUpdate struct {
 	QualifySeconds  int    `json:"qualify_seconds" minimum:"0" maximum:"600" doc:"0, or 15 to 600."`
 	QualifyFailures int    `json:"qualify_failures" minimum:"1" maximum:"10"`
 	// Calls is how its calls are set up and watched; kept as it is when left out.
-	Calls *CallRules `json:"calls,omitempty"`
+	Calls    *CallRules `json:"calls,omitempty"`
+	TimeZone *string    `json:"time_zone,omitempty" maxLength:"64" doc:"Kept as it is when left out."`
+	Country  *string    `json:"country,omitempty" maxLength:"2" doc:"Kept as it is when left out."`
 }
 
 // WebPhoneCredentials let a web phone register for a while, over WebSockets

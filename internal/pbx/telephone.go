@@ -103,10 +103,12 @@ func newTelephone(c telephoneConfig) *telephone {
 	return t
 }
 
-// reconcile opens and closes listeners, takes new RTP ranges for new calls, and
-// forgets the registrations of extensions that are gone.
+// reconcile opens and closes listeners, takes new RTP ranges for new calls,
+// forgets the registrations of extensions that are gone, and ends the calls of
+// tenants that are.
 func (t *telephone) reconcile(s *telephony.Snapshot, on []ports.Service, pools map[ports.Side]ports.Service) error {
 	t.registrar.Reconcile(s)
+	t.calls.Reconcile(s)
 	t.presence.Reconcile(s)
 	t.traceAs(s.Settings)
 	same := func(a, b ports.Service) bool { return a.First == b.First && a.Last == b.Last }

@@ -40,6 +40,15 @@ func (sc Scope) Groups(ctx context.Context) ([]telephony.Group, error) {
 	return out, nil
 }
 
+// Group reads one group of the scope's tenant.
+func (sc Scope) Group(ctx context.Context, id int64) (telephony.Group, error) {
+	g, err := scanGroup(sc.s.readers.QueryRowContext(ctx, groupQuery+` WHERE g.tenant_id = ? AND g.id = ?`, sc.tenant, id).Scan)
+	if err != nil {
+		return g, fmt.Errorf("reading group: %w", notFound(err))
+	}
+	return g, nil
+}
+
 // Group reads one group of the scope as this transaction sees it.
 func (tx *Tx) Group(id int64) (telephony.Group, error) {
 	g, err := scanGroup(tx.row(groupQuery+` WHERE g.tenant_id = ? AND g.id = ?`, tx.scope, id).Scan)

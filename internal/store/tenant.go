@@ -182,13 +182,21 @@ func (tx *Tx) checkExtensionsFit(t telephony.Tenant) error {
 	return nil
 }
 
-// DeleteTenant removes a tenant with everything that is its own.
+// DeleteTenant removes a tenant with everything that is its own. The last one
+// stays: administrators of the box work in one.
 func (tx *Tx) DeleteTenant(id telephony.TenantID) error {
 	if err := tx.systemOnly(); err != nil {
 		return err
 	}
 	if _, err := tx.tenant(id); err != nil {
 		return err
+	}
+	var others int
+	if err := tx.row(`SELECT count(*) FROM tenant WHERE id NOT IN (0, ?)`, id).Scan(&others); err != nil {
+		return fmt.Errorf("counting tenants: %w", err)
+	}
+	if others == 0 {
+		return taken("id", "is the last organisation, which stays")
 	}
 	// Users point to extensions, so they go first.
 	for _, query := range []string{`DELETE FROM user WHERE tenant_id = ?`, `DELETE FROM tenant WHERE id = ?`} {

@@ -60,6 +60,30 @@ func (sc Scope) Users(ctx context.Context) ([]telephony.User, error) {
 	return out, nil
 }
 
+// UserFilter chooses users, by name.
+type UserFilter struct {
+	After  string // only names after it
+	Search string // part of a name, the e-mail address or the extension, in any case
+	Limit  int    // 1..1000; 0 is 100
+}
+
+// UserPage lists users of the scope by name, and says whether there are more.
+func (sc Scope) UserPage(ctx context.Context, f UserFilter) (users []telephony.User, more bool, err error) {
+	if f.Limit <= 0 || f.Limit > 1000 {
+		f.Limit = 100
+	}
+	rows, err := collect(ctx, sc.s.readers, scanUser, userQuery+` WHERE u.tenant_id = ?1 AND u.name > ?2 AND (?3 = ''
+		OR instr(lower(u.name || char(10) || u.first_name || ' ' || u.last_name || char(10) || u.email || char(10) || coalesce(e.number, '')), lower(?3)) > 0)
+		ORDER BY u.name LIMIT ?4`, sc.tenant, f.After, f.Search, f.Limit+1)
+	if err != nil {
+		return nil, false, fmt.Errorf("reading users: %w", err)
+	}
+	for _, r := range rows[:min(len(rows), f.Limit)] {
+		users = append(users, r.User)
+	}
+	return users, len(rows) > f.Limit, nil
+}
+
 // User reads one user of the scope.
 func (sc Scope) User(ctx context.Context, id int64) (u telephony.User, passwordHash string, err error) {
 	r, err := scanUser(sc.s.readers.QueryRowContext(ctx, userQuery+` WHERE u.tenant_id = ? AND u.id = ?`, sc.tenant, id).Scan)
