@@ -38,6 +38,94 @@ export async function flows(browser) {
     await w.shot('flow-foreign-filter');
   });
 
+  await flow(browser, 'a second factor is set up, and asked for from then on', async (w, server) => {
+    const { page } = w;
+    server.mock.mustSetUp = true;
+    await w.goto('/calls');
+    await page.getByText('Set up a second factor').waitFor();
+    await page.getByRole('button', { name: 'Set up an authenticator app' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel('Your password').fill('wrong');
+    w.expected.push(/403/);
+    await dialog.getByRole('button', { name: 'Continue' }).click();
+    await dialog.getByText('This is not your password').waitFor();
+    w.expected.pop();
+    await dialog.getByLabel('Your password').fill(admin.password);
+    await dialog.getByRole('button', { name: 'Continue' }).click();
+    await dialog.getByRole('img', { name: /QR code/ }).waitFor();
+    w.expected.push(/422/);
+    await dialog.getByLabel('Code the app shows now').fill('000000');
+    await dialog.getByRole('button', { name: 'Turn it on' }).click();
+    await dialog.getByText('Is not the code the app shows').waitFor();
+    w.expected.pop();
+    await w.settle();
+    await w.shot('flow-second-factor-scan');
+    await w.check();
+    await dialog.getByLabel('Code the app shows now').fill('123456');
+    await dialog.getByRole('button', { name: 'Turn it on' }).click();
+    must((await dialog.getByRole('listitem').count()) === 10, 'ten recovery codes are not shown');
+    await w.settle();
+    await w.shot('flow-second-factor-codes');
+    await w.check();
+    await dialog.getByRole('button', { name: 'I have kept them' }).click();
+    await page.getByText('10 recovery codes left').waitFor();
+    await page.getByRole('link', { name: 'Live calls' }).waitFor();
+    // From now on the log-in has two steps.
+    await page.getByRole('button', { name: /Ada Lovelace/ }).click();
+    await page.getByRole('menuitem', { name: 'Sign out' }).click();
+    w.expected.push(/40[13]/);
+    await page.getByLabel('User name').fill(admin.name);
+    await page.getByLabel('Password', { exact: true }).fill(admin.password);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('heading', { name: 'One more step' }).waitFor();
+    await page.getByLabel('Code').fill('111111');
+    await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+    await page.getByText('The code is wrong or was used').waitFor();
+    await w.settle();
+    await w.shot('flow-second-step');
+    await w.check();
+    await page.getByLabel('Code').fill('123456');
+    await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+    await page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor();
+    w.expected.pop();
+  });
+
+  await flow(browser, 'sessions of the own account are ended', async (w) => {
+    const { page } = w;
+    await w.goto('/account');
+    await page.getByText('Safari 18, iOS').waitFor();
+    await page.getByRole('row', { name: /Safari 18/ }).getByRole('button', { name: 'Sign out' }).click();
+    await page.getByText('Safari 18, iOS').waitFor({ state: 'detached' });
+    await page.getByRole('button', { name: 'Sign out everywhere else' }).click();
+    await page.getByText('Firefox 143').waitFor({ state: 'detached' });
+    await w.settle();
+    await w.shot('flow-sessions');
+  });
+
+  await flow(browser, 'the password policy is changed, and new passwords are judged by it', async (w, server) => {
+    const { page } = w;
+    await w.goto('/sign-in');
+    const panel = page.getByRole('region', { name: 'People of the organisation' });
+    await panel.getByLabel('Passwords are judged by').click();
+    await page.getByRole('option', { name: /NIST/ }).click();
+    must((await panel.getByLabel('Fewest characters').inputValue()) === '15', 'the mode does not bring its length');
+    await panel.getByLabel('Fewest characters').fill('12');
+    w.expected.push(/422/);
+    await panel.getByRole('button', { name: 'Save' }).click();
+    await panel.getByText('Must be between 15 and 128').waitFor();
+    w.expected.pop();
+    await w.settle();
+    await w.shot('flow-password-policy');
+    await panel.getByLabel('Fewest characters').fill('20');
+    await panel.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('It applies to the next password').waitFor();
+    must(server.mock.signIn.passwords.min === 20, 'the policy was not sent');
+    await page.getByRole('button', { name: /Ada Lovelace/ }).click();
+    await page.getByRole('menuitem', { name: 'Your account' }).click();
+    await page.getByText('20 to 128 characters').waitFor();
+    must((await page.getByText('A digit', { exact: true }).count()) === 0, 'rules that do not hold are shown');
+  });
+
   await flow(browser, 'a call tells how it sounds', async (w) => {
     const { page } = w;
     await w.goto('/calls');

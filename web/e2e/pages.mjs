@@ -22,6 +22,7 @@ export const stops = [
   ['network', '/network'],
   ['confirm-network', '/confirm-network#NOTHING'],
   ['ssh', '/ssh'],
+  ['sign-in-rules', '/sign-in'],
   ['audit', '/audit'],
   ['account', '/account'],
 ];

@@ -324,3 +324,28 @@ function checksum(bytes) {
   }
   return (c ^ 0xffffffff) >>> 0;
 }
+
+/** @returns {S['SignIn']} */
+export function signIn() {
+  return { passwords: { mode: 'rules', min: 8, max: 32, letter: true, digit: true, upper_or_special: true, no_sequence: true, no_repeat: true, no_account: true }, second_factor: 'administrators' };
+}
+
+/** @returns {S['PersonSession'][]} */
+export function sessions() {
+  const at = (/** @type {number} */ minutes) => new Date(Date.now() - minutes * 60_000).toISOString();
+  return [
+    { id: '0011223344556677', address: '192.168.10.20', browser: 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36', since: at(55), seen: at(0), own: true },
+    { id: '8899aabbccddeeff', address: '2001:db8:4f::21', browser: 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1', since: at(600), seen: at(12), own: false },
+    { id: '0123456789abcdef', address: '192.168.10.31', browser: 'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:143.0) Gecko/20100101 Firefox/143.0', since: at(300), seen: at(29), own: false },
+  ];
+}
+
+/** @returns {S['TOTPEnrolment']} */
+export function enrolment() {
+  const secret = 'GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ';
+  return { secret, uri: `otpauth://totp/Ringfence:ada?secret=${secret}&issuer=Ringfence`, qr: qrPNG() };
+}
+
+export function recoveryCodes() {
+  return Array.from({ length: 10 }, (_, i) => `kq7${'abcdefghjk'[i]}-m2xw-zzr4-9tb${'abcdefghjk'[i]}`);
+}

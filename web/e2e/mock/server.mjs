@@ -51,6 +51,16 @@ class Mock {
     /** What the packet filter complains about while it works. */
     this.complaint = '';
     this.started = now - (empty ? 90_000 : 1_000_000_000);
+    /** @type {S['OwnFactor']} */
+    this.factor = { on: false, required: false, recovery_codes: 0 };
+    this.owed = false;
+    this.mustSetUp = false;
+    /** @type {S['PersonSession'][]} */
+    this.signedIn = data.sessions();
+    /** @type {S['SignIn']} */
+    this.signIn = data.signIn();
+    /** @type {S['SignIn']} */
+    this.boxSignIn = { ...data.signIn(), second_factor: 'everybody' };
     /** @type {Map<string, string>} CSRF tokens by session */
     this.sessions = new Map();
     this.password = admin.password;
@@ -144,6 +154,7 @@ class Mock {
     const csrf = this.sessions.get(cookie ?? '');
     if (cookie === undefined || csrf === undefined) return problem(res, 401);
     if (method !== 'GET' && req.headers['x-csrf-token'] !== csrf) return problem(res, 403, 'the CSRF token is missing or wrong');
+    if (path.startsWith('/session/second-factor') || path === '/session/password-policy' || path.startsWith('/sessions')) return this.account2(res, method, path, body);
     if (path === '/session' || path === '/session/password') return this.own(res, method, path, body, cookie);
     if (this.mustChange) return problem(res, 403, 'the password must be changed first');
     if (path === '/session/bans') {
@@ -209,6 +220,7 @@ class Mock {
       this.wrongTries++;
       return problem(res, 401);
     }
+    this.owed = this.factor.on;
     return json(res, 200, this.sessionState(this.startSession(res)));
   }
 
@@ -224,9 +236,44 @@ class Mock {
   /** @param {string} csrf @returns {S['Session']} */
   sessionState(csrf) {
     return {
-      csrf_token: csrf, expires_at: new Date(Date.now() + 1_800_000).toISOString(), must_change_password: this.mustChange, second_factor_owed: false, must_set_up_second_factor: false, permissions: everything, role: 'system_admin',
+      csrf_token: csrf, expires_at: new Date(Date.now() + 1_800_000).toISOString(), must_change_password: this.mustChange, second_factor_owed: this.owed, must_set_up_second_factor: this.mustSetUp, permissions: everything, role: 'system_admin',
       tenant: this.tenant, user: { name: this.administrator, first_name: this.administrator === 'ada' ? 'Ada' : '', last_name: this.administrator === 'ada' ? 'Lovelace' : '', email: '', extension: '' },
     };
+  }
+
+  /** Second factor and sessions of one's own. @param {Response} res @param {string} method @param {string} path @param {any} body */
+  account2(res, method, path, body) {
+    const wrong = () => problem(res, 403, 'the current password is wrong', { 'body.password': 'is wrong' });
+    switch (`${method} ${path}`) {
+      case 'GET /session/password-policy':
+        return json(res, 200, this.signIn.passwords);
+      case 'GET /session/second-factor':
+        return json(res, 200, this.factor);
+      case 'POST /session/second-factor':
+        if (body.code !== '123456') return problem(res, 403, 'the code is wrong', { 'body.code': 'is wrong, or was used' });
+        this.owed = false;
+        return json(res, 200, this.sessionState(this.startSession(res)));
+      case 'POST /session/second-factor/totp':
+        return body.password === this.password ? json(res, 200, data.enrolment()) : wrong();
+      case 'PUT /session/second-factor/totp':
+        if (body.code !== '123456') return problem(res, 422, 'validation failed', { 'body.code': 'is not the code the app shows for this account now' });
+        this.factor = { on: true, required: this.mustSetUp, recovery_codes: 10 };
+        this.mustSetUp = false;
+        return json(res, 200, { recovery_codes: data.recoveryCodes() });
+      case 'POST /session/second-factor/recovery-codes':
+        return body.password === this.password ? json(res, 200, { recovery_codes: data.recoveryCodes() }) : wrong();
+      case 'POST /session/second-factor/disable':
+        if (body.password !== this.password) return wrong();
+        this.factor = { ...this.factor, on: false, recovery_codes: 0 };
+        return res.writeHead(204).end();
+      case 'GET /sessions':
+        return json(res, 200, { items: this.signedIn });
+      case 'DELETE /sessions':
+        this.signedIn = this.signedIn.filter((s) => s.own);
+        return res.writeHead(204).end();
+    }
+    this.signedIn = this.signedIn.filter((s) => `/sessions/${s.id}` !== path);
+    return res.writeHead(204).end();
   }
 
   /** @param {Response} res @param {string} method @param {string} path @param {any} body @param {string} session */
@@ -254,6 +301,18 @@ class Mock {
         return json(res, 200, this.status());
       case 'extensions':
         return id === '' ? this.allExtensions(res, method, body) : this.oneExtension(res, method, id, tail, body);
+      case 'sign-in':
+        if (method === 'PUT') {
+          if (body.passwords.mode === 'nist' && body.passwords.min < 15) return problem(res, 422, 'validation failed', { 'body.passwords.min': 'must be between 15 and 128' });
+          this.signIn = body;
+        }
+        return json(res, 200, this.signIn);
+      case 'box':
+        if (id === 'sign-in') {
+          if (method === 'PUT') this.boxSignIn = body;
+          return json(res, 200, this.boxSignIn);
+        }
+        return problem(res, 404);
       case 'registrations':
         return json(res, 200, { items: this.registrations, more: false });
       case 'tenant':

@@ -7,6 +7,7 @@ import {
   IconHistory,
   IconKey,
   IconLayoutDashboard,
+  IconLock,
   IconMapPin, IconNetwork,
   IconPhoneCall,
   IconPlugConnected,
@@ -51,6 +52,7 @@ export function Palette() {
           action('network', shell.nav.network, <IconNetwork size={18} />, () => void navigate({ to: '/network' })),
         ]
       : []),
+    action('sign-in', shell.nav.signIn, <IconLock size={18} />, () => void navigate({ to: '/sign-in' })),
     action('audit', shell.nav.audit, <IconClipboardList size={18} />, () => void navigate({ to: '/audit' })),
   ];
   const deeds = [

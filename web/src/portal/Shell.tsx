@@ -9,6 +9,7 @@ import {
   IconDeviceLandlinePhone,
   IconHistory,
   IconLayoutDashboard,
+  IconLock,
   IconMapPin,
   IconNetwork,
   IconPhoneCall,
@@ -34,7 +35,7 @@ import { TrialBanner } from './Trial';
 import { UserMenu } from './UserMenu';
 
 interface NavItem {
-  to: '/' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/transports' | '/addresses' | '/security' | '/ssh' | '/network' | '/audit';
+  to: '/' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/transports' | '/addresses' | '/security' | '/ssh' | '/network' | '/sign-in' | '/audit';
   label: string;
   icon: Icon;
   /** Open to users without administration. */
@@ -69,6 +70,7 @@ const groups: readonly { label?: string; items: readonly NavItem[] }[] = [
       { to: '/security', label: shell.nav.security, icon: IconShieldX, box: true },
       { to: '/ssh', label: shell.nav.ssh, icon: IconTerminal2, box: true },
       { to: '/network', label: shell.nav.network, icon: IconNetwork, box: true },
+      { to: '/sign-in', label: shell.nav.signIn, icon: IconLock },
       { to: '/audit', label: shell.nav.audit, icon: IconClipboardList },
     ],
   },
@@ -80,7 +82,7 @@ export function Shell() {
   const { pathname } = useLocation();
   const session = useSuspenseQuery(sessionQuery).data;
   const admin = isAdmin(session.role);
-  const locked = session.must_change_password;
+  const locked = session.must_change_password || session.must_set_up_second_factor;
   const live = useLive(admin && !locked);
   useEffect(() => {
     menu.close();

@@ -140,6 +140,12 @@ const confirmSettings = createRoute({
   component: lazyRouteComponent(() => import('./pages/ConfirmChange'), 'ConfirmSettings'),
 });
 
+const signIn = createRoute({
+  getParentRoute: () => shell,
+  path: '/sign-in',
+  component: lazyRouteComponent(() => import('./pages/SignIn'), 'SignIn'),
+});
+
 const audit = createRoute({
   getParentRoute: () => shell,
   path: '/audit',
@@ -157,7 +163,7 @@ const tree = root.addChildren([
   login,
   confirmNetwork,
   confirmSettings,
-  shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, ports, transports, addresses, security, ssh, network, audit, account]),
+  shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, ports, transports, addresses, security, ssh, network, signIn, audit, account]),
 ]);
 
 /** Pages of users without administration. */
@@ -174,7 +180,8 @@ async function requireSession(queries: QueryClient, path: string, search: string
     if (status === 401) throw redirect({ to: '/login', search: { next: localPath(path === '/' ? undefined : path + search) } });
     throw thrown;
   }
-  if (session.must_change_password && path !== '/account') throw redirect({ to: '/account' });
+  if (session.second_factor_owed) throw redirect({ to: '/login', search: { next: localPath(path === '/' ? undefined : path + search) } });
+  if ((session.must_change_password || session.must_set_up_second_factor) && path !== '/account') throw redirect({ to: '/account' });
   if (!isAdmin(session.role) && !userPages.includes(path)) throw redirect({ to: '/cdrs' });
 }
 

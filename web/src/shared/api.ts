@@ -29,6 +29,9 @@ export type Party = Schemas['Party'];
 export type Protection = Schemas['Protection'];
 export type Port = Schemas['Port'];
 export type Registration = Schemas['Registration'];
+export type SignIn = Schemas['SignIn'];
+export type PersonSession = Schemas['PersonSession'];
+export type TOTPEnrolment = Schemas['TOTPEnrolment'];
 export type Session = Schemas['Session'];
 export type Setup = Schemas['Setup'];
 export type SIPCredentials = Schemas['SIPCredentials'];
@@ -75,7 +78,7 @@ export function onTrial(f: (trial: SettingsTrial) => void): () => void {
 
 const safe = new Set(['GET', 'HEAD', 'OPTIONS']);
 // A 401 of these says that a password was wrong or nobody is logged in yet.
-const answersForItself = ['/api/v1/login', '/api/v1/session'];
+const answersForItself = ['/api/v1/login', '/api/v1/session', '/api/v1/session/second-factor'];
 
 const guard: Middleware = {
   onRequest({ request, schemaPath }) {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { acceptable, judge, type RuleID } from './password';
+import { acceptable, defaultPolicy, judge, type RuleID } from './password';
 
 const ada = ['ada', 'Ada', 'Lovelace', 'countess@post.example', '101', 'byron.example'];
 
@@ -45,4 +45,12 @@ describe('password rules', () => {
   it('ignores account words of one or two letters', () => {
     expect(acceptable('Bo!8trumpet', ['Bo', 'Li'])).toBe(true);
   });
+});
+
+it('asks for what the policy asks for and nothing else', () => {
+  const nist = { ...defaultPolicy, mode: 'nist', min: 15, max: 128, letter: false, digit: false, upper_or_special: false, no_sequence: false, no_repeat: false };
+  expect(judge('', [], nist).map((v) => v.rule)).toEqual(['length', 'account']);
+  expect(acceptable('wolkig 1234 mmm', [], nist)).toBe(true);
+  expect(acceptable('wolkig 1234 mm', [], nist)).toBe(false);
+  expect(acceptable('wolkig ada 1234 mmm', ada, nist)).toBe(false);
 });

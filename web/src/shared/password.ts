@@ -9,30 +9,44 @@ export interface Verdict {
   ok: boolean;
 }
 
-export const minLength = 8;
-export const maxLength = 32;
+export interface Policy {
+  mode: string;
+  min: number;
+  max: number;
+  letter: boolean;
+  digit: boolean;
+  upper_or_special: boolean;
+  no_sequence: boolean;
+  no_repeat: boolean;
+  no_account: boolean;
+}
+
+/** As shipped. */
+export const defaultPolicy: Policy = { mode: 'rules', min: 8, max: 32, letter: true, digit: true, upper_or_special: true, no_sequence: true, no_repeat: true, no_account: true };
 
 /** Runs of this many neighbours ("1234", "dcba", "7890") are refused. */
 const runLength = 4;
 /** Account words shorter than this are not looked for. */
 const tokenLength = 3;
 
-/** Judges a password against every rule; `account` is what is known of its owner. */
-export function judge(password: string, account: readonly string[]): Verdict[] {
-  return [
-    { rule: 'length', ok: [...password].length >= minLength && [...password].length <= maxLength },
-    { rule: 'letter', ok: /[A-Za-z]/.test(password) },
-    { rule: 'digit', ok: /[0-9]/.test(password) },
-    { rule: 'upper', ok: /[A-Z]/.test(password) || /[!-/:-@[-`{-~ ]/.test(password) },
-    { rule: 'sequence', ok: password !== '' && !hasSequence(password) },
-    { rule: 'repeat', ok: password !== '' && !hasRepeat(password) },
-    { rule: 'account', ok: password !== '' && !hasAccountWord(password, account) },
+/** Judges a password against the rules of a policy; `account` is what is known of its owner. */
+export function judge(password: string, account: readonly string[], policy: Policy = defaultPolicy): Verdict[] {
+  const length = [...password].length;
+  const all: [wanted: boolean, rule: RuleID, ok: boolean][] = [
+    [true, 'length', length >= policy.min && length <= policy.max],
+    [policy.letter, 'letter', /[A-Za-z]/.test(password)],
+    [policy.digit, 'digit', /[0-9]/.test(password)],
+    [policy.upper_or_special, 'upper', /[A-Z]/.test(password) || /[!-/:-@[-`{-~ ]/.test(password)],
+    [policy.no_sequence, 'sequence', password !== '' && !hasSequence(password)],
+    [policy.no_repeat, 'repeat', password !== '' && !hasRepeat(password)],
+    [policy.no_account, 'account', password !== '' && !hasAccountWord(password, account)],
   ];
+  return all.filter(([wanted]) => wanted).map(([, rule, ok]) => ({ rule, ok }));
 }
 
 /** Whether every rule is kept. */
-export function acceptable(password: string, account: readonly string[]): boolean {
-  return judge(password, account).every((v) => v.ok);
+export function acceptable(password: string, account: readonly string[], policy: Policy = defaultPolicy): boolean {
+  return judge(password, account, policy).every((v) => v.ok);
 }
 
 function hasSequence(password: string): boolean {

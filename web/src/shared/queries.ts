@@ -35,6 +35,32 @@ export function keepSession(queries: QueryClient, session: Session): void {
   queries.setQueryData(sessionQuery.queryKey, session);
 }
 
+/** What a new password of one's own must be like. */
+export const passwordPolicyQuery = queryOptions({
+  queryKey: ['password-policy'],
+  queryFn: () => take(client.GET('/api/v1/session/password-policy')),
+});
+
+export const secondFactorQuery = queryOptions({
+  queryKey: ['second-factor'],
+  queryFn: () => take(client.GET('/api/v1/session/second-factor')),
+});
+
+export const sessionsQuery = queryOptions({
+  queryKey: ['sessions'],
+  queryFn: () => take(client.GET('/api/v1/sessions')),
+});
+
+export const signInQuery = queryOptions({
+  queryKey: ['sign-in'],
+  queryFn: () => take(client.GET('/api/v1/sign-in')),
+});
+
+export const boxSignInQuery = queryOptions({
+  queryKey: ['box-sign-in'],
+  queryFn: () => take(client.GET('/api/v1/box/sign-in')),
+});
+
 export const statusQuery = queryOptions({
   queryKey: ['status'],
   queryFn: () => take(client.GET('/api/v1/status')),

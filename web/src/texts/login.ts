@@ -9,5 +9,13 @@ export const login = {
   wrongHint: 'Check both; capital letters count. After several wrong tries this address is blocked for a while.',
   blocked: 'Too many wrong tries',
   blockedHint: (wait: string) => `Sign-in from this address is closed${wait === '' ? '' : ` for ${wait}`}. Calls go on.`,
+  secondTitle: 'One more step',
+  code: 'Code',
+  codeHint: 'The six digits your authenticator app shows now, or one of your recovery codes.',
+  codeMissing: 'Enter the code',
+  codeWrong: 'The code is wrong or was used',
+  codeWrongHint: 'Each code opens once: wait for the next one. If that fails too, the clock of the phone may be wrong.',
+  tooLate: 'This took too long. Sign in with your password again.',
+  otherAccount: 'Sign in as somebody else',
   signedOut: 'You were signed out. Sign in to go on where you were.',
 } as const;

@@ -1,7 +1,6 @@
 import type { RuleID } from '../shared/password';
 
-const rules: Record<RuleID, string> = {
-  length: '8 to 32 characters',
+const rules: Record<Exclude<RuleID, 'length'>, string> = {
   letter: 'A Latin letter (a–z)',
   digit: 'A digit',
   upper: 'A capital letter or a special character',
@@ -12,6 +11,7 @@ const rules: Record<RuleID, string> = {
 
 export const passwordTexts = {
   rulesTitle: 'Password rules',
+  length: (min: number, max: number) => `${min} to ${max} characters`,
   rules,
   kept: ' (kept)',
   broken: ' (not kept yet)',

@@ -15,6 +15,7 @@ export const shell = {
     security: 'Attackers',
     ssh: 'SSH',
     network: 'Network',
+    signIn: 'Signing in',
     audit: 'Audit log',
     account: 'Your account',
   },

@@ -1,14 +1,14 @@
 import { Button, PasswordInput, Stack } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { notifications } from '@mantine/notifications';
-import { useMutation, useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
+import { useMutation, useQuery, useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
 import { useNavigate, useRouter } from '@tanstack/react-router';
 import { client, take, type Session } from '../../shared/api';
 import { placeProblem } from '../../shared/form';
 import { dateTime } from '../../shared/format';
-import { acceptable } from '../../shared/password';
+import { acceptable, defaultPolicy } from '../../shared/password';
 import { asProblem } from '../../shared/problems';
-import { keepSession, sessionQuery } from '../../shared/queries';
+import { keepSession, passwordPolicyQuery, sessionQuery } from '../../shared/queries';
 import { Facts } from '../../shared/ui/Facts';
 import { Notice, ProblemNotice } from '../../shared/ui/Notice';
 import { Page, Panel } from '../../shared/ui/Page';
@@ -16,6 +16,9 @@ import { roleName } from '../roles';
 import { PasswordRules } from '../../shared/ui/PasswordRules';
 
 import { account as texts } from '../../texts/system';
+import { secondFactor as factorTexts } from '../../texts/signin';
+import { SecondFactor } from '../account/SecondFactor';
+import { Sessions } from '../account/Sessions';
 import css from './pages.module.css';
 
 export function Account() {
@@ -27,6 +30,11 @@ export function Account() {
         {session.must_change_password && (
           <Notice tone="warn" title={texts.must}>
             {texts.mustText}
+          </Notice>
+        )}
+        {!session.must_change_password && session.must_set_up_second_factor && (
+          <Notice tone="warn" title={factorTexts.must}>
+            {factorTexts.mustText}
           </Notice>
         )}
         <Panel title={texts.who}>
@@ -43,6 +51,8 @@ export function Account() {
           />
         </Panel>
         <PasswordPanel session={session} />
+        {!session.must_change_password && <SecondFactor session={session} />}
+        {!session.must_change_password && !session.must_set_up_second_factor && <Sessions />}
       </div>
     </Page>
   );
@@ -58,11 +68,12 @@ function PasswordPanel({ session }: { session: Session }) {
   const navigate = useNavigate();
   const router = useRouter();
   const words = accountWords(session);
+  const policy = useQuery(passwordPolicyQuery).data ?? defaultPolicy;
   const form = useForm({
     initialValues: { current: '', next: '', repeat: '' },
     validate: {
       current: (v) => (v === '' ? texts.currentMissing : null),
-      next: (v) => (acceptable(v, words) ? null : ' '),
+      next: (v) => (acceptable(v, words, policy) ? null : ' '),
       repeat: (v, all) => (v === all.next ? null : texts.differs),
     },
   });
@@ -91,7 +102,7 @@ function PasswordPanel({ session }: { session: Session }) {
           <input type="text" name="username" autoComplete="username" value={session.user.name} readOnly hidden />
           <PasswordInput label={texts.current} autoComplete="current-password" {...form.getInputProps('current')} />
           <PasswordInput label={texts.next} autoComplete="new-password" aria-describedby="new-password-rules" {...form.getInputProps('next')} />
-          <PasswordRules id="new-password-rules" password={form.values.next} account={words} />
+          <PasswordRules id="new-password-rules" password={form.values.next} account={words} policy={policy} />
           <PasswordInput label={texts.repeat} autoComplete="new-password" {...form.getInputProps('repeat')} />
           <div>
             <Button type="submit" loading={change.isPending}>

@@ -2,11 +2,11 @@ import { Button, PasswordInput, Stack, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useNavigate, useSearch } from '@tanstack/react-router';
-import { useEffect } from 'react';
-import { client, take } from '../../shared/api';
+import { useEffect, useState, type ReactNode } from 'react';
+import { client, take, type Session } from '../../shared/api';
 import { span } from '../../shared/format';
 import { asProblem } from '../../shared/problems';
-import { keepSession } from '../../shared/queries';
+import { keepSession, sessionQuery } from '../../shared/queries';
 import { Brand } from '../../shared/ui/Brand';
 import { Notice, ProblemNotice } from '../../shared/ui/Notice';
 import { login as texts } from '../../texts/login';
@@ -16,6 +16,8 @@ export function Login() {
   const queries = useQueryClient();
   const navigate = useNavigate();
   const { next, reason } = useSearch({ from: '/login' });
+  const [owing, setOwing] = useState(() => queries.getQueryData(sessionQuery.queryKey)?.second_factor_owed ?? false);
+  const enter = () => void navigate({ href: next ?? '/', replace: true });
   const form = useForm({
     mode: 'uncontrolled',
     initialValues: { name: '', password: '' },
@@ -27,7 +29,8 @@ export function Login() {
     onSuccess: (session) => {
       queries.clear();
       keepSession(queries, session);
-      void navigate({ href: next ?? '/', replace: true });
+      if (session.second_factor_owed) setOwing(true);
+      else enter();
     },
     onError: () => form.setFieldValue('password', ''),
   });
@@ -35,10 +38,27 @@ export function Login() {
     document.title = `${texts.title} · Ringfence`;
   }, []);
 
+  if (owing) {
+    return (
+      <Frame>
+        <SecondStep
+          onDone={(session) => {
+            keepSession(queries, session);
+            enter();
+          }}
+          onBack={() => {
+            void take(client.DELETE('/api/v1/session')).catch(() => undefined);
+            queries.clear();
+            login.reset();
+            form.reset();
+            setOwing(false);
+          }}
+        />
+      </Frame>
+    );
+  }
   return (
-    <main className={css.page}>
-      <div className={css.box}>
-        <Brand size={32} />
+    <Frame>
         <form noValidate className={css.card} onSubmit={form.onSubmit((values) => login.mutate(values))}>
           <h1>{texts.title}</h1>
           <Stack gap="md">
@@ -50,8 +70,51 @@ export function Login() {
             </Button>
           </Stack>
         </form>
+    </Frame>
+  );
+}
+
+function Frame({ children }: { children: ReactNode }) {
+  return (
+    <main className={css.page}>
+      <div className={css.box}>
+        <Brand size={32} />
+        {children}
       </div>
     </main>
+  );
+}
+
+/** The password was right; the second factor is owed. */
+function SecondStep({ onDone, onBack }: { onDone: (session: Session) => void; onBack: () => void }) {
+  const form = useForm({ initialValues: { code: '' }, validate: { code: (v) => (v.trim() === '' ? texts.codeMissing : null) } });
+  const show = useMutation({
+    mutationFn: (code: string) => take(client.POST('/api/v1/session/second-factor', { body: { code: code.trim() } })),
+    onSuccess: onDone,
+    onError: () => form.reset(),
+  });
+  const problem = show.error && asProblem(show.error);
+  const wrong = problem?.fields.code !== undefined;
+  return (
+    <form noValidate className={css.card} onSubmit={form.onSubmit((v) => show.mutate(v.code))}>
+      <h1>{texts.secondTitle}</h1>
+      <Stack gap="md">
+        {wrong && (
+          <Notice tone="bad" title={texts.codeWrong}>
+            {texts.codeWrongHint}
+          </Notice>
+        )}
+        {problem?.status === 401 && <Notice tone="bad" title={texts.tooLate} />}
+        {problem && !wrong && problem.status !== 401 && <Refused thrown={show.error} />}
+        <TextInput label={texts.code} description={texts.codeHint} name="code" autoComplete="one-time-code" autoCapitalize="none" spellCheck={false} autoFocus {...form.getInputProps('code')} />
+        <Button type="submit" loading={show.isPending} fullWidth mt={4}>
+          {texts.submit}
+        </Button>
+        <Button variant="subtle" onClick={onBack} fullWidth>
+          {texts.otherAccount}
+        </Button>
+      </Stack>
+    </form>
   );
 }
 
