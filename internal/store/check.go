@@ -112,6 +112,9 @@ func checkContent(ctx context.Context, db *sql.DB, k *keys, last *progress, r *c
 		if err := compareSum(ctx, tx, k, name); err != nil {
 			return err
 		}
+		if err := walkIndexes(ctx, tx, name); err != nil {
+			return err
+		}
 	}
 	if r.progress, err = progressOf(ctx, tx); err != nil {
 		return err
@@ -132,6 +135,32 @@ func checkStructure(ctx context.Context, q queryer, names []string, deferred boo
 		}
 		if err := integrity(ctx, q, `PRAGMA integrity_check("`+name+`")`); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// walkIndexes reads the indexes of a table that has no rows: integrity_check
+// takes an empty page of a wrong kind for a good one, and every query by that
+// index would fail.
+func walkIndexes(ctx context.Context, q queryer, table string) error {
+	if sum, err := storedSum(ctx, q, table); err != nil || sum.count > 0 {
+		return err
+	}
+	type column struct{ index, name string }
+	first, err := collect(ctx, q, func(scan func(...any) error) (c column, err error) { return c, scan(&c.index, &c.name) },
+		`SELECT l.name, c.name FROM pragma_index_list(?) l JOIN pragma_index_info(l.name) c WHERE c.seqno = 0`, table)
+	if err != nil {
+		return fmt.Errorf("listing the indexes of %s: %w", table, err)
+	}
+	for _, c := range first {
+		var v any
+		err := q.QueryRowContext(ctx, `SELECT "`+c.name+`" FROM "`+table+`" INDEXED BY "`+c.index+`" ORDER BY "`+c.name+`" LIMIT 1`).Scan(&v)
+		if err == nil {
+			return fmt.Errorf("index %s of the empty table %s is not empty", c.index, table)
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("reading index %s of the empty table %s: %w", c.index, table, err)
 		}
 	}
 	return nil

@@ -14,11 +14,13 @@ import (
 
 // extensionColumns are those of a new row.
 const extensionColumns = `tenant_id, id, number, display_name, ha1, ha1_sha256, no_answer, provision_path,
-	forward_always, forward_busy, forward_no_answer, forward_unregistered, do_not_disturb, max_calls, ring_also, media_security, dtmf, role`
+	forward_always, forward_busy, forward_no_answer, forward_unregistered, do_not_disturb, max_calls, ring_also, media_security, dtmf, role,
+	emergency_location, emergency_callback`
 
 // extensionQuery reads extensions with what they may dial and their groups.
 const extensionQuery = `SELECT e.tenant_id, e.id, e.number, e.display_name, e.ha1, e.ha1_sha256, e.no_answer, e.provision_path,
 	e.forward_always, e.forward_busy, e.forward_no_answer, e.forward_unregistered, e.do_not_disturb, e.max_calls, e.ring_also, e.media_security, e.dtmf,
+	e.emergency_location, e.emergency_callback,
 	e.role, coalesce(u.role, e.role), coalesce((SELECT group_concat(g.name, char(10))
 		FROM extension_group_member m JOIN extension_group g ON g.tenant_id = m.tenant_id AND g.id = m.group_id
 		WHERE m.tenant_id = e.tenant_id AND m.extension_id = e.id), '')
@@ -30,6 +32,7 @@ func scanExtension(scan func(...any) error) (e telephony.Extension, err error) {
 	h := &e.Handling
 	err = scan(&e.Tenant, &e.ID, &e.Number, &e.DisplayName, &e.HA1, &e.HA1SHA256, &noAnswer, &e.ProvisionPath,
 		&h.ForwardAlways, &h.ForwardBusy, &h.ForwardNoAnswer, &h.ForwardUnregistered, &h.DoNotDisturb, &h.MaxCalls, &ringAlso, &e.Media, &e.DTMF,
+		&e.EmergencyLocation, &e.EmergencyCallback,
 		&e.OwnRole, &e.Role, &groups)
 	e.NoAnswer = time.Duration(noAnswer) * time.Millisecond
 	h.RingAlso = split(ringAlso)
@@ -68,6 +71,8 @@ type extensionValue struct {
 	Media               string `json:"media_security,omitempty"`
 	DTMF                string `json:"dtmf,omitempty"`
 	Role                string `json:"role,omitempty"`
+	EmergencyLocation   string `json:"emergency_location,omitempty"`
+	EmergencyCallback   string `json:"emergency_callback,omitempty"`
 }
 
 func valueOfExtension(e telephony.Extension) extensionValue {
@@ -75,6 +80,7 @@ func valueOfExtension(e telephony.Extension) extensionValue {
 	return extensionValue{
 		e.DisplayName, e.NoAnswer.Milliseconds(), h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer, h.ForwardUnregistered,
 		h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media), string(e.DTMF), string(e.OwnRole),
+		e.EmergencyLocation, e.EmergencyCallback,
 	}
 }
 
@@ -168,9 +174,9 @@ func (tx *Tx) CreateExtension(e telephony.Extension, sipPassword string) (teleph
 	e.HA1, e.HA1SHA256 = ha1(e.Number, t.Domain, sipPassword)
 	e.ProvisionPath = newProvisionPath()
 	h := e.Handling
-	_, err = tx.exec(`INSERT INTO extension (`+extensionColumns+`, sip_password) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err = tx.exec(`INSERT INTO extension (`+extensionColumns+`, sip_password) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		e.Tenant, e.ID, e.Number, e.DisplayName, e.HA1, e.HA1SHA256, e.NoAnswer.Milliseconds(), e.ProvisionPath,
-		h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer, h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media), string(e.DTMF), string(e.OwnRole),
+		h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer, h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media), string(e.DTMF), string(e.OwnRole), e.EmergencyLocation, e.EmergencyCallback,
 		tx.s.keys.seal(e.Tenant, e.Number, sipPassword))
 	if err != nil {
 		return e, fmt.Errorf("creating extension %s: %w", e.Number, err)
@@ -190,7 +196,7 @@ func (tx *Tx) nextID() (id int64, err error) {
 }
 
 // PutExtension changes display name, ringing time, call handling, media security,
-// the form of digits and the own role of the extension with e.Number; an empty Media, DTMF or
+// the form of digits, the own role and what emergency services are told of the extension with e.Number; an empty Media, DTMF or
 // OwnRole stays as it is. Password, HA1 and ProvisionPath have methods of their own and are
 // not looked at.
 func (tx *Tx) PutExtension(e telephony.Extension) error {
@@ -228,9 +234,11 @@ func (tx *Tx) PutExtension(e telephony.Extension) error {
 	}
 	h := e.Handling
 	_, err = tx.exec(`UPDATE extension SET display_name = ?, no_answer = ?, forward_always = ?, forward_busy = ?, forward_no_answer = ?,
-		forward_unregistered = ?, do_not_disturb = ?, max_calls = ?, ring_also = ?, media_security = ?, dtmf = ?, role = ? WHERE tenant_id = ? AND id = ?`,
+		forward_unregistered = ?, do_not_disturb = ?, max_calls = ?, ring_also = ?, media_security = ?, dtmf = ?, role = ?,
+		emergency_location = ?, emergency_callback = ? WHERE tenant_id = ? AND id = ?`,
 		e.DisplayName, e.NoAnswer.Milliseconds(), h.ForwardAlways, h.ForwardBusy, h.ForwardNoAnswer,
-		h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media), string(e.DTMF), string(e.OwnRole), old.Tenant, old.ID)
+		h.ForwardUnregistered, h.DoNotDisturb, h.MaxCalls, strings.Join(h.RingAlso, ","), string(e.Media), string(e.DTMF), string(e.OwnRole),
+		e.EmergencyLocation, e.EmergencyCallback, old.Tenant, old.ID)
 	if err != nil {
 		return fmt.Errorf("storing extension %s: %w", e.Number, err)
 	}

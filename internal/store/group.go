@@ -156,6 +156,9 @@ func (tx *Tx) PutGroup(g telephony.Group) error {
 			return err
 		}
 	}
+	if g.Name != old.Name {
+		tx.touchRouting(partOutbound)
+	}
 	tx.note(KindGroup, "put", strconv.FormatInt(g.ID, 10), groupValue{g.Name, g.Members})
 	return nil
 }
@@ -180,6 +183,13 @@ func (tx *Tx) emptyGroup(id int64) error {
 func (tx *Tx) DeleteGroup(id int64) error {
 	if _, err := tx.Group(id); err != nil {
 		return err
+	}
+	rules, err := tx.rulesOfGroup(id)
+	if err != nil {
+		return err
+	}
+	if len(rules) > 0 {
+		return taken("group", "is used by "+someOf(rules))
 	}
 	if err := tx.emptyGroup(id); err != nil {
 		return err

@@ -144,6 +144,13 @@ func (tx *Tx) DeleteRole(name telephony.Role) error {
 	if users+extensions > 0 {
 		return taken("name", fmt.Sprintf("is the role of %d users and %d extensions", users, extensions))
 	}
+	rules, err := tx.rulesOfRole(name)
+	if err != nil {
+		return err
+	}
+	if len(rules) > 0 {
+		return taken("name", "is used by "+someOf(rules))
+	}
 	if _, err := tx.exec(`DELETE FROM role WHERE tenant_id = ? AND name = ?`, tx.scope, string(name)); err != nil {
 		return fmt.Errorf("deleting role %s: %w", name, err)
 	}

@@ -126,6 +126,26 @@ func (k *keys) open(tenant telephony.TenantID, number string, sealed []byte) (st
 	return string(plain), nil
 }
 
+// trunkData binds an encrypted password to its trunk.
+func trunkData(tenant telephony.TenantID, id telephony.TrunkID) []byte {
+	return fmt.Appendf(nil, "trunk-password\x00%d\x00%d", tenant, id)
+}
+
+func (k *keys) sealTrunk(tenant telephony.TenantID, id telephony.TrunkID, password telephony.Secret) []byte {
+	return k.sealing.Seal([]byte{sealVersion}, nil, []byte(password.Reveal()), trunkData(tenant, id))
+}
+
+func (k *keys) openTrunk(tenant telephony.TenantID, id telephony.TrunkID, sealed []byte) (telephony.Secret, error) {
+	if len(sealed) == 0 || sealed[0] != sealVersion {
+		return "", fmt.Errorf("decrypting the password of trunk %d: unknown format", id)
+	}
+	plain, err := k.sealing.Open(nil, nil, sealed[1:], trunkData(tenant, id))
+	if err != nil {
+		return "", fmt.Errorf("decrypting the password of trunk %d: %w", id, err)
+	}
+	return telephony.Secret(plain), nil
+}
+
 func (k *keys) rowMAC() hash.Hash { return hmac.New(sha256.New, k.sums) }
 
 // ha1 is H(user:realm:password) of RFC 7616 section 3.4.2, for MD5 and SHA-256.

@@ -37,8 +37,10 @@ func (s *Store) readSnapshot(ctx context.Context, q queryer) (*telephony.Snapsho
 	if snap.Rules, err = readAddressRules(ctx, q); err != nil {
 		return nil, err
 	}
-	snap.Trial, err = readTrial(ctx, q)
-	return snap, err
+	if snap.Trial, err = readTrial(ctx, q); err != nil {
+		return nil, err
+	}
+	return snap, s.readRouting(ctx, q, snap)
 }
 
 // nextSnapshot builds the snapshot after the transaction from the one before
@@ -95,7 +97,9 @@ func (st *txState) nextSnapshot(old *telephony.Snapshot, rev uint64) (*telephony
 		}
 	}
 	if snap.Trial = old.Trial; st.touched.trial {
-		snap.Trial, err = readTrial(st.ctx, st.tx)
+		if snap.Trial, err = readTrial(st.ctx, st.tx); err != nil {
+			return nil, err
+		}
 	}
-	return snap, err
+	return snap, st.nextRouting(old, snap)
 }

@@ -18,6 +18,10 @@ const (
 	KindRole      Kind = "role"
 	KindGroup     Kind = "group"
 	KindAddress   Kind = "address"
+	KindTrunk     Kind = "trunk"
+	// KindRouting is rules, hours, numbering plan and blocked callers.
+	KindRouting Kind = "routing"
+	KindContact Kind = "contact"
 )
 
 // Change says what changed up to a revision, never to which values: those

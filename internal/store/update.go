@@ -51,6 +51,8 @@ type touched struct {
 	trial      bool
 	signIn     bool
 	roles      bool
+	trunks     map[trunkKey]bool
+	routing    map[telephony.TenantID]routingPart
 	tenants    map[telephony.TenantID]bool
 	extensions map[extensionID]bool
 	kinds      map[Kind]map[telephony.TenantID]bool

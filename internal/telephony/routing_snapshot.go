@@ -51,3 +51,9 @@ func (s *Snapshot) Routing(tenant TenantID) *Routing {
 	}
 	return &Routing{}
 }
+
+// ShareRouting takes trunks and routing of another snapshot over as they are.
+func (s *Snapshot) ShareRouting(old *Snapshot) *Snapshot {
+	s.trunks, s.routing = old.trunks, old.routing
+	return s
+}

@@ -69,6 +69,12 @@ type Extension struct {
 	OwnRole Role
 	// Groups are the names of the groups it is in, in order.
 	Groups []string
+	// EmergencyLocation says where its phones are, for those who are told of an
+	// emergency call.
+	EmergencyLocation string
+	// EmergencyCallback is the number that emergency services are shown, E.164
+	// with +; empty is the number of the trunk.
+	EmergencyCallback string
 }
 
 // AOR is the address of record of the extension.

@@ -37,6 +37,7 @@ const (
 	MaxUserNameLen  = 64
 	MaxEmailLen     = 254 // RFC 5321 section 4.5.3.1.3, less the angle brackets
 	MaxPhoneLen     = 32
+	MaxLocationLen  = 200
 	MaxWebNames     = 16
 	MaxDomainLen    = 253 // RFC 1035 section 2.3.4, in text form
 	MinNumberDigits = 2
@@ -179,6 +180,14 @@ func (e Extension) Validate(t Tenant) error {
 	}
 	if e.OwnRole == RoleSystemAdmin {
 		return refuse("role", "system_admin is no role of extensions")
+	}
+	if err := checkName("emergency_location", e.EmergencyLocation, 0, MaxLocationLen); err != nil {
+		return err
+	}
+	if e.EmergencyCallback != "" {
+		if err := CheckE164("emergency_callback", e.EmergencyCallback); err != nil {
+			return err
+		}
 	}
 	return e.Handling.check(e.Number)
 }
