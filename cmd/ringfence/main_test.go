@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -36,6 +37,10 @@ func fakePBX(t *testing.T) string {
 			out = opsock.Network{Managed: true, SecondsLeft: 42, Interfaces: []opsock.Interface{{Name: "eth0.20", State: "no cable", MTU: 1400, Addresses: []string{"10.88.0.1/24"}, Error: "no lease"}}}
 		case "POST " + opsock.PathNetworkConfirm, "POST " + opsock.PathNetworkRevert:
 			out = struct{}{}
+		case "POST " + opsock.PathDialplanTry:
+			var in opsock.DialTry
+			_ = json.NewDecoder(r.Body).Decode(&in)
+			out = opsock.DialPlan{Text: fmt.Sprintf("%s|%s|%s|%s|%s\n", in.Tenant, in.Trunk, in.At, in.From, in.Number)}
 		case "POST " + opsock.PathResetAdmin:
 			var in opsock.ResetAdmin
 			_ = json.NewDecoder(r.Body).Decode(&in)
@@ -80,6 +85,9 @@ func TestCommands(t *testing.T) {
 		{"reset-admin a b", nil, "unexpected argument"},
 		{"version x", nil, "unexpected argument"},
 		{"version", []string{"dev"}, ""},
+		{"dialplan try -tenant a.example -trunk main -at noon 101 +4930", []string{"a.example|main|noon|101|+4930\n"}, ""},
+		{"dialplan try 101", nil, "takes who calls"},
+		{"dialplan dial 101 102", nil, "try FROM NUMBER"},
 		{"frobnicate", nil, "unknown command"},
 		{args: "network", wants: []string{"eth0.20", "no cable", "10.88.0.1/24", "eth0.20: no lease", "taken back in 42 s"}},
 		{args: "network confirm", wants: []string{"is kept"}},

@@ -13,6 +13,7 @@ import (
 	"ringfence/internal/login"
 	"ringfence/internal/setup"
 	"ringfence/internal/store"
+	"ringfence/internal/telephony"
 )
 
 // Config is what the API stands on.
@@ -31,6 +32,8 @@ type Config struct {
 	Version, Hostname string
 	// WebPhones hands out credentials for browsers; nil hands out none.
 	WebPhones WebPhones
+	// TrunkDown reports whether a trunk cannot carry calls now; nil is none.
+	TrunkDown func(telephony.TenantID, telephony.TrunkID) bool
 	// Fingerprint of the certificate in force.
 	Fingerprint func() string
 }
@@ -91,6 +94,7 @@ func (s *Server) register() {
 	s.registerOwn()
 	s.registerSignIn()
 	s.registerExtensions()
+	s.registerDialplan()
 	s.registerProvisioning()
 	s.registerLive()
 	s.registerWebPhone()

@@ -34,6 +34,7 @@ func (s *Server) OperatorHandler() http.Handler {
 	mux.HandleFunc("POST "+opsock.PathTrialRevert, s.operator(s.operatorTrialRevert))
 	mux.HandleFunc("GET "+opsock.PathSSH, s.operator(s.operatorSSH))
 	mux.HandleFunc("POST "+opsock.PathSSH, s.operator(s.operatorChangeSSH))
+	mux.HandleFunc("POST "+opsock.PathDialplanTry, s.operator(s.operatorTry))
 	mux.HandleFunc("POST "+opsock.PathShell, s.operator(s.shellReport))
 	mux.HandleFunc("POST "+opsock.PathShellEvent, s.operator(s.shellEvent))
 	return mux

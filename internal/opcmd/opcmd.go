@@ -54,6 +54,12 @@ func Table() []Command {
 			{"add-key LABEL KEY", "let the owner of a public key log in"},
 			{"remove-key ID", "and no longer"},
 		}},
+		{Name: "dialplan", Run: dialplanCommand, Words: []string{"try"}, Help: []Usage{
+			{"try EXTENSION NUMBER", "what would become of a call, and why; nothing is dialled"},
+			{"  [-tenant DOMAIN]", "whose extension it is"},
+			{"  [-at \"2026-12-24 18:00\"]", "at another time than now"},
+			{"  [-trunk NAME]", "of a call from outside, of the number in the place of EXTENSION"},
+		}},
 		{Name: "setup-token", Run: setupToken, Words: []string{"-new"}, Help: []Usage{{"[-new]", "the one-time token of the set-up wizard"}}},
 		{Name: "reset-admin", Run: resetAdmin, Help: []Usage{{"[NAME]", "a new password for an administrator, to be changed at log-in"}}},
 		{Name: "network", Run: network, Words: []string{"confirm", "revert"}, Help: []Usage{

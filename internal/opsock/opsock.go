@@ -37,6 +37,7 @@ const (
 	PathTrialConfirm   = "/trial/confirm"
 	PathTrialRevert    = "/trial/revert"
 	PathSSH            = "/ssh"
+	PathDialplanTry    = "/dialplan/try"
 	PathShell          = "/shell"       // for the operator shell's process
 	PathShellEvent     = "/shell/event" // likewise
 )
@@ -119,6 +120,20 @@ type Trial struct {
 	By          string   `json:"by"`
 	Changes     []string `json:"changes"`
 	Reverted    string   `json:"reverted"` // why the last one was taken back
+}
+
+// DialTry asks what would become of a call.
+type DialTry struct {
+	Tenant string `json:"tenant"` // SIP domain; empty is the only one
+	From   string `json:"from"`   // the extension that calls, or a number outside
+	Number string `json:"number"` // what is dialled
+	Trunk  string `json:"trunk"`  // name of the one that a call from outside comes by
+	At     string `json:"at"`     // wall clock of the tenant; empty is now
+}
+
+// DialPlan is the answer, for people.
+type DialPlan struct {
+	Text string `json:"text"`
 }
 
 // Interface is one network interface.
