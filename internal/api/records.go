@@ -9,13 +9,6 @@ import (
 	"ringfence/internal/telephony"
 )
 
-// cdrQuery selects call records.
-type cdrQuery struct {
-	Before    string `query:"before" maxLength:"128" doc:"next of the page before; empty for the newest."`
-	Limit     int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
-	Extension string `query:"extension" pattern:"^[0-9]{2,9}$" maxLength:"9" doc:"Only calls of this extension."`
-}
-
 // pageQuery selects a page.
 type pageQuery struct {
 	Before string `query:"before" pattern:"^[0-9]{1,18}$" maxLength:"18" doc:"next of the page before; empty for the newest."`
@@ -23,30 +16,8 @@ type pageQuery struct {
 }
 
 func (s *Server) registerRecords() {
-	handle(s, operation{id: "list-cdrs", method: http.MethodGet, path: "/cdrs", tag: "records", summary: "Finished calls, newest first; users without the permission cdr.read_all see their own", access: anyUser, fields: map[string]string{"cursor": "query.before"}}, s.listCDRs)
+	s.registerCDRs()
 	handle(s, operation{id: "list-audit", method: http.MethodGet, path: "/audit", tag: "records", summary: "Who changed what, newest first", access: readAudit}, s.listAudit)
-}
-
-func (s *Server) listCDRs(ctx context.Context, in *cdrQuery) (*body[CallRecordList], error) {
-	c := callerOf(ctx)
-	f := store.CallRecordFilter{Cursor: in.Before, Limit: in.Limit, Extension: in.Extension}
-	out := CallRecordList{Items: []CallRecord{}}
-	if !c.may(telephony.PermCDR) { // U01: everybody sees the own calls
-		own := c.session.User.Extension
-		if own == "" || (in.Extension != "" && in.Extension != own) {
-			return &body[CallRecordList]{out}, nil
-		}
-		f.Extension = own
-	}
-	records, next, err := s.cfg.Store.ForTenant(c.tenant).CallRecords(ctx, f)
-	if err != nil {
-		return nil, err
-	}
-	out.Next = next
-	for _, r := range records {
-		out.Items = append(out.Items, recordOf(r))
-	}
-	return &body[CallRecordList]{out}, nil
 }
 
 func recordOf(r telephony.CallRecord) CallRecord {

@@ -4,9 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"math"
 	"runtime"
-	"strconv"
 	"strings"
 	"time"
 
@@ -80,63 +78,6 @@ func (s *Store) AppendCallRecords(ctx context.Context, records []telephony.CallR
 	return nil
 }
 
-// CallRecordFilter chooses call records, the latest started first.
-type CallRecordFilter struct {
-	Before    time.Time // only calls started before; zero is no bound
-	Cursor    string    // where the page before ended; empty is the first page
-	Limit     int       // 1..1000; 0 is 100
-	Extension string    // only calls from or to this number; empty is all
-}
-
-// CallRecords lists the scope's calls and the cursor of the next page, empty
-// at the end. A malformed cursor is a *telephony.FieldError.
-func (sc Scope) CallRecords(ctx context.Context, f CallRecordFilter) (records []telephony.CallRecord, next string, err error) {
-	if f.Limit <= 0 || f.Limit > 1000 {
-		f.Limit = 100
-	}
-	before, id := int64(math.MaxInt64), ""
-	if !f.Before.IsZero() {
-		before = micros(f.Before)
-	}
-	if f.Cursor != "" {
-		if before, id, err = parseCursor(f.Cursor); err != nil {
-			return nil, "", err
-		}
-	}
-	records, err = sc.callRecords(ctx, f, before, id)
-	if err != nil {
-		return nil, "", fmt.Errorf("reading call records: %w", err)
-	}
-	if len(records) > f.Limit {
-		records = records[:f.Limit]
-		last := records[f.Limit-1]
-		next = strconv.FormatInt(micros(last.Started), 10) + "." + string(last.ID)
-	}
-	return records, next, nil
-}
-
-func (sc Scope) callRecords(ctx context.Context, f CallRecordFilter, before int64, id string) ([]telephony.CallRecord, error) {
-	const page = ` AND (started_at, id) < (?2, ?3) ORDER BY started_at DESC, id DESC LIMIT ?4`
-	if f.Extension == "" {
-		return collect(ctx, sc.s.readers, scanCallRecord, `SELECT `+callRecordColumns+` FROM call_record
-			WHERE tenant_id = ?1`+page, sc.tenant, before, id, f.Limit+1)
-	}
-	// Each half walks its own index; UNION drops a call from a number to itself.
-	const half = `SELECT * FROM (SELECT ` + callRecordColumns + ` FROM call_record WHERE tenant_id = ?1 AND `
-	return collect(ctx, sc.s.readers, scanCallRecord,
-		half+`caller_number = ?5`+page+`) UNION `+half+`callee_number = ?5`+page+`) ORDER BY started_at DESC, id DESC LIMIT ?4`,
-		sc.tenant, before, id, f.Limit+1, f.Extension)
-}
-
-func parseCursor(cursor string) (before int64, id string, err error) {
-	at, id, ok := strings.Cut(cursor, ".")
-	before, err = strconv.ParseInt(at, 10, 64)
-	if !ok || err != nil {
-		return 0, "", &telephony.FieldError{Field: "cursor", Reason: "is none that a page before gave"}
-	}
-	return before, id, nil
-}
-
 // CountCallRecords counts the scope's calls started at or after since.
 func (sc Scope) CountCallRecords(ctx context.Context, since time.Time) (n int, err error) {
 	err = sc.s.readers.QueryRowContext(ctx, `SELECT count(*) FROM call_record WHERE tenant_id = ? AND started_at >= ?`,
@@ -147,10 +88,14 @@ func (sc Scope) CountCallRecords(ctx context.Context, since time.Time) (n int, e
 	return n, nil
 }
 
-// pruneCallRecords removes the oldest records above the bound, a bounded
-// number at a time so that the writer is not held up.
+// pruneCallRecords removes what tenants do not want to keep any longer, and the
+// oldest records above the bound, a bounded number at a time so that the writer
+// is not held up.
 func (s *Store) pruneCallRecords(ctx context.Context) error {
 	const step = 5000
+	if err := s.forgetCallRecords(ctx, time.Now(), step); err != nil {
+		return err
+	}
 	for more := true; more; {
 		// Counted where it deletes: two that prune at once take no more than one.
 		err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {

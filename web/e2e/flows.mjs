@@ -632,6 +632,22 @@ export async function flows(browser) {
     await page.keyboard.press('Escape');
     await w.goto('/cdrs?extension=106');
     must((await page.locator('tbody tr').count()) > 0, 'no rows of 106');
+    await page.getByLabel('Number contains').fill('10 6');
+    await page.getByText('Not answered').click();
+    await page.getByLabel('From this day').fill('2999-01-01');
+    await page.getByText('No such calls').waitFor();
+    await w.settle();
+    await w.shot('flow-records-none');
+    await page.getByLabel('From this day').fill('2020-01-01');
+    await page.locator('[data-row]').first().waitFor();
+    const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Export' }).click()]);
+    must(file.suggestedFilename() === 'calls.csv', file.suggestedFilename());
+    await page.getByLabel('Days').fill('90');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('Saved').waitFor();
+    await w.settle();
+    await w.shot('flow-records-found');
+    await w.check();
   });
 
   await flow(browser, 'Ctrl-K jumps to an extension', async (w) => {

@@ -74,6 +74,7 @@ class Mock {
     this.administrator = this.open ? admin.name : '';
     this.tenant = { id: 1, name: this.open ? 'Analytical Engines' : '', domain: this.open ? 'pbx.engines.example' : '', extension_first: '101', extension_last: '199' };
     this.extensions = empty ? [] : data.extensions();
+    this.keeping = { call_days: 0 };
     /** @type {S['Tenant']} */
     this.phoneSettings = { name: 'Acme', domain: 'pbx.example', extension_first: '101', extension_last: '199', digest: 'md5', tls_only: false, max_contacts: 10, qualify_seconds: 30, qualify_failures: 3, calls: data.callRules() };
     this.ports = data.ports();
@@ -331,7 +332,10 @@ class Mock {
         if (tail === 'trace') return json(res, 200, data.trace(id));
         return json(res, 200, { items: this.calls, more: false });
       case 'cdrs':
-        return this.page(res, this.records.filter((r) => !query.get('extension') || [r.caller.number, r.callee.number].includes(query.get('extension') ?? '')), query);
+        return this.callRecords(res, id, query);
+      case 'keeping':
+        if (method === 'PUT') this.keeping = body;
+        return json(res, 200, this.keeping);
       case 'audit':
         return this.page(res, this.audit, query);
       case 'ports':
@@ -524,6 +528,25 @@ class Mock {
       this.certificates = { ...body, issuers: body.authorities === '' ? [] : [{ name: 'CN=Phones of Acme,O=Acme', expires_at: '2031-05-01T10:00:00Z' }] };
     }
     return json(res, 200, this.certificates);
+  }
+
+  /** @param {Response} res @param {string} form @param {URLSearchParams} query */
+  callRecords(res, form, query) {
+    const asked = (/** @type {string} */ name) => query.get(name) ?? '';
+    const found = this.records.filter((r) => {
+      const numbers = [r.caller.number, r.callee.number];
+      return (
+        (asked('extension') === '' || numbers.includes(asked('extension'))) &&
+        (asked('number') === '' || numbers.some((n) => n.includes(asked('number')))) &&
+        (asked('result') === '' || (asked('result') === 'answered') === (r.answered_at !== undefined)) &&
+        (asked('direction') === '' || r.direction === asked('direction')) &&
+        (asked('from') === '' || r.started_at >= asked('from')) &&
+        (asked('to') === '' || r.started_at < asked('to'))
+      );
+    });
+    if (form !== 'csv') return this.page(res, found, query);
+    res.writeHead(200, { 'Content-Type': 'text/csv; charset=utf-8' });
+    return res.end(['id', ...found.map((r) => r.id)].join('\n'));
   }
 
   /** @template T @param {Response} res @param {T[]} all @param {URLSearchParams} query */

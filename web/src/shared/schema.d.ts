@@ -172,6 +172,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/cdrs/csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Finished calls as CSV, newest first; users without the permission cdr.read_all see their own
+         * @description For everybody who is logged in.
+         */
+        get: operations["export-cdrs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/client-certificates": {
         parameters: {
             query?: never;
@@ -363,6 +383,30 @@ export interface paths {
          * @description Needs the permission extensions.manage.
          */
         delete: operations["delete-group"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keeping": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How long records are kept
+         * @description Needs the permission tenant.manage.
+         */
+        get: operations["get-keeping"];
+        /**
+         * Change how long records are kept
+         * @description Needs the permission tenant.manage.
+         */
+        put: operations["put-keeping"];
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -2208,6 +2252,13 @@ export interface components {
         GroupList: {
             items: components["schemas"]["Group"][];
         };
+        Keeping: {
+            /**
+             * Format: int64
+             * @description Call records are removed after so many days; 0: the oldest give way when there are too many.
+             */
+            call_days: number;
+        };
         LegQuality: {
             codec: string;
             /**
@@ -3885,11 +3936,25 @@ export interface operations {
     "list-cdrs": {
         parameters: {
             query?: {
+                /** @description Only calls of this extension. */
+                extension?: string;
+                /** @description Only calls from or to a number that contains this. */
+                number?: string;
+                /** @description Only calls that started then or later. */
+                from?: string;
+                /** @description Only calls that started before. */
+                to?: string;
+                direction?: "internal" | "inbound" | "outbound";
+                result?: "answered" | "missed";
+                /** @description Only calls with this end_reason. */
+                reason?: string;
+                /** @description Only calls that lasted so long, from the answer. */
+                min_seconds?: number;
+                /** @description Only calls whose media were bad. */
+                alarm?: boolean;
                 /** @description next of the page before; empty for the newest. */
                 before?: string;
                 limit?: number;
-                /** @description Only calls of this extension. */
-                extension?: string;
             };
             header?: never;
             path?: never;
@@ -3926,6 +3991,88 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "export-cdrs": {
+        parameters: {
+            query?: {
+                /** @description Only calls of this extension. */
+                extension?: string;
+                /** @description Only calls from or to a number that contains this. */
+                number?: string;
+                /** @description Only calls that started then or later. */
+                from?: string;
+                /** @description Only calls that started before. */
+                to?: string;
+                direction?: "internal" | "inbound" | "outbound";
+                result?: "answered" | "missed";
+                /** @description Only calls with this end_reason. */
+                reason?: string;
+                /** @description Only calls that lasted so long, from the answer. */
+                min_seconds?: number;
+                /** @description Only calls whose media were bad. */
+                alarm?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv; charset=utf-8": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5141,6 +5288,122 @@ export interface operations {
             };
             /** @description Precondition Failed */
             412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-keeping": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Keeping"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "put-keeping": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Keeping"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Keeping"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,9 +1,12 @@
-import { Button, Drawer, SegmentedControl, Text, TextInput } from '@mantine/core';
-import { IconHistory } from '@tabler/icons-react';
-import { keepPreviousData, useInfiniteQuery, useSuspenseQuery } from '@tanstack/react-query';
+import { Button, Drawer, Group, NumberInput, SegmentedControl, Select, Text, TextInput } from '@mantine/core';
+import { useDebouncedCallback } from '@mantine/hooks';
+import { notifications } from '@mantine/notifications';
+import { IconDownload, IconHistory } from '@tabler/icons-react';
+import { keepPreviousData, useInfiniteQuery, useMutation, useQuery, useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
 import { useNavigate, useSearch } from '@tanstack/react-router';
 import { useMemo, useState } from 'react';
 import { client, take, type CallRecord } from '../../shared/api';
+import { download } from '../../shared/csv';
 import { clock, dateTime } from '../../shared/format';
 import { asProblem } from '../../shared/problems';
 import { sessionQuery } from '../../shared/queries';
@@ -20,13 +23,39 @@ import { AlarmNotice, BothLegs } from '../Quality';
 import { isAdmin } from '../roles';
 import css from './pages.module.css';
 
-type Kind = 'all' | 'answered' | 'missed';
+interface Wanted {
+  number: string;
+  result: 'all' | 'answered' | 'missed';
+  direction: 'all' | 'internal' | 'inbound' | 'outbound';
+  /** Days, as the browser writes them; empty is no bound. */
+  from: string;
+  to: string;
+}
 
-function useRecords(extension: string | undefined) {
+const everything: Wanted = { number: '', result: 'all', direction: 'all', from: '', to: '' };
+
+/** What the server is asked: days begin and end at midnight of whoever looks. */
+function queryOf(w: Wanted, extension: string | undefined) {
+  const midnight = (day: string, days: number) => {
+    if (day === '') return undefined;
+    const at = new Date(`${day}T00:00:00`);
+    at.setDate(at.getDate() + days);
+    return at.toISOString();
+  };
+  return {
+    extension,
+    number: w.number || undefined,
+    result: w.result === 'all' ? undefined : w.result,
+    direction: w.direction === 'all' ? undefined : w.direction,
+    from: midnight(w.from, 0),
+    to: midnight(w.to, 1),
+  };
+}
+
+function useRecords(asked: ReturnType<typeof queryOf>) {
   return useInfiniteQuery({
-    queryKey: ['cdrs', 'pages', extension ?? ''],
-    queryFn: ({ pageParam }) =>
-      take(client.GET('/api/v1/cdrs', { params: { query: { limit: 200, before: pageParam || undefined, extension } } })),
+    queryKey: ['cdrs', 'pages', asked],
+    queryFn: ({ pageParam }) => take(client.GET('/api/v1/cdrs', { params: { query: { limit: 200, before: pageParam || undefined, ...asked } } })),
     initialPageParam: '',
     getNextPageParam: (last) => last.next || undefined,
     placeholderData: keepPreviousData,
@@ -36,14 +65,14 @@ function useRecords(extension: string | undefined) {
 export function CallRecords() {
   const navigate = useNavigate();
   const { extension } = useSearch({ from: '/shell/cdrs' });
-  const query = useRecords(extension);
-  const [kind, setKind] = useState<Kind>('all');
+  const session = useSuspenseQuery(sessionQuery).data;
+  const [wanted, setWanted] = useState(everything);
+  const asked = queryOf(wanted, extension);
+  const query = useRecords(asked);
   const [open, setOpen] = useState<CallRecord | null>(null);
-  const all = useMemo(() => query.data?.pages.flatMap((p) => p.items), [query.data]);
-  const rows = useMemo(
-    () => all?.filter((r) => kind === 'all' || (r.answered_at !== undefined) === (kind === 'answered')),
-    [all, kind],
-  );
+  const rows = useMemo(() => query.data?.pages.flatMap((p) => p.items), [query.data]);
+  const change = (part: Partial<Wanted>) => setWanted((w) => ({ ...w, ...part }));
+  const chosen = extension !== undefined || wanted !== everything;
   return (
     <Page title={texts.title} lead={texts.lead}>
       <Panel flush>
@@ -59,21 +88,34 @@ export function CallRecords() {
           filters={
             <>
               <ExtensionFilter key={extension} value={extension ?? ''} onChange={(e) => void navigate({ to: '/cdrs', search: { extension: e || undefined } })} />
+              <NumberFilter onChange={(number) => change({ number })} />
               <SegmentedControl
                 size="sm"
-                value={kind}
-                onChange={(v) => setKind(v as Kind)}
+                aria-label={texts.result}
+                value={wanted.result}
+                onChange={(v) => change({ result: v as Wanted['result'] })}
                 data={[
                   { value: 'all', label: texts.all },
                   { value: 'answered', label: texts.answered },
                   { value: 'missed', label: texts.missed },
                 ]}
               />
+              <Select
+                w={150}
+                aria-label={texts.direction}
+                value={wanted.direction}
+                onChange={(v) => change({ direction: (v ?? 'all') as Wanted['direction'] })}
+                data={Object.entries(texts.directions).map(([value, label]) => ({ value, label }))}
+                allowDeselect={false}
+              />
+              <TextInput w={150} type="date" aria-label={texts.fromDay} title={texts.fromDay} value={wanted.from} max={wanted.to || undefined} onChange={(e) => change({ from: e.currentTarget.value })} />
+              <TextInput w={150} type="date" aria-label={texts.toDay} title={texts.toDay} value={wanted.to} min={wanted.from || undefined} onChange={(e) => change({ to: e.currentTarget.value })} />
+              <Export asked={asked} />
             </>
           }
           empty={
-            <Empty icon={<IconHistory size={22} />} title={extension ? texts.noneFor(extension) : texts.none}>
-              {extension ? texts.noneForText : texts.noneText}
+            <Empty icon={<IconHistory size={22} />} title={chosen ? texts.noneFound : texts.none}>
+              {chosen ? texts.noneFoundText : texts.noneText}
             </Empty>
           }
           footer={
@@ -87,6 +129,7 @@ export function CallRecords() {
           }
         />
       </Panel>
+      {isAdmin(session.role) && <KeepFor />}
       <Drawer
         opened={open !== null}
         onClose={() => setOpen(null)}
@@ -116,6 +159,93 @@ function ExtensionFilter({ value, onChange }: { value: string; onChange: (v: str
       onBlur={commit}
       onKeyDown={(e) => e.key === 'Enter' && commit()}
     />
+  );
+}
+
+/** A part of a number, asked for when one stops typing. */
+function NumberFilter({ onChange }: { onChange: (v: string) => void }) {
+  const [draft, setDraft] = useState('');
+  const usable = /^[0-9+*#]{0,32}$/.test(draft);
+  const commit = useDebouncedCallback(onChange, 350);
+  return (
+    <TextInput
+      w={150}
+      aria-label={texts.numberFilter}
+      placeholder={texts.numberFilter}
+      inputMode="tel"
+      value={draft}
+      error={!usable}
+      onChange={(e) => {
+        const v = e.currentTarget.value.replaceAll(/[\s()./-]/g, '');
+        setDraft(v);
+        if (/^[0-9+*#]{0,32}$/.test(v)) commit(v);
+      }}
+    />
+  );
+}
+
+/** What is listed, and everything before it, as a file. */
+function Export({ asked }: { asked: ReturnType<typeof queryOf> }) {
+  const save = useMutation({
+    mutationFn: async () => {
+      const text = await take(client.GET('/api/v1/cdrs/csv', { params: { query: asked }, parseAs: 'text' }));
+      download('calls.csv', 'text/csv', text as unknown as string);
+    },
+    onError: (thrown) => notifications.show({ color: 'red', title: texts.exportFailed, message: asProblem(thrown).title }),
+  });
+  return (
+    <Button variant="default" leftSection={<IconDownload size={15} />} loading={save.isPending} onClick={() => save.mutate()}>
+      {texts.exportCSV}
+    </Button>
+  );
+}
+
+/** How long records are kept. */
+function KeepFor() {
+  const query = useQuery({ queryKey: ['keeping'], queryFn: () => take(client.GET('/api/v1/keeping')) });
+  return query.data && <KeepForm days={query.data.call_days} />;
+}
+
+function KeepForm({ days }: { days: number }) {
+  const queries = useQueryClient();
+  const [value, setValue] = useState<number | string>(days);
+  const save = useMutation({
+    mutationFn: () => take(client.PUT('/api/v1/keeping', { body: { call_days: Number(value) } })),
+    onSuccess: (saved) => {
+      queries.setQueryData(['keeping'], saved);
+      notifications.show({ message: texts.keepSaved });
+    },
+  });
+  const problem = save.error && asProblem(save.error);
+  return (
+    <Panel title={texts.keepTitle}>
+      <Text size="sm" c="dimmed" mb="sm">
+        {texts.keepLead}
+      </Text>
+      <form
+        onSubmit={(e) => {
+          e.preventDefault();
+          save.mutate();
+        }}
+      >
+        <Group align="start">
+          <NumberInput
+            w={200}
+            label={texts.keepDays}
+            description={texts.keepDaysHint}
+            min={0}
+            max={3650}
+            allowDecimal={false}
+            value={value}
+            onChange={setValue}
+            error={problem ? (problem.fields['call_days'] ?? problem.title) : undefined}
+          />
+          <Button type="submit" mt={26} loading={save.isPending} disabled={value === '' || Number(value) === days}>
+            {common.save}
+          </Button>
+        </Group>
+      </form>
+    </Panel>
   );
 }
 
