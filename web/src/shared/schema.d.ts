@@ -216,6 +216,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/dialplan/countries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List countries, their calling codes and how they dial
+         * @description For roles with any permission.
+         */
+        get: operations["list-countries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dialplan/try": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell what would become of a call, and why
+         * @description Needs the permission rules.manage.
+         */
+        post: operations["try-dialplan"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events": {
         parameters: {
             query?: never;
@@ -2102,6 +2142,28 @@ export interface components {
             /** @description Six digits of the app, or a recovery code. */
             code: string;
         };
+        Country: {
+            /** @description Its numbers have area codes. */
+            areas: boolean;
+            /** @description What the list of allowed country codes takes for it. */
+            codes: string[] | null;
+            /** @description Its emergency numbers. They always go out, listed or not. */
+            emergency: string[] | null;
+            /** @description International prefix. */
+            international: string;
+            /** @description ISO 3166 alpha-2; empty for networks of no country. */
+            iso: string;
+            name: string;
+            /** @description National prefix; empty if there is none. */
+            national: string;
+            /** @description Its numbering plan is known digit by digit. */
+            planned: boolean;
+            /** @description Satellites, premium rate and the like. */
+            premium: boolean;
+        };
+        CountryList: {
+            items: components["schemas"]["Country"][] | null;
+        };
         Counts: {
             /** Format: int64 */
             calls: number;
@@ -2109,6 +2171,90 @@ export interface components {
             extensions: number;
             /** Format: int64 */
             registrations: number;
+        };
+        DialAttempt: {
+            /** @description User part of From; empty if there is no number to show. */
+            caller_id: string;
+            /** @description User part of Diversion. */
+            diversion?: string;
+            /**
+             * Format: int64
+             * @description Price of a call of one minute in millionths of the currency; absent if the trunk has no rate for the number.
+             */
+            minute_price?: number;
+            /** @description User part of the Request-URI. */
+            number: string;
+            /** Format: int64 */
+            rule?: number;
+            /** Format: int64 */
+            trunk: number;
+            trunk_name: string;
+        };
+        DialPlan: {
+            /** @description The extension on whose account a call to the outside goes. */
+            account?: string;
+            /** @description The trunks, in the order in which they are tried. */
+            attempts: components["schemas"]["DialAttempt"][] | null;
+            /** @description Of calls from outside. */
+            called?: string;
+            /** @description Of calls from outside; empty if it is withheld. */
+            caller?: string;
+            class?: string;
+            /** @description ISO 3166, of the number outside. */
+            country?: string;
+            emergency: boolean;
+            emergency_name?: string;
+            /** @description That rings. */
+            extension?: string;
+            /** Format: int64 */
+            inbound_rule?: number;
+            /** @description E.164 with +; an emergency number as it is. */
+            number?: string;
+            /** @enum {string} */
+            outcome: "extension" | "outside" | "busy" | "hangup" | "refused";
+            /**
+             * Format: int64
+             * @description SIP status of a refused call.
+             */
+            refusal_code?: number;
+            refusal_reason?: string;
+            /** @description Every decision, in order. */
+            steps: components["schemas"]["DialStep"][] | null;
+            /** @description The outcome in a sentence. */
+            verdict: string;
+        };
+        DialStep: {
+            /** @description Of the rule or trunk. */
+            name?: string;
+            /** @description The call went on by it; a rule matched; a trunk is tried. */
+            ok: boolean;
+            /** Format: int64 */
+            rule?: number;
+            text: string;
+            /** @enum {string} */
+            topic: "dialled" | "emergency" | "internal" | "number" | "class" | "role" | "country" | "rule" | "trunk" | "result";
+            /** Format: int64 */
+            trunk?: number;
+        };
+        DialTry: {
+            /**
+             * Format: date-time
+             * @description When; absent is now.
+             */
+            at?: string;
+            /** @description Of calls from outside: the number of who calls; empty withholds it. Of calls of an extension: who really calls, if it only sends the call on. */
+            caller?: string;
+            /** @description Trunks that are taken for broken, besides those that are. */
+            down?: number[] | null;
+            /** @description Who calls; empty for calls from outside. */
+            extension?: string;
+            /** @description What is dialled, as people dial it. */
+            number: string;
+            /**
+             * Format: int64
+             * @description The trunk that the call comes in by; 0 for calls of an extension.
+             */
+            trunk?: number;
         };
         ErrorDetail: {
             /** @description Where the error occurred, e.g. 'body.items[3].tags' or 'path.thing-id' */
@@ -4158,6 +4304,113 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ClientCertificates"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-countries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CountryList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "try-dialplan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DialTry"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DialPlan"];
                 };
             };
             /** @description Unauthorized */
