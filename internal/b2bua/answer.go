@@ -20,6 +20,10 @@ func (c *call) progress(f *fork, r *sip.Response) {
 		c.record.Rang = time.Now()
 	}
 	c.rings(f, r)
+	f.line.told(c.s, r.Code)
+	if f.line != nil && (r.Code == 180 || r.SDP() != nil) {
+		c.out.heard = true
+	}
 	if r.Code == 180 {
 		c.become(telephony.CallRinging)
 	}
@@ -83,6 +87,7 @@ func (c *call) join(f *fork, sdp []byte) ([]byte, error) {
 
 // accepted: a phone answered. The first one wins.
 func (c *call) accepted(f *fork, r *sip.Response) {
+	f.line.told(c.s, r.Code)
 	if c.finished || c.callee != nil {
 		f.leg.Bye(sip.Header{Name: "Reason", Value: elsewhere})
 		return
@@ -140,6 +145,7 @@ func (c *call) chose(f *fork) {
 	c.callee = f
 	c.noAnswer.Stop()
 	c.cancelForks(f, sip.Header{Name: "Reason", Value: elsewhere})
+	c.out.answered(f)
 }
 
 // unusable ends a call whose phone answered with something we cannot use.

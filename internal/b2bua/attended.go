@@ -58,9 +58,10 @@ func (c *call) sendAfter(l *dialog.Leg, d *call, sub *subscription) {
 	d.dropRelay()
 	d.caller.media.Close()
 	d.in, d.early = nil, nil
-	d.caller = party{leg: other.leg, media: other.media, security: other.security, tune: other.tune}
+	d.caller = other.onward()
 	d.media = &sharedMedia{MediaCall: d.media, users: 1, with: lend(c.media)}
 	d.hidden = c.hides(other)
+	d.routed(&d.caller, c)
 	d.record.TransferredBy, d.record.Previous, d.record.Caller = c.who(by).Number, c.id, c.who(other)
 	d.arriving = &transfer{from: c, by: by, other: other, sub: sub, gone: true}
 	sub.tell(200, func() { l.Bye(sip.Header{Name: "Reason", Value: normalClearing}) })
@@ -78,8 +79,9 @@ func (c *call) joinWith(l *dialog.Leg, d *call, second *dialog.Leg, sub *subscri
 	c.s.dialogs.Join(&n.box, &c.box, func() {})
 	n.media = &sharedMedia{MediaCall: n.media, users: 1, with: lend(d.media)}
 	n.record.Callee, n.record.Answered = d.who(callee), time.Now()
+	n.routed(callee, d)
 	hidden := d.hides(callee)
-	n.callee = &fork{party: party{leg: callee.leg, media: callee.media, security: callee.security, tune: callee.tune}, who: n.record.Callee}
+	n.callee = &fork{party: callee.onward(), who: n.record.Callee}
 	n.state = telephony.CallConnected
 	bye := sip.Header{Name: "Reason", Value: normalClearing}
 	sub.tell(200, func() { l.Bye(bye) })
@@ -89,7 +91,7 @@ func (c *call) joinWith(l *dialog.Leg, d *call, second *dialog.Leg, sub *subscri
 	n.media.Bridge(n.caller.media, n.callee.media)
 	n.s.publish(events.CallStarted{Call: n.show()})
 	n.noteHold()
-	n.caller.leg.Present(n.asserted(n.record.Callee, hidden)...)
+	n.present(&n.caller, n.record.Callee, hidden)
 	n.caller.stale = true // is offered to when the callee has answered
 	n.meet(&n.caller, &n.callee.party)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ringfence/internal/dialog"
+	"ringfence/internal/dialplan"
 	"ringfence/internal/events"
 	"ringfence/internal/media"
 	"ringfence/internal/media/quality"
@@ -27,6 +28,7 @@ type party struct {
 	held     bool           // its last offer put the other side on hold
 	stale    bool           // it does not know yet whom it hears: see reoffer
 	tune     media.Tune
+	line     *trunkLine // nil: a phone of ours
 	// passing are its requests on their way to the other side, in order.
 	passing []passing
 }
@@ -57,6 +59,11 @@ type call struct {
 	callee   *fork // the phone that answered
 	forks    []*fork
 	rung     telephony.Extension // whose phones are tried, or were last
+	account  telephony.Extension // on whose account the call goes where it goes
+	first    dialplan.Plan       // for what was dialled
+	out      *outside            // its way to the outside, if it has taken one
+	before   int                 // how often it was sent on before it came to us
+	extras   []sip.Header        // that the rules of its trunk add for phones
 	hops     []hop               // who sent the call on
 	early    *fork               // the phone whose early media the caller gets
 	waits    *waiting            // an offer of one side that waits for the ACK of the other
@@ -78,19 +85,16 @@ type call struct {
 	lament     *lament      // it is over, and a transferred caller hears so
 }
 
-func newCall(s *Service, tenant telephony.Tenant, caller telephony.Extension, hidden bool, tx *sip.ServerTx) *call {
+func newCall(s *Service, tenant telephony.Tenant, caller telephony.Party, hidden bool, dialled string) *call {
 	now := time.Now()
-	dialled, _ := sip.AOR(tx.Request().URI)
 	c := &call{
 		s: s, id: newCallID(now), tenant: tenant, hidden: hidden,
 		done: make(chan struct{}), state: telephony.CallTrying, audited: now,
 	}
 	c.record = telephony.CallRecord{
-		ID: c.id, Tenant: tenant.ID, Node: s.c.Node, Direction: "internal", Started: now,
-		Caller: telephony.Party{Number: caller.Number, Name: caller.DisplayName, Addr: tx.Flow().Remote},
-		Callee: telephony.Party{Number: clip(dialled)},
+		ID: c.id, Tenant: tenant.ID, Node: s.c.Node, Direction: telephony.Internal, Started: now,
+		Caller: caller, Callee: telephony.Party{Number: clip(dialled)}, Route: telephony.CallRoute{Dialled: clip(dialled)},
 	}
-	c.caller.security, c.caller.dtmf = caller.Media, caller.DTMF
 	c.box.Panicked = c.panicked
 	c.show()
 	return c
@@ -209,6 +213,17 @@ func because(code int) sip.Header {
 // normalClearing is why most calls end (RFC 3326 section 2).
 const normalClearing = `Q.850;cause=16;text="Normal call clearing"`
 
+// endedBy says whose doing an end is.
+func endedBy(reason telephony.EndReason) telephony.Side {
+	switch reason {
+	case telephony.EndCallerHungUp, telephony.EndCancelled:
+		return telephony.SideCaller
+	case telephony.EndCalleeHungUp, telephony.EndBusy, telephony.EndRejected:
+		return telephony.SideCallee
+	}
+	return telephony.SidePBX
+}
+
 // finish writes the record and frees what the call holds, once.
 func (c *call) finish(reason telephony.EndReason, code int) {
 	if c.finished {
@@ -227,7 +242,8 @@ func (c *call) finish(reason telephony.EndReason, code int) {
 		c.callee.dropPassing()
 	}
 	c.record.Ended = time.Now()
-	c.record.Reason, c.record.StatusCode = reason, code
+	c.record.Reason, c.record.StatusCode, c.record.EndedBy = reason, code, endedBy(reason)
+	c.out.stop()
 	c.measure()
 	c.s.remove(c)
 	defer close(c.done)

@@ -20,6 +20,7 @@ type device struct {
 	// security is how its media must be protected.
 	security telephony.MediaSecurity
 	dtmf     telephony.DTMF
+	via      *via // it is not a phone, but a way of a trunk
 }
 
 // failed reports whether an answer says that the flow failed, and nothing of its

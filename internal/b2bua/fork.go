@@ -44,15 +44,67 @@ func (f *fork) hear(tag string, sdp []byte) {
 	}
 }
 
-// ring sends the INVITE to one phone.
+// ring sends the INVITE to one phone, or to a trunk.
 func (c *call) ring(p device) error {
-	m, err := c.newLeg(p.flow, p.dtls || isBrowser(p.flow, p.target), p.security, p.dtmf)
+	taken, err := c.seize(p)
 	if err != nil {
 		return err
 	}
+	f, offer, err := c.prepare(p)
+	if err != nil {
+		taken.over()
+		return err
+	}
+	f.line = taken
+	i := c.invitation(p, taken)
+	f.leg = c.s.dialogs.Call(p.flow, i.from, i.to, p.target, i.params)
+	c.takesDigits(f.media, f.leg)
+	f.leg.Present(i.identity...)
+	c.forks = append(c.forks, f)
+	f.out = f.leg.Invite(offer, c.hopsLeft(), i.headers, dialog.Answers{
+		Progress: func(r *sip.Response) { c.progress(f, r) },
+		Accepted: func(r *sip.Response) { c.accepted(f, r) },
+		Refused:  func(r *sip.Response) { c.refused(f, r) },
+	})
+	switch {
+	case p.via != nil:
+		time.AfterFunc(wayTime, func() { c.box.Post(func() { c.wayOverdue(f) }) })
+	case f.next != nil:
+		time.AfterFunc(flowTime, func() { c.box.Post(func() { c.overdue(f) }) })
+	}
+	return nil
+}
+
+// invitation is what an INVITE says of who calls whom.
+type invitation struct {
+	from, to string
+	params   dialog.Params
+	identity []sip.Header // also of later INVITEs
+	headers  []sip.Header
+}
+
+func (c *call) invitation(p device, to *trunkLine) invitation {
+	if to != nil {
+		return c.outsideInvitation(to)
+	}
+	params := c.params(c.contactUser())
+	params.Routes = p.routes
+	headers := append(append(c.history(), c.referredBy...), c.extras...)
+	return invitation{
+		from: identity(c.tenant.Domain, c.record.Caller, c.hidden), to: "<" + c.aor(c.record.Callee.Number) + ">",
+		params: params, identity: c.asserted(c.record.Caller, c.hidden), headers: headers,
+	}
+}
+
+// prepare allots the media for a phone, and makes the offer.
+func (c *call) prepare(p device) (*fork, []byte, error) {
+	m, err := c.newLeg(p.flow, p.dtls || isBrowser(p.flow, p.target), p.security, p.dtmf)
+	if err != nil {
+		return nil, nil, err
+	}
 	if p.keys && !m.Insist() {
 		m.Close()
-		return errNothingStricter
+		return nil, nil, errNothingStricter
 	}
 	if !p.wide {
 		m.Spare()
@@ -61,7 +113,7 @@ func (c *call) ring(p device) error {
 	if c.offered() {
 		if offer, err = m.Offer(c.caller.media); err != nil {
 			m.Close()
-			return err
+			return nil, nil, err
 		}
 	}
 	f := &fork{party: party{media: m, security: p.security}, who: p.who, next: p.next, late: offer == nil}
@@ -76,22 +128,7 @@ func (c *call) ring(p device) error {
 		p.dtls = true
 		f.again = &p
 	}
-	to := "<" + c.aor(c.record.Callee.Number) + ">"
-	params := c.params(c.contactUser())
-	params.Routes = p.routes
-	f.leg = c.s.dialogs.Call(p.flow, identity(c.tenant.Domain, c.record.Caller, c.hidden), to, p.target, params)
-	c.takesDigits(m, f.leg)
-	f.leg.Present(c.asserted(c.record.Caller, c.hidden)...)
-	c.forks = append(c.forks, f)
-	f.out = f.leg.Invite(offer, c.hopsLeft(), append(c.history(), c.referredBy...), dialog.Answers{
-		Progress: func(r *sip.Response) { c.progress(f, r) },
-		Accepted: func(r *sip.Response) { c.accepted(f, r) },
-		Refused:  func(r *sip.Response) { c.refused(f, r) },
-	})
-	if f.next != nil {
-		time.AfterFunc(flowTime, func() { c.box.Post(func() { c.overdue(f) }) })
-	}
-	return nil
+	return f, offer, nil
 }
 
 // flowTime is how long a flow may be silent before the next one of its phone is

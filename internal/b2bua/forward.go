@@ -33,8 +33,9 @@ type hop struct {
 	why    why
 }
 
-// try rings the phones of a number, or sends the call on, as is set for it.
-func (c *call) try(number string) {
+// tryExtension rings the phones of an extension, or sends the call on, as is set
+// for it.
+func (c *call) tryExtension(number string) {
 	e, ok := c.s.c.Snapshot().Extension(c.tenant.ID, number)
 	if !ok {
 		c.nobody()
@@ -135,6 +136,7 @@ func (c *call) forward(to string, w why) {
 		if c.in != nil && c.lastCode != 180 {
 			c.in.Progress(181, nil)
 		}
+		c.account = c.rung
 		c.try(to)
 	}
 }

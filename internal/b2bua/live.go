@@ -25,6 +25,7 @@ func (s *Service) Call(id telephony.CallID) (telephony.LiveCall, bool) {
 func (c *call) show() telephony.LiveCall {
 	l := telephony.LiveCall{
 		ID: c.id, Tenant: c.tenant.ID, State: c.state, Caller: c.record.Caller, Callee: c.record.Callee,
+		Direction: c.record.Direction, Route: c.record.Route,
 		Started: c.record.Started, Answered: c.record.Answered, Hidden: c.hidden, Legs: c.legs(),
 		CallerLeg: c.record.CallerLeg, CalleeLeg: c.record.CalleeLeg, Alarm: c.record.Alarm,
 	}

@@ -24,6 +24,9 @@ const (
 // message passes a MESSAGE outside of any dialog on to all phones of an
 // extension (RFC 3428). The answers tell as much as those to an INVITE do.
 func (s *Service) message(tx *sip.ServerTx) {
+	if s.ofTrunk(tx) {
+		return
+	}
 	caller, ok := s.authenticate(tx)
 	if !ok {
 		return

@@ -139,6 +139,9 @@ func (c *call) refer(l *dialog.Leg, tx *sip.ServerTx) {
 	case c.finished || c.callee == nil:
 		tx.Reply(sip.Reply{Code: 481})
 		return
+	case c.own(l).line != nil:
+		tx.Reply(sip.Reply{Code: 403}) // nobody outside sends people on, on our account
+		return
 	case c.leaving != nil:
 		tx.Reply(sip.Reply{Code: 491}) // one transfer at a time
 		return

@@ -20,6 +20,7 @@ func (c *call) refused(f *fork, r *sip.Response) {
 		return
 	}
 	f.refusal = r.Code
+	f.line.told(c.s, r.Code)
 	if c.finished || c.callee != nil {
 		return
 	}
@@ -35,7 +36,14 @@ func (c *call) refused(f *fork, r *sip.Response) {
 		c.tell()
 		return
 	}
+	if f.line != nil {
+		c.refusedOutside(f, r)
+		return
+	}
 	if to := c.redirected(r); to != "" {
+		if e, ok := c.s.c.Snapshot().Extension(c.tenant.ID, f.who.Number); ok {
+			c.rung = e // it may be one that rings along
+		}
 		c.forward(to, deflected())
 		return
 	}

@@ -86,7 +86,7 @@ func (c *call) pickUp(old *call, leg *dialog.Leg) {
 			rings = f
 		}
 	}
-	if rings == nil || old.callee != nil || !old.madeOffer() {
+	if rings == nil || rings.line != nil || old.callee != nil || !old.madeOffer() {
 		c.end(telephony.EndNotFound, sip.Reply{Code: 481})
 		return
 	}
@@ -105,7 +105,7 @@ func (c *call) pickUp(old *call, leg *dialog.Leg) {
 	}
 	f := &fork{party: party{leg: c.caller.leg, media: m, security: c.caller.security}, who: c.record.Caller}
 	f.leg.SetUser(old)
-	f.leg.Present(old.asserted(old.record.Caller, old.hidden)...)
+	old.present(&f.party, old.record.Caller, old.hidden)
 	c.in.Accept(answer)
 	c.record.Next = old.id
 	c.finish(telephony.EndTransferred, 200)
@@ -136,8 +136,9 @@ func (c *call) takeOver(old *call, leg *dialog.Leg, theirs bool) {
 	c.media, c.caller.media = lend(old.media), m
 	c.record.Callee, c.record.Answered = old.who(other), time.Now()
 	c.record.Previous, c.record.TransferredBy = old.id, old.who(own).Number
-	c.callee = &fork{party: party{leg: other.leg, media: other.media, security: other.security, tune: other.tune}, who: c.record.Callee}
-	c.caller.leg.Present(c.asserted(c.record.Callee, hidden)...)
+	c.callee = &fork{party: other.onward(), who: c.record.Callee}
+	c.routed(&c.callee.party, old)
+	c.present(&c.caller, c.record.Callee, hidden)
 	c.in.Accept(answer)
 	own.leg.Bye(sip.Header{Name: "Reason", Value: elsewhere})
 	old.handOver(c, own)
@@ -160,7 +161,7 @@ func (c *call) answer200(f *fork, sdp []byte) {
 	c.record.Answered = time.Now()
 	c.record.Callee = f.who
 	c.record.Callee.Addr = f.leg.Flow().Remote
-	c.caller.leg.Present(c.asserted(c.record.Callee, false)...)
+	c.present(&c.caller, c.record.Callee, false)
 	c.in.Accept(sdp)
 	c.become(telephony.CallConnected)
 	c.noteHold()

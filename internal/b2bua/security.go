@@ -22,7 +22,12 @@ func (c *call) notAcceptable(p *party, sdp []byte, err error) (telephony.EndReas
 	}
 	number := c.record.Caller.Number
 	text := demand(p.security) + " (this phone offers " + protectionIn(sdp) + ")"
-	if p != &c.caller {
+	switch {
+	case c.caller.line != nil:
+		text = demand(p.security) // whose phone it is, is nobody's business outside
+	case p != &c.caller && p.line != nil:
+		text = "the trunk: " + demand(p.security)
+	case p != &c.caller:
 		number = c.record.Callee.Number
 		text = "the phone of " + number + ": " + demand(p.security)
 	}
@@ -40,7 +45,18 @@ func (c *call) insisted(reason telephony.EndReason, code int) (telephony.EndReas
 	}
 	f := c.forks[i]
 	c.s.c.Logger.Info("phone refused encrypted media", slog.String("call", string(c.id)), slog.String("extension", f.who.Number), slog.String("policy", string(f.security)))
-	return telephony.EndMediaSecurity, sip.Reply{Code: code, Headers: []sip.Header{warning("the phone of " + c.record.Callee.Number + ": " + demand(f.security))}}
+	return telephony.EndMediaSecurity, sip.Reply{Code: code, Headers: []sip.Header{warning(c.phoneOf(f) + demand(f.security))}}
+}
+
+// phoneOf says whose phone something is about, to those who may know.
+func (c *call) phoneOf(f *fork) string {
+	switch {
+	case c.caller.line != nil:
+		return ""
+	case f.line != nil:
+		return "the trunk: "
+	}
+	return "the phone of " + c.record.Callee.Number + ": "
 }
 
 // warning is a Warning for people (RFC 3261 section 20.43).

@@ -38,7 +38,7 @@ type Config struct {
 	// Leg, if set, is told the Call-ID of each leg of a call. It must not block.
 	Leg func(tenant telephony.TenantID, call telephony.CallID, callID string)
 	// Admit, if set, may refuse a call that an extension begins to a number, as it
-	// was dialled. It must not block.
+	// was dialled. It is not asked about emergency calls. It must not block.
 	Admit func(tenant telephony.TenantID, caller, number string) *sip.Reply
 	// Trunks are the ways to the outside; nil is none.
 	Trunks Trunks
@@ -136,13 +136,13 @@ type caller struct {
 // authenticate finds out who sends a request that begins something. Nothing is
 // kept of one who is not known; it has been answered then.
 func (s *Service) authenticate(tx *sip.ServerTx) (caller, bool) {
-	if tx.Waited() > maxWait {
-		tx.Reply(*sip.Busy())
-		return caller{}, false
-	}
 	r := tx.Request()
 	snap := s.c.Snapshot()
 	user, domain := sip.AOR(r.From.URI)
+	if tx.Waited() > maxWait && !s.urgent(tx, user, domain) {
+		tx.Reply(*sip.Busy())
+		return caller{}, false
+	}
 	nameless := domain == anonymous
 	if nameless {
 		_, domain = sip.AOR(r.URI)
@@ -160,20 +160,44 @@ func (s *Service) authenticate(tx *sip.ServerTx) (caller, bool) {
 	return caller{tenant, e}, true
 }
 
+// urgent reports whether a request says that it is an emergency call. Whoever
+// sends it must prove to be an extension nevertheless.
+func (s *Service) urgent(tx *sip.ServerTx, user, domain string) bool {
+	r, snap := tx.Request(), s.c.Snapshot()
+	tenant, ok := snap.TenantByDomain(domain)
+	if !ok || r.Method != sip.INVITE || r.Has("Replaces") {
+		return false
+	}
+	e, ok := snap.Extension(tenant.ID, user)
+	number, ours := s.dialled(r.URI, tenant, tx.Flow())
+	return ok && ours && s.plan(tenant.ID, e, number, "").Emergency
+}
+
 // invite begins a call.
 func (s *Service) invite(tx *sip.ServerTx) {
+	if s.ofTrunk(tx) {
+		return
+	}
 	from, ok := s.authenticate(tx)
 	if !ok {
 		return
 	}
-	if s.c.Admit != nil {
-		if refusal := s.c.Admit(from.tenant.ID, from.ext.Number, tx.Request().URI.User); refusal != nil {
+	r := tx.Request()
+	var plan dialplan.Plan
+	if number, ok := s.dialled(r.URI, from.tenant, tx.Flow()); ok && !r.Has("Replaces") {
+		plan = s.plan(from.tenant.ID, from.ext, number, "")
+	}
+	if s.c.Admit != nil && !plan.Emergency {
+		if refusal := s.c.Admit(from.tenant.ID, from.ext.Number, r.URI.User); refusal != nil {
 			tx.Reply(*refusal)
 			return
 		}
 	}
-	c := newCall(s, from.tenant, from.ext, withheld(tx.Request()), tx)
-	if !s.add(c) {
+	dialled, _ := sip.AOR(r.URI)
+	who := telephony.Party{Number: from.ext.Number, Name: from.ext.DisplayName, Addr: tx.Flow().Remote}
+	c := newCall(s, from.tenant, who, withheld(r), dialled)
+	c.caller.security, c.caller.dtmf, c.account, c.first = from.ext.Media, from.ext.DTMF, from.ext, plan
+	if !s.add(c, plan.Emergency) {
 		tx.Reply(*sip.Busy())
 		return
 	}
@@ -185,10 +209,17 @@ func (s *Service) invite(tx *sip.ServerTx) {
 	c.box.Post(func() { c.start(in) })
 }
 
-func (s *Service) add(c *call) bool {
+// reserved is how many emergency calls there may be beyond MaxCalls.
+const reserved = 50
+
+func (s *Service) add(c *call, emergency bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining || len(s.calls) >= s.c.MaxCalls {
+	most := s.c.MaxCalls
+	if emergency {
+		most += reserved
+	}
+	if s.draining || len(s.calls) >= most {
 		return false
 	}
 	s.calls[c.id] = c

@@ -30,12 +30,11 @@ func (c *call) start(in *dialog.Inbound) {
 		c.replace()
 		return
 	}
-	number, ok := c.dialled(in.Request().URI)
-	if !ok {
+	if c.first.Outcome == "" { // another domain
 		c.nobody()
 		return
 	}
-	c.try(number)
+	c.route(c.first)
 }
 
 // openMedia takes the caller's offer, if the INVITE had one.

@@ -63,15 +63,16 @@ func (c *call) follow(p, by *party) *call {
 	n := &call{
 		s: c.s, id: newCallID(now), tenant: c.tenant, hidden: c.hides(p),
 		done: make(chan struct{}), state: telephony.CallTrying, audited: now,
-		caller: party{leg: p.leg, media: p.media, security: p.security, tune: p.tune}, media: lend(c.media),
+		caller: p.onward(), media: lend(c.media),
 	}
 	n.record = telephony.CallRecord{
-		ID: n.id, Tenant: c.tenant.ID, Node: c.s.c.Node, Direction: c.record.Direction, Started: now,
+		ID: n.id, Tenant: c.tenant.ID, Node: c.s.c.Node, Direction: telephony.Internal, Started: now,
 		Caller: c.who(p), TransferredBy: c.who(by).Number, Previous: c.id,
 	}
 	if !c.hides(by) {
 		n.referredBy = []sip.Header{{Name: "Referred-By", Value: "<" + c.aor(c.who(by).Number) + ">"}} // RFC 3892
 	}
+	n.routed(&n.caller, c)
 	n.box.Panicked = n.panicked
 	n.show()
 	c.s.addFollowing(n)
@@ -92,7 +93,8 @@ func (s *Service) addFollowing(c *call) {
 func (c *call) transfer(l *dialog.Leg, number string, sub *subscription) {
 	by, other := c.sides(l)
 	n := c.follow(other, by)
-	n.record.Callee = telephony.Party{Number: clip(number)}
+	n.record.Callee, n.record.Route.Dialled = telephony.Party{Number: clip(number)}, clip(number)
+	n.account, _ = c.s.c.Snapshot().Extension(c.tenant.ID, c.who(by).Number)
 	n.arriving = &transfer{from: c, by: by, other: other, sub: sub}
 	c.leaving = n
 	c.s.dialogs.Join(&n.box, &c.box, func() {
@@ -116,6 +118,7 @@ func (c *call) arrive(f *fork) {
 		c.noAnswer.Stop()
 	}
 	c.cancelForks(f, sip.Header{Name: "Reason", Value: elsewhere})
+	c.out.answered(f)
 	c.record.Answered = time.Now()
 	c.record.Callee = f.who
 	c.record.Callee.Addr = f.leg.Flow().Remote
@@ -131,7 +134,7 @@ func (c *call) arrive(f *fork) {
 
 // meet tells one party whom it talks with now, and offers it that one's media.
 func (c *call) meet(other, p *party) {
-	p.leg.Present(c.asserted(c.who(other), c.hides(other))...)
+	c.present(p, c.who(other), c.hides(other))
 	c.reoffer(p, other)
 }
 

@@ -84,7 +84,8 @@ func (c *call) lamentable(reason telephony.EndReason) bool {
 		return false
 	}
 	switch reason {
-	case telephony.EndBusy, telephony.EndNoAnswer, telephony.EndUnavailable, telephony.EndNotFound, telephony.EndRejected:
+	case telephony.EndBusy, telephony.EndNoAnswer, telephony.EndUnavailable, telephony.EndNotFound, telephony.EndRejected,
+		telephony.EndTrunks, telephony.EndNotAllowed, telephony.EndLimit:
 		return true
 	}
 	return false

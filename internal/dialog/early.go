@@ -110,5 +110,5 @@ func (o *Outbound) prack(f *fork, rseq uint32, sdp []byte) {
 	})
 	req.Body = sdp
 	// Whatever the answer: the INVITE's own tells what becomes of the call.
-	_, _ = l.layer.ep.Request(l.flow, req, func(*sip.Response) {})
+	l.exchange(req, func(*sip.Response) {})
 }

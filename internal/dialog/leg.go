@@ -61,6 +61,13 @@ type Params struct {
 	// Supported are option tags besides those of this package, such as
 	// "replaces".
 	Supported string
+	// Auth answers challenges of the peer; nil answers none.
+	Auth *sip.ClientAuth
+	// Edit, if set, changes each INVITE of ours before it is sent.
+	Edit func(*sip.Outgoing)
+	// Ended, if set, is called in the mailbox once when the leg has ended: after
+	// the answer to a BYE, too.
+	Ended func()
 }
 
 // Leg is our end of one INVITE dialog.
@@ -249,10 +256,7 @@ func (l *Leg) Do(o sip.Outgoing, done func(*sip.Response)) {
 	req := l.request(o.Method, l.localSeq)
 	req.Headers = append(req.Headers, o.Headers...)
 	req.ContentType, req.Body, req.MaxForwards = o.ContentType, o.Body, o.MaxForwards
-	_, err := l.layer.ep.Request(l.flow, req, func(r *sip.Response) { l.box.Post(func() { done(r) }) })
-	if err != nil {
-		l.box.Post(func() { done(&sip.Response{Code: 503, Local: true}) })
-	}
+	l.exchange(req, done)
 }
 
 // Bye ends the dialog. If our 2xx is not acknowledged yet, the BYE waits for
@@ -282,12 +286,8 @@ func (l *Leg) Bye(headers ...sip.Header) {
 	l.localSeq++
 	o := l.request(sip.BYE, l.localSeq)
 	o.Headers = append(o.Headers, headers...)
-	// Whatever the answer, the dialog is over (section 15.1.1); a challenge is
-	// never answered: our credentials are none of an extension's business.
-	_, err := l.layer.ep.Request(l.flow, o, func(*sip.Response) { l.box.Post(l.end) })
-	if err != nil {
-		l.end()
-	}
+	// Whatever the answer, the dialog is over (section 15.1.1).
+	l.exchange(o, func(*sip.Response) { l.end() })
 }
 
 // dropReinvite refuses the peer's re-INVITE or UPDATE that nobody has answered
@@ -318,6 +318,9 @@ func (l *Leg) end() {
 		l.out.forget()
 	}
 	l.layer.remove(l)
+	if l.params.Ended != nil {
+		l.params.Ended()
+	}
 }
 
 // receive handles a request within the dialog.

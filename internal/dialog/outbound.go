@@ -27,8 +27,10 @@ type Outbound struct {
 	refused   bool
 	lives     bool // something was heard of the peer, be it 100
 	ack       []byte
-	offer     bool             // it has a session description
-	again     func()           // sends it once more
+	offer     bool   // it has a session description
+	afresh    func() // forgets what provisional responses said
+	again     func() // makes it once more
+	sent      sip.Outgoing
 	raised    int              // how often a 422 made us do that
 	forks     map[string]*fork // early dialogs by remote tag
 	ackFlow   sip.Flow
@@ -47,11 +49,14 @@ func (l *Leg) Invite(sdp []byte, hops int, headers []sip.Header, on Answers) *Ou
 	}
 	l.out = o
 	target, routes := l.target, l.routes
-	o.again = func() {
+	o.afresh = func() {
 		if o.initial { // what provisional responses said is over
 			l.know("")
 			l.fork, o.forks, l.target, l.routes = nil, nil, target, routes
 		}
+	}
+	o.again = func() {
+		o.afresh()
 		o.send(sdp, hops, headers)
 	}
 	o.send(sdp, hops, headers)
@@ -67,7 +72,18 @@ func (o *Outbound) send(sdp []byte, hops int, headers []sip.Header) {
 	req.Headers = append(append(req.Headers, l.inviteHeaders()...), l.askSession()...)
 	req.Headers = append(req.Headers, headers...)
 	req.Body, req.MaxForwards = sdp, hops
-	tx, err := l.layer.ep.Request(l.flow, req, func(r *sip.Response) {
+	if l.params.Edit != nil {
+		l.params.Edit(&req)
+	}
+	o.sent = req
+	o.transmit()
+}
+
+// transmit sends what send has made.
+func (o *Outbound) transmit() {
+	l := o.leg
+	l.params.Auth.Authorize(&o.sent)
+	tx, err := l.layer.ep.Request(l.flow, o.sent, func(r *sip.Response) {
 		if r.Provisional() {
 			l.box.Offer(func() { o.receive(r) })
 			return
@@ -111,7 +127,7 @@ func (o *Outbound) Ack(sdp []byte) {
 	if !o.answered || o.ack != nil {
 		return
 	}
-	req := o.leg.request(sip.ACK, o.cseq) // always the INVITE's own number
+	req := o.ackFor(o.leg)
 	req.Body = sdp
 	o.ackFlow = o.leg.flow
 	o.ack = o.leg.layer.ep.SendAck(o.leg.flow, req)
@@ -134,6 +150,10 @@ func (o *Outbound) receive(r *sip.Response) {
 	case r.Code == 422 && !o.cancelled && l.state < ending && o.raised < maxRaised && l.raise(r):
 		o.raised++
 		o.again()
+	case !o.cancelled && l.state < ending && l.challenged(&o.sent, r):
+		o.afresh()
+		o.cseq = o.sent.CSeq
+		o.transmit()
 	default:
 		o.refused = true
 		if o.initial {
@@ -177,7 +197,7 @@ func (o *Outbound) succeed(r *sip.Response) {
 		}
 		l.agreeSession(r)
 		o.on.Accepted(r)
-		o.forks = nil // of no use any more, for the length of a call
+		o.forks, o.sent.Body = nil, nil // of no use any more, for the length of a call
 	}
 }
 
@@ -218,10 +238,11 @@ func (o *Outbound) stray(r *sip.Response) {
 	}
 	l := &Leg{
 		layer: o.leg.layer, box: o.leg.box, callID: o.leg.callID, localTag: o.leg.localTag,
-		local: o.leg.local, remote: o.leg.remote, target: o.leg.target, flow: o.leg.flow,
+		local: o.leg.local, remote: o.leg.remote, target: o.leg.target, flow: o.leg.flow, localSeq: o.leg.localSeq + 1,
+		params: Params{Auth: o.leg.params.Auth},
 	}
 	l.confirm(r)
-	l.layer.ep.SendAck(l.flow, l.request(sip.ACK, o.cseq))
+	l.layer.ep.SendAck(l.flow, o.ackFor(l))
 	if known {
 		return
 	}
@@ -230,7 +251,7 @@ func (o *Outbound) stray(r *sip.Response) {
 	}
 	o.strays[tag] = true
 	// The number of another dialog, above all that was sent in this one.
-	_, _ = l.layer.ep.Request(l.flow, l.request(sip.BYE, o.leg.localSeq+1), func(*sip.Response) {})
+	l.exchange(l.request(sip.BYE, l.localSeq), func(*sip.Response) {})
 }
 
 // forget lets the transaction go when the dialog has ended. A re-INVITE that the

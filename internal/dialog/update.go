@@ -198,10 +198,7 @@ func (l *Leg) sendUpdate(sdp []byte, hops, raised int, done func(*sip.Response))
 		}
 		done(r)
 	}
-	_, err := l.layer.ep.Request(l.flow, o, func(r *sip.Response) { l.box.Post(func() { finish(r) }) })
-	if err != nil {
-		l.box.Post(func() { finish(&sip.Response{Code: 503, Local: true}) })
-	}
+	l.exchange(o, finish)
 }
 
 // updateAnswered takes the response to our UPDATE. It reports whether it is to

@@ -177,14 +177,16 @@ type Party struct {
 
 // LiveCall is a call in progress.
 type LiveCall struct {
-	ID       CallID
-	Tenant   TenantID
-	State    CallState
-	Caller   Party
-	Callee   Party
-	Started  time.Time
-	Answered time.Time // zero until answered
-	Hidden   bool      // the caller withholds its number
+	ID        CallID
+	Tenant    TenantID
+	State     CallState
+	Caller    Party
+	Callee    Party
+	Started   time.Time
+	Answered  time.Time // zero until answered
+	Hidden    bool      // the caller withholds its number
+	Direction Direction
+	Route     CallRoute
 	// Legs are the dialogs with phones: the caller's, and those that ring or
 	// the one that answered.
 	Legs []LiveLeg
@@ -212,6 +214,9 @@ const (
 	EndMediaTimeout  EndReason = "media_timeout"
 	EndShutdown      EndReason = "shutdown"
 	EndTransferred   EndReason = "transferred" // the call named in Next goes on with the others
+	EndNotAllowed    EndReason = "not_allowed" // by role, country or rule
+	EndTrunks        EndReason = "trunks"      // no trunk could carry it, or none had room
+	EndLimit         EndReason = "limit"       // what calls may cost was used up
 )
 
 // CallRecord is a call's CDR row, written once when the call ended.
@@ -219,7 +224,8 @@ type CallRecord struct {
 	ID         CallID
 	Tenant     TenantID
 	Node       NodeID
-	Direction  string // "internal", later "inbound", "outbound"
+	Direction  Direction
+	Route      CallRoute
 	Caller     Party
 	Callee     Party
 	Started    time.Time
@@ -227,7 +233,8 @@ type CallRecord struct {
 	Answered   time.Time // zero if it was not answered
 	Ended      time.Time
 	Reason     EndReason
-	StatusCode int // final SIP status towards the caller
+	StatusCode int  // final SIP status towards the caller
+	EndedBy    Side // who ended it
 	CallerLeg  LegQuality
 	CalleeLeg  LegQuality
 	Alarm      Alarm // the first that was raised
