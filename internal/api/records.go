@@ -22,7 +22,7 @@ func (s *Server) registerRecords() {
 
 func recordOf(r telephony.CallRecord) CallRecord {
 	return CallRecord{
-		ID: string(r.ID), Direction: string(r.Direction), Caller: partyOf(r.Caller), Callee: partyOf(r.Callee),
+		ID: string(r.ID), Direction: r.Direction, Caller: partyOf(r.Caller), Callee: partyOf(r.Callee),
 		StartedAt: r.Started.UTC(), RangAt: timeOrNil(r.Rang), AnsweredAt: timeOrNil(r.Answered), EndedAt: r.Ended.UTC(),
 		DurationSeconds: r.Duration().Seconds(), EndReason: string(r.Reason), StatusCode: r.StatusCode,
 		CallerLeg: qualityOf(r.CallerLeg), CalleeLeg: qualityOf(r.CalleeLeg), Alarm: string(r.Alarm),

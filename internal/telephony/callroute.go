@@ -1,14 +1,11 @@
 package telephony
 
-// Direction says whether a call touches the outside.
-type Direction string
-
-// The directions. A call that comes from outside and goes out again, because
+// The directions of calls. One that comes from outside and goes out again, because
 // somebody forwards it, is inbound.
 const (
-	Internal Direction = "internal"
-	Inbound  Direction = "inbound"
-	Outbound Direction = "outbound"
+	Internal = "internal"
+	Inbound  = "inbound"
+	Outbound = "outbound"
 )
 
 // Side is who ended a call.

@@ -185,7 +185,7 @@ type LiveCall struct {
 	Started   time.Time
 	Answered  time.Time // zero until answered
 	Hidden    bool      // the caller withholds its number
-	Direction Direction
+	Direction string    // Internal, Inbound or Outbound
 	Route     CallRoute
 	// Legs are the dialogs with phones: the caller's, and those that ring or
 	// the one that answered.
@@ -224,7 +224,7 @@ type CallRecord struct {
 	ID         CallID
 	Tenant     TenantID
 	Node       NodeID
-	Direction  Direction
+	Direction  string // Internal, Inbound or Outbound
 	Route      CallRoute
 	Caller     Party
 	Callee     Party
