@@ -23,8 +23,10 @@ import (
 type Client struct {
 	Base  string // https://host:port
 	Token string // set-up token, sent while it is not empty
-	http  *http.Client
-	csrf  string
+	// Tenant names the organisation that requests work in; empty is the own.
+	Tenant string
+	http   *http.Client
+	csrf   string
 }
 
 // Dial makes the connections; nil is the machine's own network.
@@ -89,6 +91,9 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 	req.Header.Set("Origin", c.Base)
 	if c.csrf != "" {
 		req.Header.Set("X-CSRF-Token", c.csrf)
+	}
+	if c.Tenant != "" {
+		req.Header.Set("Ringfence-Tenant", c.Tenant)
 	}
 	if c.Token != "" {
 		req.Header.Set("X-Setup-Token", c.Token)
