@@ -91,6 +91,7 @@ func (s *Server) register() {
 	s.registerUsers()
 	s.registerRoles()
 	s.registerGroups()
+	s.registerPeople()
 	s.registerOwn()
 	s.registerSignIn()
 	s.registerExtensions()

@@ -105,6 +105,7 @@ func (h *hasher) verify(ctx context.Context, encoded, password string) (bool, er
 		return false, fmt.Errorf("checking a password: %w", err)
 	}
 	key := argon2.IDKey(normal(password), p.salt, p.time, p.memory, p.lanes, uint32(len(p.key)))
+	h.fill(p.cost)
 	return subtle.ConstantTimeCompare(key, p.key) == 1 && possible, nil
 }
 
