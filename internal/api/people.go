@@ -101,6 +101,9 @@ func (s *Server) importPeople(ctx context.Context, in *body[PeopleImport]) (*bod
 	return &body[PeopleImported]{out}, nil
 }
 
+// rehearsalPassword stands for those that are generated in earnest.
+const rehearsalPassword = "of-a-rehearsal-only"
+
 // errRehearsal takes a transaction back that was only to show what is wrong.
 var errRehearsal = errors.New("nothing is to be changed")
 
@@ -112,8 +115,7 @@ func rowProblems(rows []RowError) error {
 	return p
 }
 
-// generate draws the passwords that are not given. Hashing is left out of a
-// rehearsal.
+// generate draws the passwords that are not given; a rehearsal needs none.
 func (s *Server) generate(ctx context.Context, people []person, users, rehearsal bool) ([]credentials, error) {
 	policy := s.cfg.Login.Policy(callerOf(ctx).tenant)
 	if users && policy.Max < login.MinGenerated {
@@ -124,7 +126,10 @@ func (s *Server) generate(ctx context.Context, people []person, users, rehearsal
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if out[i].sip = p.sip; p.sip == "" {
+		switch out[i].sip = p.sip; {
+		case p.sip == "" && rehearsal:
+			out[i].sip = rehearsalPassword
+		case p.sip == "":
 			out[i].sip = s.sipPassword(ctx)
 		}
 		if p.user.Name != "" && !rehearsal {
