@@ -300,6 +300,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/extensions/csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Extensions as CSV, with their users for who may see those; without passwords
+         * @description Needs the permission extensions.manage.
+         */
+        get: operations["export-people"];
+        put?: never;
+        /**
+         * Add extensions and users from a CSV list: all of it, or nothing if a row is wrong
+         * @description Needs the permission extensions.manage.
+         */
+        post: operations["import-people"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/extensions/{number}": {
         parameters: {
             query?: never;
@@ -2745,6 +2769,28 @@ export interface components {
             /** @description At least one upper-case Latin letter or ASCII special character. */
             upper_or_special: boolean;
         };
+        PeopleImport: {
+            /** @description First line: names of columns, of number, display_name, role, user, first_name, last_name, email, phone and sip_password, in any order. A row with a number makes an extension, one with a user makes a user, who gets the row's extension. */
+            csv: string;
+            /** @description Only looks what is wrong; nothing is changed. */
+            dry_run?: boolean;
+        };
+        PeopleImported: {
+            /** @description Generated passwords as CSV; empty after a dry run. They are not shown again. */
+            credentials: string;
+            /** @description Of a dry run; the first 1000. */
+            errors: components["schemas"]["RowError"][];
+            /**
+             * Format: int64
+             * @description How many were made, or would be.
+             */
+            extensions: number;
+            /**
+             * Format: int64
+             * @description How many were made, or would be.
+             */
+            users: number;
+        };
         PersonSession: {
             /** @description Where it was logged in from. */
             address: string;
@@ -2997,6 +3043,15 @@ export interface components {
             items: components["schemas"]["Role"][];
             /** @description All there are. */
             permissions: string[];
+        };
+        RowError: {
+            column: string;
+            reason: string;
+            /**
+             * Format: int64
+             * @description Line of the text, the first is 1.
+             */
+            row: number;
         };
         SIPCredentials: {
             display_name: string;
@@ -4677,6 +4732,115 @@ export interface operations {
             };
             /** @description Conflict */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "export-people": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Content-Disposition"?: string;
+                    "Content-Type"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "import-people": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PeopleImport"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PeopleImported"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
