@@ -243,6 +243,7 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 			if a := other.do(method, path, in, nil); a.Code != http.StatusNotFound {
 				t.Errorf("%s: %d %s", pattern, a.Code, a.Body)
 			}
+		case path == "/dialplan/countries": // of everybody, and some have an emergency number 101
 		case method == http.MethodGet && path != "/events" && path != "/setup":
 			a := other.must(http.StatusOK, method, path, nil, nil)
 			for _, theirs := range []string{`"101"`, "call-0", "call-1", "pbx.example", "boss"} {
