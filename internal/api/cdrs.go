@@ -185,7 +185,7 @@ func cdrFields(r telephony.CallRecord) []string {
 		return strconv.FormatFloat(v, 'f', 2, 64)
 	}
 	out := []string{
-		string(r.ID), r.Direction, r.Caller.Number, r.Caller.Name, r.Callee.Number, r.Callee.Name,
+		string(r.ID), string(r.Direction), r.Caller.Number, r.Caller.Name, r.Callee.Number, r.Callee.Name,
 		at(r.Started), at(r.Rang), at(r.Answered), at(r.Ended), strconv.FormatFloat(r.Duration().Seconds(), 'f', 1, 64), string(r.Reason), strconv.Itoa(r.StatusCode),
 		r.CallerLeg.Codec, mos(r.CallerLeg.MOS), r.CalleeLeg.Codec, mos(r.CalleeLeg.MOS), string(r.Alarm),
 		strings.Join(r.ForwardedBy, " "), r.TransferredBy, string(r.Previous), string(r.Next),
