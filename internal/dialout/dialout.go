@@ -11,7 +11,10 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrForbidden says that an address is none to connect to.
@@ -26,6 +29,9 @@ type Dialer struct {
 	AllowLoopback bool
 	// Local is the address to connect from; invalid leaves it to the kernel.
 	Local netip.Addr
+	// Device is the network interface to leave by; empty leaves it to the routes.
+	// Linux allows that without privilege since 5.7.
+	Device string
 	// Timeout bounds each address, 10 s if zero; the context bounds the whole.
 	Timeout time.Duration
 	// Lookup resolves names; nil asks the resolver of the system.
@@ -139,6 +145,18 @@ func (d Dialer) Dial(ctx context.Context, network string, to netip.AddrPort) (ne
 		n.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(d.Local, 0))
 		if network == "udp" {
 			n.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(d.Local, 0))
+		}
+	}
+	if d.Device != "" {
+		n.Control = func(_, _ string, c syscall.RawConn) error {
+			var err error
+			if e := c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), d.Device) }); e != nil {
+				return e
+			}
+			if err != nil {
+				return fmt.Errorf("binding to interface %s: %w", d.Device, err)
+			}
+			return nil
 		}
 	}
 	// Landlock's port rules do not see MPTCP sockets, which Go would open.

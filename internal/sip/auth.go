@@ -249,6 +249,19 @@ func findCredentials(r *Request, realm string) (credentials, bool) {
 	return credentials{}, false
 }
 
+// Claimed is who a request says that sent it, by digest credentials that nobody
+// has checked.
+func Claimed(r *Request) (user, realm string, ok bool) {
+	for _, h := range r.Headers {
+		if strings.EqualFold(h.Name, "Authorization") || strings.EqualFold(h.Name, "Proxy-Authorization") {
+			if c, ok := parseCredentials(h.Value); ok {
+				return c.username, c.realm, true
+			}
+		}
+	}
+	return "", "", false
+}
+
 // parseCredentials reads 'Digest name=value, ...' (RFC 7616 section 3.4).
 func parseCredentials(s string) (credentials, bool) {
 	c := credentials{algorithm: MD5}

@@ -31,6 +31,7 @@ type Flow struct {
 	Token    string // connection token; empty for UDP
 
 	transport Transport
+	device    int // index of the interface that datagrams leave by; 0 leaves it to the routes
 }
 
 // Valid reports whether requests can be sent to f.
@@ -77,4 +78,21 @@ func (e *Endpoint) Flow(s telephony.Flow) (Flow, error) {
 	// The row may have moved to another port since: ours is where we listen now.
 	f.Local = netip.AddrPortFrom(s.Local.Addr(), l.addr.Port())
 	return f, nil
+}
+
+// Towards is a flow of datagrams to a peer that has not been heard of, from one
+// of our addresses (invalid: the kernel's choice), by a network interface (0: the
+// routes').
+func (e *Endpoint) Towards(id ports.ID, local netip.Addr, to netip.AddrPort, device int) (Flow, error) {
+	if !local.IsValid() {
+		local = netip.IPv4Unspecified()
+		if to.Addr().Is6() {
+			local = netip.IPv6Unspecified()
+		}
+	}
+	l, ok := e.listenerFor(id, netip.AddrPortFrom(local, 0))
+	if !ok {
+		return Flow{}, ErrFlowGone
+	}
+	return Flow{Listener: id, Side: l.side, Local: netip.AddrPortFrom(local, l.addr.Port()), Remote: to, transport: l.transport, device: device}, nil
 }

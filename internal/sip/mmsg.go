@@ -116,8 +116,9 @@ func newSendmsg() any {
 var errFamily = errors.New("address of the other family")
 
 // address sets where to send to, and from which of our addresses, if that is
-// valid.
-func (o *sendmsg) address(to netip.AddrPort, from netip.Addr, is4 bool) error {
+// valid, and by which interface, if that is not 0: it needs no privilege
+// (ip(7) IP_PKTINFO, RFC 3542 section 6.2).
+func (o *sendmsg) address(to netip.AddrPort, from netip.Addr, device int, is4 bool) error {
 	if to.Addr().Is4() != is4 {
 		return errFamily
 	}
@@ -127,18 +128,24 @@ func (o *sendmsg) address(to netip.AddrPort, from netip.Addr, is4 bool) error {
 		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(&o.name))
 		*v4 = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: swapped(to.Port()), Addr: to.Addr().As4()}
 		o.hdr.Namelen = unix.SizeofSockaddrInet4
-		if from.IsValid() {
+		if from.IsValid() || device != 0 {
 			info := (*unix.Inet4Pktinfo)(o.control(unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo))
-			*info = unix.Inet4Pktinfo{Spec_dst: from.As4()}
+			*info = unix.Inet4Pktinfo{Ifindex: int32(device)}
+			if from.IsValid() {
+				info.Spec_dst = from.As4()
+			}
 		}
 		return nil
 	}
 	scope, _ := strconv.ParseUint(to.Addr().Zone(), 10, 32)
 	o.name = unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: swapped(to.Port()), Addr: to.Addr().As16(), Scope_id: uint32(scope)}
 	o.hdr.Namelen = unix.SizeofSockaddrInet6
-	if from.IsValid() {
+	if from.IsValid() || device != 0 {
 		info := (*unix.Inet6Pktinfo)(o.control(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, unix.SizeofInet6Pktinfo))
-		*info = unix.Inet6Pktinfo{Addr: from.As16()}
+		*info = unix.Inet6Pktinfo{Ifindex: uint32(device)}
+		if from.IsValid() {
+			info.Addr = from.As16()
+		}
 	}
 	return nil
 }

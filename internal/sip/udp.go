@@ -196,13 +196,13 @@ func (t *udpTransport) Send(f Flow, b []byte) error {
 	}
 	o := t.sends.Get().(*sendmsg)
 	defer t.sends.Put(o)
-	err := o.address(f.Remote, from, t.addr.Addr().Is4())
+	err := o.address(f.Remote, from, f.device, t.addr.Addr().Is4())
 	if err == nil {
 		err = o.write(t.raw, b)
 	}
 	if err != nil && from.IsValid() && !errors.Is(err, net.ErrClosed) {
 		// The address is gone (a new DHCP lease): let the kernel choose.
-		if err = o.address(f.Remote, netip.Addr{}, t.addr.Addr().Is4()); err == nil {
+		if err = o.address(f.Remote, netip.Addr{}, f.device, t.addr.Addr().Is4()); err == nil {
 			err = o.write(t.raw, b)
 		}
 	}

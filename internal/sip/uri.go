@@ -201,6 +201,22 @@ func unescape(s string) string {
 	return string(b)
 }
 
+// EscapeUser writes a text as the user part of a URI (RFC 3261 section 25.1).
+func EscapeUser(s string) string {
+	const plain = "-_.!~*'()&=+$,;?/"
+	b := make([]byte, 0, len(s))
+	for i := range len(s) {
+		c := s[i]
+		if c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || strings.IndexByte(plain, c) >= 0 {
+			b = append(b, c)
+			continue
+		}
+		const hex = "0123456789ABCDEF"
+		b = append(b, '%', hex[c>>4], hex[c&15])
+	}
+	return string(b)
+}
+
 // Param looks up a parameter by its name in any case; quotes are removed.
 func (n NameAddr) Param(name string) (string, bool) {
 	v, ok := param(n.Params, name)
