@@ -81,17 +81,18 @@ func (e *Endpoint) Flow(s telephony.Flow) (Flow, error) {
 }
 
 // Towards is a flow of datagrams to a peer that has not been heard of, from one
-// of our addresses (invalid: the kernel's choice), by a network interface (0: the
+// of our addresses (invalid: the listener's), by a network interface (0: the
 // routes').
 func (e *Endpoint) Towards(id ports.ID, local netip.Addr, to netip.AddrPort, device int) (Flow, error) {
-	if !local.IsValid() {
-		local = netip.IPv4Unspecified()
-		if to.Addr().Is6() {
-			local = netip.IPv6Unspecified()
-		}
+	family := local
+	if !family.IsValid() {
+		family = to.Addr()
 	}
-	l, ok := e.listenerFor(id, netip.AddrPortFrom(local, 0))
-	if !ok {
+	l, ok := e.listenerFor(id, netip.AddrPortFrom(family, 0))
+	if !local.IsValid() && ok {
+		local = l.addr.Addr()
+	}
+	if !ok || local.Is4() != to.Addr().Is4() {
 		return Flow{}, ErrFlowGone
 	}
 	return Flow{Listener: id, Side: l.side, Local: netip.AddrPortFrom(local, l.addr.Port()), Remote: to, transport: l.transport, device: device}, nil

@@ -1,6 +1,7 @@
 package trunk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ const maxNameServers = 3
 type DNS struct {
 	// Config is the file that names them; empty is /etc/resolv.conf.
 	Config string
+	port   string // of the name servers; empty is DNS's own
 }
 
 // SRV looks up SRV records.
@@ -102,7 +104,7 @@ func (d DNS) ask(ctx context.Context, name string, kind uint16) ([]dns.RR, error
 	q.SetEdns0(1232, false)
 	var last error
 	for _, s := range c.Servers[:min(len(c.Servers), maxNameServers)] {
-		r, err := exchange(ctx, q, net.JoinHostPort(s, c.Port))
+		r, err := exchange(ctx, q, net.JoinHostPort(s, cmp.Or(d.port, c.Port)))
 		switch {
 		case err != nil:
 			last = err

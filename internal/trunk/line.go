@@ -287,6 +287,9 @@ func (l *line) show(now time.Time) {
 	if !slices.Equal(old.addrs, v.addrs) {
 		l.s.learn()
 	}
+	if v.state.Condition == telephony.TrunkStarting {
+		return
+	}
 	if v.state.Condition != old.state.Condition || v.state.Reason != old.state.Reason || v.state.Target != old.state.Target {
 		l.s.changed(v.state)
 	}
@@ -319,7 +322,7 @@ func (l *line) state(now time.Time, old telephony.TrunkState) telephony.TrunkSta
 func (l *line) condition(now time.Time) (telephony.TrunkCondition, string) {
 	usable, asked, reason := false, true, ""
 	for _, s := range l.servers {
-		usable = usable || s.usable()
+		usable = usable || s.usable(l.t)
 		asked = asked && !s.fresh(l.t)
 		if s.reason != "" && reason == "" {
 			reason = s.String() + ": " + s.reason

@@ -86,11 +86,8 @@ func (l *line) keepRegistered(now time.Time) {
 func (l *line) registrar(now time.Time) *server {
 	var best *server
 	for _, s := range l.servers {
-		if !s.usable() || s.suspect && s != l.reg.home {
+		if !s.usable(l.t) || s.suspect && s != l.reg.home {
 			continue
-		}
-		if s.breaker == half && l.t.OptionsInterval > 0 {
-			continue // OPTIONS will tell
 		}
 		if best == nil || s.level < best.level || s == l.reg.home && s.level == best.level {
 			best = s
@@ -259,7 +256,7 @@ func (l *line) redirected(s *server, res *sip.Response) bool {
 func (l *line) unregister() bool {
 	r := &l.reg
 	s := r.home
-	if s == nil || !s.usable() || !r.until.After(time.Now()) {
+	if s == nil || !s.usable(l.t) || !r.until.After(time.Now()) {
 		r.left = true
 		return false
 	}

@@ -73,8 +73,11 @@ func (s *server) String() string {
 	return text
 }
 
-// usable reports whether requests can be sent to it, and may be.
-func (s *server) usable() bool { return s.flow.Valid() && s.flow.Live() && s.breaker != open }
+// usable reports whether requests can be sent to it, and may be. One that failed
+// and is asked with OPTIONS is not, before it has answered.
+func (s *server) usable(t telephony.Trunk) bool {
+	return s.flow.Valid() && s.flow.Live() && (s.breaker == closed || s.breaker == half && t.OptionsInterval == 0)
+}
 
 // fresh reports whether it is not known yet if the server is there.
 func (s *server) fresh(t telephony.Trunk) bool {
@@ -263,10 +266,7 @@ func (l *line) answered(s *server, code int) {
 	switch {
 	case code == 408: // nothing was heard of it
 		s.suspect, s.askAt = true, now
-		if l.t.OptionsInterval == 0 {
-			s.silent++
-		}
-		if s.silent >= silences {
+		if s.silent++; s.silent >= silences {
 			s.fail(now, "no answer to calls", 0)
 			l.abandon(s, now)
 		}
