@@ -2,10 +2,16 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
+	"math"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"ringfence/internal/login"
 	"ringfence/internal/telephony"
@@ -16,7 +22,8 @@ type caller struct {
 	addr   netip.Addr
 	host   string // Host of the request, with its port
 	agent  string
-	cookie string
+	cookie string // or the token
+	token  string // name of the token; empty is a session
 	// Of a session; zero for the wizard and for log-in.
 	session login.Session
 	rights  telephony.RoleDefinition // what the role allows now
@@ -25,6 +32,9 @@ type caller struct {
 
 // actor is the caller in the audit log.
 func (c caller) actor() telephony.Actor {
+	if c.token != "" {
+		return telephony.Actor{Kind: telephony.ActorToken, Name: c.session.User.Name + "/" + c.token, Addr: c.addr}
+	}
 	return telephony.Actor{Kind: telephony.ActorUser, Name: c.session.User.Name, Addr: c.addr}
 }
 
@@ -53,7 +63,14 @@ func (s *Server) gate(need access, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		c := caller{addr: source(r), host: r.Host, agent: cut(r.UserAgent(), 256)}
-		if status, why := s.admit(r, need, &c); status != 0 {
+		status, why := s.admit(r, need, &c)
+		if c.cookie != "" && c.session.User.ID != 0 {
+			if wait := s.rates.take(sha256.Sum256([]byte(c.cookie)), time.Now()); wait > 0 {
+				w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
+				status, why = http.StatusTooManyRequests, "too many requests of one session or token: wait"
+			}
+		}
+		if status != 0 {
 			s.writeProblem(w, r, status, why)
 			return
 		}
@@ -76,7 +93,60 @@ func (s *Server) admit(r *http.Request, need access, c *caller) (int, string) {
 	case need == wizard || need == anyone:
 		return 0, ""
 	}
+	if secret, ok := bearer(r); ok {
+		return s.admitToken(r, need, c, secret)
+	}
 	return s.admitSession(r, need, c)
+}
+
+// bearer is the token of a request (RFC 6750 section 2.1). No browser sends one
+// by itself, so nothing else needs to prove where the request comes from.
+func bearer(r *http.Request) (string, bool) {
+	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.TrimSpace(secret), strings.EqualFold(scheme, "Bearer")
+}
+
+func (s *Server) admitToken(r *http.Request, need access, c *caller, secret string) (int, string) {
+	t, u, err := s.cfg.Login.Token(r.Context(), c.addr, secret)
+	if errors.Is(err, login.ErrNoToken) {
+		return http.StatusUnauthorized, "the API token is unknown, too old, or not good from this address"
+	}
+	if err != nil {
+		s.cfg.Logger.Error("API token not read", "err", err)
+		return http.StatusServiceUnavailable, "API tokens cannot be read now"
+	}
+	c.cookie, c.token, c.session = secret, t.Name, login.Session{User: u}
+	c.rights, _ = s.cfg.Store.Snapshot().Role(u.Tenant, u.Role)
+	c.rights = cutDown(c.rights, t.Permissions)
+	switch {
+	case !need.takesTokens():
+		return http.StatusForbidden, "this is for people who are logged in, not for API tokens"
+	case t.ReadOnly && !safe(r.Method):
+		return http.StatusForbidden, "the API token may only read"
+	case !need.grantedTo(c.rights):
+		return http.StatusForbidden, "neither role nor API token allow this"
+	}
+	var ok bool
+	if c.tenant, ok = s.tenantFor(r, u); !ok {
+		return http.StatusNotFound, notThere
+	}
+	return 0, ""
+}
+
+// cutDown leaves of a role what a token may use of it. A token with a list of
+// permissions administers no box.
+func cutDown(r telephony.RoleDefinition, allowed []telephony.Permission) telephony.RoleDefinition {
+	if len(allowed) == 0 {
+		return r
+	}
+	left := make([]telephony.Permission, 0, len(allowed))
+	for _, p := range r.Permissions {
+		if slices.Contains(allowed, p) {
+			left = append(left, p)
+		}
+	}
+	r.Name, r.Permissions = "", left
+	return r
 }
 
 const notThere = "there is no such resource"

@@ -16,7 +16,7 @@ import (
 
 // public are the routes that need no session, typed by hand: a new one has to
 // be thought about here.
-var public = []string{"POST /api/v1/login", "POST /api/v1/network/confirm", "POST /api/v1/settings/trial/confirm"}
+var public = []string{"POST /api/v1/login", "POST /api/v1/invite", "POST /api/v1/invite/read", "POST /api/v1/network/confirm", "POST /api/v1/settings/trial/confirm"}
 
 // ofTheWizard are the routes that exist before set-up only.
 var ofTheWizard = []string{
@@ -28,7 +28,7 @@ var ofTheWizard = []string{
 func target(pattern string) (method, path string) {
 	method, path, _ = strings.Cut(pattern, " ")
 	path = strings.TrimPrefix(path, Base)
-	return method, strings.NewReplacer("{number}", "101", "{id}", "call-1", "{tenant}", "1", "{role}", "ours", "{user}", "4", "{group}", "5", "{session}", "0011223344556677").Replace(path)
+	return method, strings.NewReplacer("{number}", "101", "{id}", "call-1", "{tenant}", "1", "{role}", "ours", "{user}", "4", "{group}", "5", "{session}", "0011223344556677", "{token}", "4711").Replace(path)
 }
 
 // examples are what the names of target stand for, right after setUp: of the
@@ -58,6 +58,7 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 	boss := b.setUp()
 	b.examples()
 	standard := b.user(1, "ann", telephony.RoleStandard, "101")
+	full, reading, narrow := boss.makeToken(TokenInput{Name: "full"}), boss.makeToken(TokenInput{Name: "reading", ReadOnly: true}), standard.makeToken(TokenInput{Name: "narrow", Permissions: []string{"reports"}})
 	must, half, owing := b.mustChange(), b.halfLoggedIn(), b.mustEnrol()
 	gone := b.client().login("boss", adminPassword)
 	gone.must(http.StatusNoContent, "DELETE", "/session", nil, nil)
@@ -92,6 +93,16 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 			continue
 		}
 		check("no session", b.client(), http.StatusUnauthorized)
+		check("made-up token", b.bearer("rfence_"+strings.Repeat("A", 43)), http.StatusUnauthorized)
+		check("cookie as a token", b.bearer(boss.cookie), http.StatusUnauthorized)
+		if !need.takesTokens() {
+			check("token", full, http.StatusForbidden)
+		} else if method != http.MethodGet {
+			check("token that reads only", reading, http.StatusForbidden)
+		}
+		if need != anyUser {
+			check("token of one permission", narrow, http.StatusForbidden)
+		}
 		check("made-up session", &client{b: b, addr: "192.0.2.10", cookie: "made-up", csrf: "x"}, http.StatusUnauthorized)
 		check("ended session", &client{b: b, addr: "192.0.2.10", cookie: gone.cookie, csrf: gone.csrf}, http.StatusUnauthorized)
 		check("expired session", expired, http.StatusUnauthorized)
@@ -118,7 +129,7 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 		if need != ownSession {
 			check("second factor to be set up", owing, http.StatusForbidden)
 		}
-		if need != ownSession && need != anyUser {
+		if need != ownSession && need != anyUser && need != inPerson {
 			check("standard user", standard, http.StatusForbidden)
 		}
 		if need != ownSession {

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"cmp"
+	"context"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -30,6 +32,10 @@ type Config struct {
 	Logger *slog.Logger
 
 	Version, Hostname string
+	// Invited is told of every one-time link, to send it; nil tells nobody.
+	Invited func(ctx context.Context, u telephony.User, url string, until time.Time)
+	// RequestsPerMinute bounds each session and token; 0 is 5,000.
+	RequestsPerMinute int
 	// WebPhones hands out credentials for browsers; nil hands out none.
 	WebPhones WebPhones
 	// TrunkDown reports whether a trunk cannot carry calls now; nil is none.
@@ -52,6 +58,7 @@ type Server struct {
 	closeOne sync.Once
 
 	shell shell
+	rates *rates
 
 	mu         sync.Mutex
 	streams    map[[32]byte]int // event streams, by session
@@ -66,6 +73,7 @@ func New(cfg Config) *Server {
 	s := &Server{
 		cfg: cfg, origin: http.NewCrossOriginProtection(), started: time.Now(), beat: streamBeat,
 		closing: make(chan struct{}), streams: make(map[[32]byte]int),
+		rates: newRates(cmp.Or(cfg.RequestsPerMinute, requestsPerMinute)),
 	}
 	s.routes = newRouter(s.gate, s.writeProblem)
 	s.huma = humago.New(s.routes, humaConfig())
@@ -86,6 +94,8 @@ func (s *Server) register() {
 	s.registerSession()
 	s.registerFactor()
 	s.registerSessions()
+	s.registerTokens()
+	s.registerInvites()
 	s.registerTenants()
 	s.registerTenant()
 	s.registerUsers()

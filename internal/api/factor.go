@@ -51,7 +51,7 @@ func (s *Server) registerFactor() {
 	handle(s, operation{id: "begin-totp", method: http.MethodPost, path: factor + "/totp", tag: "session", summary: "Begin to set up an authenticator app (RFC 6238)", access: ownSession, errors: append(tries, http.StatusConflict)}, s.beginTOTP)
 	handle(s, operation{id: "confirm-totp", method: http.MethodPut, path: factor + "/totp", tag: "session", summary: "Show the app's first code; log-in asks for one from now on. Other sessions end", access: ownSession, errors: []int{http.StatusConflict, http.StatusNotFound}}, s.confirmTOTP)
 	handle(s, operation{id: "disable-second-factor", method: http.MethodPost, path: factor + "/disable", tag: "session", summary: "Take the own second factor off", access: ownSession, status: http.StatusNoContent, errors: tries}, s.disableFactor)
-	handle(s, operation{id: "renew-recovery-codes", method: http.MethodPost, path: factor + "/recovery-codes", tag: "session", summary: "Make new recovery codes; the old ones are void", access: anyUser, errors: append(tries, http.StatusNotFound)}, s.renewRecoveryCodes)
+	handle(s, operation{id: "renew-recovery-codes", method: http.MethodPost, path: factor + "/recovery-codes", tag: "session", summary: "Make new recovery codes; the old ones are void", access: inPerson, errors: append(tries, http.StatusNotFound)}, s.renewRecoveryCodes)
 	handle(s, operation{id: "reset-second-factor", method: http.MethodDelete, path: "/users/{user}/second-factor", tag: "users", summary: "Take a user's second factor off, such as after a lost phone; the user's sessions end", access: manageSecurity, status: http.StatusNoContent, errors: []int{http.StatusNotFound}}, s.resetFactor)
 }
 
@@ -128,37 +128,8 @@ func (s *Server) renewRecoveryCodes(ctx context.Context, in *body[PasswordAgain]
 	return &body[RecoveryCodes]{RecoveryCodes{codes}}, nil
 }
 
-// personPath is a user of the caller's tenant.
-type personPath struct {
-	User int64 `path:"user" minimum:"1" doc:"Number of the user."`
-}
-
-// person reads a user of the tenant that the request works in.
-func (s *Server) person(ctx context.Context, id int64) (telephony.User, error) {
-	c := callerOf(ctx)
-	if c.tenant == telephony.System {
-		return telephony.User{}, store.ErrNotFound
-	}
-	u, _, err := s.cfg.Store.ForTenant(c.tenant).User(ctx, id)
-	return u, err
-}
-
-// governed is person, of whom the caller may do all that the person may: who
-// may not may not take a mightier one's protection off.
-func (s *Server) governed(ctx context.Context, id int64) (telephony.User, error) {
-	u, err := s.person(ctx, id)
-	if err != nil {
-		return u, err
-	}
-	rights, _ := s.cfg.Store.Snapshot().Role(u.Tenant, u.Role)
-	if !rights.Within(callerOf(ctx).rights) {
-		return u, problem(http.StatusForbidden, "this user's role allows more than yours")
-	}
-	return u, nil
-}
-
-func (s *Server) resetFactor(ctx context.Context, in *personPath) (*struct{}, error) {
-	u, err := s.governed(ctx, in.User)
+func (s *Server) resetFactor(ctx context.Context, in *UserPath) (*struct{}, error) {
+	u, err := s.userFor(ctx, in.User)
 	if err != nil {
 		return nil, err
 	}
@@ -185,9 +156,9 @@ type sessionPath struct {
 }
 
 func (s *Server) registerSessions() {
-	handle(s, operation{id: "list-sessions", method: http.MethodGet, path: "/sessions", tag: "session", summary: "The own sessions", access: anyUser}, s.listSessions)
-	handle(s, operation{id: "end-other-sessions", method: http.MethodDelete, path: "/sessions", tag: "session", summary: "End all other sessions of one's own", access: anyUser, status: http.StatusNoContent}, s.endOtherSessions)
-	handle(s, operation{id: "end-session", method: http.MethodDelete, path: "/sessions/{session}", tag: "session", summary: "End one session of one's own", access: anyUser, status: http.StatusNoContent, errors: []int{http.StatusNotFound}}, s.endSession)
+	handle(s, operation{id: "list-sessions", method: http.MethodGet, path: "/sessions", tag: "session", summary: "The own sessions", access: inPerson}, s.listSessions)
+	handle(s, operation{id: "end-other-sessions", method: http.MethodDelete, path: "/sessions", tag: "session", summary: "End all other sessions of one's own", access: inPerson, status: http.StatusNoContent}, s.endOtherSessions)
+	handle(s, operation{id: "end-session", method: http.MethodDelete, path: "/sessions/{session}", tag: "session", summary: "End one session of one's own", access: inPerson, status: http.StatusNoContent, errors: []int{http.StatusNotFound}}, s.endSession)
 	handle(s, operation{id: "list-user-sessions", method: http.MethodGet, path: "/users/{user}/sessions", tag: "users", summary: "The sessions of a user", access: manageSecurity, errors: []int{http.StatusNotFound}}, s.listUserSessions)
 	handle(s, operation{id: "end-user-sessions", method: http.MethodDelete, path: "/users/{user}/sessions", tag: "users", summary: "End every session of a user", access: manageSecurity, status: http.StatusNoContent, errors: []int{http.StatusNotFound}}, s.endUserSessions)
 }
@@ -208,8 +179,8 @@ func (s *Server) listSessions(ctx context.Context, _ *noInput) (*body[PersonSess
 	return s.sessionsOf(ctx, callerOf(ctx).session.User)
 }
 
-func (s *Server) listUserSessions(ctx context.Context, in *personPath) (*body[PersonSessions], error) {
-	u, err := s.person(ctx, in.User)
+func (s *Server) listUserSessions(ctx context.Context, in *UserPath) (*body[PersonSessions], error) {
+	u, _, err := s.cfg.Store.ForTenant(callerOf(ctx).tenant).User(ctx, in.User)
 	if err != nil {
 		return nil, err
 	}
@@ -230,8 +201,8 @@ func (s *Server) endSession(ctx context.Context, in *sessionPath) (*struct{}, er
 	return nil, err
 }
 
-func (s *Server) endUserSessions(ctx context.Context, in *personPath) (*struct{}, error) {
-	u, err := s.governed(ctx, in.User)
+func (s *Server) endUserSessions(ctx context.Context, in *UserPath) (*struct{}, error) {
+	u, err := s.userFor(ctx, in.User)
 	if err != nil {
 		return nil, err
 	}

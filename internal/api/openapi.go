@@ -34,6 +34,7 @@ func humaConfig() huma.Config {
 				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"session": {Type: "apiKey", In: "cookie", Name: CookieName},
+					"token":   {Type: "http", Scheme: "bearer", Description: "API token of POST /tokens."},
 					"csrf":    {Type: "apiKey", In: "header", Name: csrfHeader, Description: "csrf_token of GET /session."},
 					"setup":   {Type: "apiKey", In: "header", Name: tokenHeader, Description: "One-time token from the console."},
 				},

@@ -109,7 +109,7 @@ func (s *Server) operatorNewToken(r *http.Request) (any, error) {
 }
 
 // operatorResetAdmin gives an administrator of the box a password for one
-// log-in and ends all sessions.
+// log-in, takes the second factor off and ends all sessions.
 func (s *Server) operatorResetAdmin(r *http.Request) (any, error) {
 	var in opsock.ResetAdmin
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
@@ -129,7 +129,8 @@ func (s *Server) operatorResetAdmin(r *http.Request) (any, error) {
 		return nil, err
 	}
 	_, err = s.cfg.Store.System().Update(r.Context(), operatorActor(r), func(tx *store.Tx) error {
-		return errors.Join(tx.SetUserPassword(u.ID, hash, true), tx.DeleteSessions(u.ID, nil))
+		// Who has lost the phone as well must get in.
+		return errors.Join(tx.SetUserPassword(u.ID, hash, true), tx.DeleteSecondFactor(u.ID), tx.DeleteSessions(u.ID, nil))
 	})
 	if err != nil {
 		return nil, err

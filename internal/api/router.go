@@ -26,6 +26,7 @@ const (
 	// halfSession is good also while the second factor, or a new password, is owed.
 	halfSession access = "half session"
 	ownSession  access = "own session" // a session of any role, also while its password must be changed
+	inPerson    access = "in person"   // a session of any role, and no API token
 	anyUser     access = "any user"    // a session of any role
 	anyAdmin    access = "any admin"   // a role that allows anything beyond one's own data
 	systemOnly  access = "system"      // administrators of the box
@@ -50,10 +51,16 @@ const (
 // needsSession reports whether strangers are refused.
 func (a access) needsSession() bool { return a != denied && a != wizard && a != anyone }
 
+// takesTokens reports whether a program may ask, not only a person: a token
+// changes nobody's password, and makes no tokens.
+func (a access) takesTokens() bool {
+	return a.needsSession() && a != halfSession && a != ownSession && a != inPerson
+}
+
 // grantedTo reports whether a role is enough, once there is a session.
 func (a access) grantedTo(r telephony.RoleDefinition) bool {
 	switch a {
-	case halfSession, ownSession, anyUser:
+	case halfSession, ownSession, inPerson, anyUser:
 		return true
 	case anyAdmin:
 		return r.Administers()
@@ -175,7 +182,10 @@ func (o operation) document() huma.Operation {
 			need["csrf"] = []string{}
 		}
 		op.Security = []map[string][]string{need}
-		errs = append(errs, http.StatusUnauthorized, http.StatusForbidden)
+		if o.access.takesTokens() {
+			op.Security = append(op.Security, map[string][]string{"token": {}})
+		}
+		errs = append(errs, http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests)
 		op.Description = o.access.words()
 	}
 	op.Errors = errs
@@ -192,6 +202,8 @@ func (a access) words() string {
 		return "For everybody who has shown the password, also before the second factor."
 	case ownSession:
 		return "For everybody who is logged in, also while the password must be changed."
+	case inPerson:
+		return "For everybody who is logged in, and for no API token."
 	case anyUser:
 		return "For everybody who is logged in."
 	case anyAdmin:

@@ -45,6 +45,7 @@ type UserInput struct {
 type UserCreate struct {
 	UserInput
 	Password     string            `json:"password,omitempty" maxLength:"512" format:"password" doc:"Generated and answered once when left out. It is to be changed at the first log-in in any case."`
+	Invite       bool              `json:"invite,omitempty" doc:"No password: the answer has a one-time link at which the user sets one."`
 	NewExtension *UserNewExtension `json:"new_extension,omitempty" doc:"Also makes the extension that extension names."`
 }
 
@@ -68,6 +69,7 @@ type UserPatch struct {
 type UserCreated struct {
 	User     User            `json:"user"`
 	Password string          `json:"password,omitempty" doc:"If it was generated. It is not shown again."`
+	Invite   *Invite         `json:"invite,omitempty" doc:"If it was asked for."`
 	SIP      *SIPCredentials `json:"sip,omitempty" doc:"Of the new extension. The password is not shown again."`
 }
 
@@ -192,23 +194,21 @@ func (s *Server) sipPassword(ctx context.Context) string {
 }
 
 func (s *Server) createUser(ctx context.Context, in *body[UserCreate]) (*body[UserCreated], error) {
-	u := telephony.User{Tenant: callerOf(ctx).tenant, MustChangePassword: true}
+	u := telephony.User{Tenant: callerOf(ctx).tenant, MustChangePassword: !in.Body.Invite}
 	in.Body.into(&u)
+	if in.Body.Invite && in.Body.Password != "" {
+		return nil, &telephony.FieldError{Field: "invite", Reason: "and a password exclude each other"}
+	}
 	if err := s.mayGive(ctx, "role", u.Role); err != nil {
 		return nil, err
 	}
 	var out UserCreated
-	password, generated := s.chosen(ctx, in.Body.Password)
-	out.Password = generated
 	if err := u.Validate(); err != nil {
 		return nil, err
 	}
-	if err := s.cfg.Login.CheckFor(u, password); err != nil {
-		return nil, err
-	}
-	hash, err := s.cfg.Login.Hash(ctx, password)
+	password, hash, err := s.firstPassword(ctx, u, in.Body, &out)
 	if err != nil {
-		return nil, busy(err)
+		return nil, err
 	}
 	var e telephony.Extension
 	var sip string
@@ -233,7 +233,30 @@ func (s *Server) createUser(ctx context.Context, in *body[UserCreate]) (*body[Us
 		out.SIP = &s.credentials(ctx, e, sip).Body
 	}
 	out.User = userOf(u)
+	if in.Body.Invite {
+		made, err := s.invite(ctx, u)
+		if err != nil {
+			return nil, err
+		}
+		out.Invite = &made.Body
+	}
 	return &body[UserCreated]{out}, nil
+}
+
+// firstPassword is that of a new user and its hash; who is invited has none,
+// and an empty hash opens to nothing.
+func (s *Server) firstPassword(ctx context.Context, u telephony.User, in UserCreate, out *UserCreated) (password, hash string, err error) {
+	if in.Invite {
+		return "", "", nil
+	}
+	password, out.Password = s.chosen(ctx, in.Password)
+	if err := s.cfg.Login.CheckFor(u, password); err != nil {
+		return "", "", err
+	}
+	if hash, err = s.cfg.Login.Hash(ctx, password); err != nil {
+		return "", "", busy(err)
+	}
+	return password, hash, nil
 }
 
 // inField gives a refused field the name it has in this request.

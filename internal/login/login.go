@@ -342,7 +342,7 @@ func (s *Service) replace(ctx context.Context, actor telephony.Actor, u telephon
 		return err
 	}
 	_, err = s.scope(u).Update(ctx, actor, func(tx *store.Tx) error {
-		return errors.Join(tx.SetUserPassword(u.ID, hash, mustChange), tx.DeleteSessions(u.ID, nil))
+		return errors.Join(tx.SetUserPassword(u.ID, hash, mustChange), tx.DeleteSessions(u.ID, nil), tx.DropInvite(u.ID))
 	})
 	if err != nil {
 		return fmt.Errorf("changing a password: %w", err)

@@ -8,6 +8,7 @@ type ActorKind string
 // The kinds of actors.
 const (
 	ActorUser     ActorKind = "user"     // somebody logged in to the portal or API
+	ActorToken    ActorKind = "token"    // a program with an API token; its name stands behind the user's
 	ActorSetup    ActorKind = "setup"    // the first-boot wizard
 	ActorOperator ActorKind = "operator" // the local command line
 	ActorSystem   ActorKind = "system"   // the PBX itself

@@ -386,6 +386,36 @@ CREATE TABLE contact (
 ) STRICT;
 CREATE INDEX contact_name ON contact (tenant_id, name, id);
 
+-- Tokens that programs use in place of a log-in: 256 random bits, kept as
+-- SHA-256.
+CREATE TABLE api_token (
+  tenant_id   INTEGER NOT NULL,
+  user_id     INTEGER NOT NULL,
+  id          INTEGER NOT NULL,
+  name        TEXT    NOT NULL,
+  hash        BLOB    NOT NULL UNIQUE,
+  read_only   INTEGER NOT NULL CHECK (read_only IN (0, 1)),
+  permissions TEXT    NOT NULL,  -- JSON; null is all the user has
+  sources     TEXT    NOT NULL,  -- JSON; null is everywhere
+  created_at  INTEGER NOT NULL,
+  expires_at  INTEGER,
+  used_at     INTEGER,
+  used_from   TEXT    NOT NULL,
+  PRIMARY KEY (tenant_id, user_id, id),
+  FOREIGN KEY (tenant_id, user_id) REFERENCES user (tenant_id, id) ON DELETE CASCADE
+) STRICT;
+
+-- One-time links by which people set their first password: 256 random bits,
+-- kept as SHA-256.
+CREATE TABLE invite (
+  tenant_id  INTEGER NOT NULL,
+  user_id    INTEGER NOT NULL,
+  hash       BLOB    NOT NULL UNIQUE,
+  expires_at INTEGER NOT NULL,
+  PRIMARY KEY (tenant_id, user_id),
+  FOREIGN KEY (tenant_id, user_id) REFERENCES user (tenant_id, id) ON DELETE CASCADE
+) STRICT;
+
 -- Web sessions; the cookie's value is kept as its hash only.
 CREATE TABLE session (
   hash       BLOB PRIMARY KEY,
