@@ -284,7 +284,11 @@ func (d dialler) class(n *number) telephony.CallClass {
 		return telephony.ClassInternational
 	case kind == mobile:
 		return telephony.ClassMobile
-	case n.local, n.plan.noAreas && !n.short(), d.area != "" && strings.HasPrefix(n.national, d.area) && !n.short():
+	case n.local:
+		return telephony.ClassLocal
+	case whole(n.plan.bare, n.national): // of the whole country
+		return telephony.ClassNational
+	case n.plan.noAreas, d.area != "" && strings.HasPrefix(n.national, d.area):
 		return telephony.ClassLocal
 	}
 	return telephony.ClassNational

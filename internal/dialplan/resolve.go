@@ -44,7 +44,7 @@ func (r *resolver) outgoing() {
 		if r.req.Dialled == "" {
 			code = 484 // RFC 3261 section 21.4.22
 		}
-		r.refuse(code, "what was dialled %s", strings.TrimPrefix(err.Error(), "number "))
+		r.refuse(code, "what was dialled %s", strings.TrimPrefix(err.Error(), "number: "))
 		return
 	}
 	if dialled != r.req.Dialled {
