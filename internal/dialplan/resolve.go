@@ -27,6 +27,9 @@ type resolver struct {
 	dial    dialler
 	now     time.Time // wall clock of the tenant
 	plan    Plan
+
+	own   []ownNumber // of ownOf
+	ownOf string
 }
 
 func newResolver(snap *telephony.Snapshot, req Request) *resolver {

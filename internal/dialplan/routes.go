@@ -149,31 +149,46 @@ func (r *resolver) spell(number string, t telephony.Trunk) string {
 	return r.dial.write(&n, t.Format)
 }
 
-// direct is the number of a trunk that reaches an extension without detour: an
-// inbound rule names the extension, or a range does.
+// ownNumber is a number that reaches an extension without detour, and the rule
+// that says so.
+type ownNumber struct {
+	rule   *telephony.InboundRule
+	number string
+}
+
+// direct is the number of a trunk that reaches an extension.
 func (r *resolver) direct(t telephony.Trunk, extension string) string {
-	if extension == "" {
-		return ""
+	if extension != r.ownOf {
+		r.own, r.ownOf = r.numbersOf(extension), extension
 	}
-	for i := range r.routing.Inbound {
-		rule := &r.routing.Inbound[i]
-		if !rule.Enabled || len(rule.Trunks) > 0 && !slices.Contains(rule.Trunks, t.ID) || len(rule.DIDs) == 0 {
-			continue
-		}
-		number := ""
-		switch rule.Open.Kind {
-		case telephony.ToExtension:
-			if rule.Open.Number == extension {
-				number = rule.DIDs[0].First
-			}
-		case telephony.ToDirect:
-			number = back(rule.DIDs, rule.Open.Number, extension)
-		}
-		if number != "" && within(t.DIDs, number) {
-			return number
+	for _, n := range r.own {
+		if (len(n.rule.Trunks) == 0 || slices.Contains(n.rule.Trunks, t.ID)) && within(t.DIDs, n.number) {
+			return n.number
 		}
 	}
 	return ""
+}
+
+// numbersOf are the numbers that reach an extension: an inbound rule names it, or
+// a range does.
+func (r *resolver) numbersOf(extension string) (out []ownNumber) {
+	for i := range r.routing.Inbound {
+		rule := &r.routing.Inbound[i]
+		if !rule.Enabled || len(rule.DIDs) == 0 {
+			continue
+		}
+		switch rule.Open.Kind {
+		case telephony.ToExtension:
+			if rule.Open.Number == extension {
+				out = append(out, ownNumber{rule, rule.DIDs[0].First})
+			}
+		case telephony.ToDirect:
+			if n := back(rule.DIDs, rule.Open.Number, extension); n != "" {
+				out = append(out, ownNumber{rule, n})
+			}
+		}
+	}
+	return out
 }
 
 // forth is the extension that a number of direct-inward ranges reaches: first is

@@ -239,3 +239,28 @@ func TestCosts(t *testing.T) {
 		}
 	}
 }
+
+// TestSharedCodesOpenOneCountryOnly: 1 does not open the islands that bill calls
+// like far countries, nor 7 Kazakhstan.
+func TestSharedCodesOpenOneCountryOnly(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		home    string
+		allowed []string
+		number  string
+		want    bool
+	}{
+		{"US", nil, "+12125550123", true}, {"US", nil, "+14165550123", false}, {"US", nil, "+18765550123", false}, {"US", nil, "+18005550123", true},
+		{"US", []string{"1"}, "+14165550123", true}, {"US", []string{"1"}, "+18765550123", false}, {"US", []string{"1876"}, "+18765550123", true},
+		{"US", []string{"1876"}, "+16585550123", false}, {"US", []string{"49"}, "+12125550123", true},
+		{"DE", []string{"1"}, "+12125550123", true}, {"DE", []string{"1"}, "+18095550123", false}, {"DE", []string{"7"}, "+74951234567", true},
+		{"DE", []string{"7"}, "+77011234567", false}, {"DE", []string{"77"}, "+77011234567", true}, {"DE", []string{"599"}, "+59991234567", false},
+		{"DE", []string{"4412"}, "+441234567890", true}, {"DE", []string{"4412"}, "+442079460000", false}, {"DE", []string{"8"}, "+81312345678", false},
+	} {
+		snap := only(func(*telephony.OutboundRule) {})
+		snap.Routing(1).Plan = telephony.NumberingPlan{Country: c.home, Allowed: c.allowed}
+		if p := dial(snap, "103", c.number, officeTime()); (p.Outcome == ToOutside) != c.want {
+			t.Errorf("%s with %v calls %s: %s", c.home, c.allowed, c.number, short(p))
+		}
+	}
+}
