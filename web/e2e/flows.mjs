@@ -2,7 +2,7 @@
 import { Watched } from './browser.mjs';
 import { must, test } from './harness.mjs';
 import { admin, startMock } from './mock/server.mjs';
-import { noHandling } from './mock/data.mjs';
+import { inviteToken, noHandling } from './mock/data.mjs';
 import { signIn } from './pages.mjs';
 
 /** @typedef {import('playwright-core').Browser} Browser */
@@ -124,6 +124,53 @@ export async function flows(browser) {
     await page.getByRole('menuitem', { name: 'Your account' }).click();
     await page.getByText('20 to 128 characters').waitFor();
     must((await page.getByText('A digit', { exact: true }).count()) === 0, 'rules that do not hold are shown');
+  });
+
+  await flow(browser, 'an API token is made, shown once, and deleted', async (w) => {
+    const { page } = w;
+    await w.goto('/account');
+    await page.getByRole('button', { name: 'New token' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel('Name').fill('nightly backup');
+    await dialog.getByLabel('Only from these networks').fill('all');
+    w.expected.push(/422/);
+    await dialog.getByRole('button', { name: 'Make token' }).click();
+    await dialog.getByText('Must be networks such as').waitFor();
+    w.expected.pop();
+    await dialog.getByLabel('Only from these networks').fill('192.0.2.0/24');
+    await dialog.getByRole('button', { name: 'Make token' }).click();
+    await dialog.getByText(/^rfence_/).waitFor();
+    await w.settle();
+    await w.shot('flow-token');
+    await w.check();
+    await dialog.getByRole('button', { name: 'I have kept it' }).click();
+    await page.getByRole('row', { name: /nightly backup/ }).getByRole('button', { name: 'Delete' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete token' }).click();
+    await page.getByText('No tokens', { exact: true }).waitFor();
+    await dialog.waitFor({ state: 'detached' });
+  });
+
+  await flow(browser, 'an invitation leads to the first password', async (w, server) => {
+    const { page } = w;
+    await page.goto('about:blank');
+    w.expected.push(/404/);
+    await w.goto('/invite#nothing');
+    await page.getByText('This invitation cannot be used').waitFor();
+    w.expected.pop();
+    await page.goto('about:blank');
+    await w.goto(`/invite#${inviteToken}`);
+    await page.getByText('Choose the password for zoe').waitFor();
+    must(!page.url().includes(inviteToken), 'the secret stays in the address');
+    await page.getByLabel('Password', { exact: true }).fill('Quiet-Zoe-Harbour7');
+    must((await page.locator('[data-rule="account"][data-broken]').count()) === 1, 'the own name is not refused');
+    await page.getByLabel('Password', { exact: true }).fill('Quiet-Harbour7-8');
+    await page.getByLabel('Password again').fill('Quiet-Harbour7-8');
+    await w.settle();
+    await w.shot('flow-invite');
+    await w.check();
+    await page.getByRole('button', { name: 'Set password and sign in' }).click();
+    await page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor();
+    must(server.mock.open, 'the portal is closed');
   });
 
   await flow(browser, 'a call tells how it sounds', async (w) => {

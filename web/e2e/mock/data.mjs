@@ -349,3 +349,5 @@ export function enrolment() {
 export function recoveryCodes() {
   return Array.from({ length: 10 }, (_, i) => `kq7${'abcdefghjk'[i]}-m2xw-zzr4-9tb${'abcdefghjk'[i]}`);
 }
+
+export const inviteToken = 'aW52aXRhdGlvbi1vZi1hLXVzZXItb2YtdGhlLW1vY2s';

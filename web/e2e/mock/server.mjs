@@ -55,6 +55,8 @@ class Mock {
     this.factor = { on: false, required: false, recovery_codes: 0 };
     this.owed = false;
     this.mustSetUp = false;
+    /** @type {S['Token'][]} */
+    this.tokens = [];
     /** @type {S['PersonSession'][]} */
     this.signedIn = data.sessions();
     /** @type {S['SignIn']} */
@@ -149,13 +151,18 @@ class Mock {
     if (path.startsWith('/setup')) return this.setup(req, res, method, path, body);
     if (!this.open) return problem(res, 404);
     if (path === '/login') return this.login(res, body);
+    if (path.startsWith('/invite')) {
+      if (body.token !== data.inviteToken) return problem(res, 404, 'the invitation is unknown');
+      if (path === '/invite/read') return json(res, 200, { name: 'zoe', passwords: this.signIn.passwords });
+      return json(res, 200, this.sessionState(this.startSession(res)));
+    }
     if (path === '/network/confirm') return this.confirmNetwork(res, body);
     if (path === '/settings/trial/confirm') return this.confirmTrial(res, body);
     const cookie = /__Host-ringfence-portal=([^;]+)/.exec(req.headers.cookie ?? '')?.[1];
     const csrf = this.sessions.get(cookie ?? '');
     if (cookie === undefined || csrf === undefined) return problem(res, 401);
     if (method !== 'GET' && req.headers['x-csrf-token'] !== csrf) return problem(res, 403, 'the CSRF token is missing or wrong');
-    if (path.startsWith('/session/second-factor') || path === '/session/password-policy' || path.startsWith('/sessions')) return this.account2(res, method, path, body);
+    if (path.startsWith('/session/second-factor') || path === '/session/password-policy' || path.startsWith('/sessions') || path.startsWith('/tokens')) return this.account2(res, method, path, body);
     if (path === '/session' || path === '/session/password') return this.own(res, method, path, body, cookie);
     if (this.mustChange) return problem(res, 403, 'the password must be changed first');
     if (path === '/session/bans') {
@@ -267,12 +274,22 @@ class Mock {
         if (body.password !== this.password) return wrong();
         this.factor = { ...this.factor, on: false, recovery_codes: 0 };
         return res.writeHead(204).end();
+      case 'GET /tokens':
+        return json(res, 200, { items: this.tokens });
+      case 'POST /tokens': {
+        /** @type {S['Token']} */
+        const token = { id: this.tokens.length + 1, name: body.name, read_only: body.read_only, permissions: [], sources: body.sources, created_at: new Date().toISOString(), expires_at: body.expires_at, used_from: '' };
+        if (body.sources.includes('all')) return problem(res, 422, 'validation failed', { 'body.sources': 'must be networks such as 192.0.2.0/24, or addresses' });
+        this.tokens.push(token);
+        return json(res, 201, { secret: 'rfence_dGhpcyBpcyBubyB0b2tlbiBidXQgbG9va3MgbGlrZQ', token });
+      }
       case 'GET /sessions':
         return json(res, 200, { items: this.signedIn });
       case 'DELETE /sessions':
         this.signedIn = this.signedIn.filter((s) => s.own);
         return res.writeHead(204).end();
     }
+    this.tokens = this.tokens.filter((t) => `/tokens/${t.id}` !== path);
     this.signedIn = this.signedIn.filter((s) => `/sessions/${s.id}` !== path);
     return res.writeHead(204).end();
   }

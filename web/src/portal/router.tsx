@@ -38,6 +38,13 @@ const login = createRoute({
   component: lazyRouteComponent(() => import('./pages/Login'), 'Login'),
 });
 
+/** Where a one-time link leads. */
+const invite = createRoute({
+  getParentRoute: () => root,
+  path: '/invite',
+  component: lazyRouteComponent(() => import('./pages/Invite'), 'Invite'),
+});
+
 /** Everything behind it needs a session. */
 const shell = createRoute({
   getParentRoute: () => root,
@@ -161,6 +168,7 @@ const account = createRoute({
 const tree = root.addChildren([
   setup,
   login,
+  invite,
   confirmNetwork,
   confirmSettings,
   shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, ports, transports, addresses, security, ssh, network, signIn, audit, account]),

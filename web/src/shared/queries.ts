@@ -51,6 +51,11 @@ export const sessionsQuery = queryOptions({
   queryFn: () => take(client.GET('/api/v1/sessions')),
 });
 
+export const tokensQuery = queryOptions({
+  queryKey: ['tokens'],
+  queryFn: () => take(client.GET('/api/v1/tokens')),
+});
+
 export const signInQuery = queryOptions({
   queryKey: ['sign-in'],
   queryFn: () => take(client.GET('/api/v1/sign-in')),

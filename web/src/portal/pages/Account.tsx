@@ -19,6 +19,7 @@ import { account as texts } from '../../texts/system';
 import { secondFactor as factorTexts } from '../../texts/signin';
 import { SecondFactor } from '../account/SecondFactor';
 import { Sessions } from '../account/Sessions';
+import { Tokens } from '../account/Tokens';
 import css from './pages.module.css';
 
 export function Account() {
@@ -53,6 +54,7 @@ export function Account() {
         <PasswordPanel session={session} />
         {!session.must_change_password && <SecondFactor session={session} />}
         {!session.must_change_password && !session.must_set_up_second_factor && <Sessions />}
+        {!session.must_change_password && !session.must_set_up_second_factor && <Tokens />}
       </div>
     </Page>
   );
