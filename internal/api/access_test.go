@@ -2,6 +2,7 @@ package api
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -27,8 +28,9 @@ var ofTheWizard = []string{
 // target fills in the names of a pattern.
 func target(pattern string) (method, path string) {
 	method, path, _ = strings.Cut(pattern, " ")
+	path = strings.ReplaceAll(path, "/inbound-rules/{rule}", "/inbound-rules/8")
 	path = strings.TrimPrefix(path, Base)
-	return method, strings.NewReplacer("{number}", "101", "{id}", "call-1", "{tenant}", "1", "{role}", "ours", "{user}", "4", "{group}", "5", "{session}", "0011223344556677", "{token}", "4711").Replace(path)
+	return method, strings.NewReplacer("{number}", "101", "{id}", "call-1", "{tenant}", "1", "{role}", "ours", "{user}", "4", "{group}", "5", "{session}", "0011223344556677", "{trunk}", "6", "{rule}", "7", "{hours}", "Office", "{contact}", "9", "{token}", "4711").Replace(path)
 }
 
 // examples are what the names of target stand for, right after setUp: of the
@@ -44,11 +46,27 @@ func (b *box) examples() {
 		if err != nil || g.ID != 5 {
 			return fmt.Errorf("group %d: %w", g.ID, err)
 		}
-		return tx.CreateRole(telephony.RoleDefinition{Name: "ours"})
+		return errors.Join(tx.CreateRole(telephony.RoleDefinition{Name: "ours"}), exampleRoutes(tx))
 	})
 	if err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// exampleRoutes are trunk 6, outgoing rule 7, incoming rule 8 and entry 9 of the
+// directory.
+func exampleRoutes(tx *store.Tx) error {
+	trunk, err := tx.CreateTrunk(telephony.Trunk{Name: "Provider", Kind: telephony.TrunkPeer, Host: "192.0.2.1"})
+	if err != nil {
+		return err
+	}
+	out, err1 := tx.CreateOutboundRule(telephony.OutboundRule{Name: "All", Priority: 1, Routes: []telephony.Route{{Trunk: trunk.ID}}})
+	in, err2 := tx.CreateInboundRule(telephony.InboundRule{Name: "Main", Priority: 1, Open: telephony.Destination{Kind: telephony.ToBusy}})
+	c, err3 := tx.CreateContact(telephony.Contact{Name: "Supplier", Numbers: []string{"1"}})
+	if trunk.ID != 6 || out.ID != 7 || in.ID != 8 || c.ID != 9 {
+		return fmt.Errorf("trunk %d, rules %d and %d, contact %d", trunk.ID, out.ID, in.ID, c.ID)
+	}
+	return errors.Join(err1, err2, err3, tx.CreateSchedule(telephony.Schedule{Name: "Office"}))
 }
 
 // Every route that is served x every way of not being allowed.
@@ -241,6 +259,10 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 		"PUT /users/{user}": UserInput{Name: "pat", Role: "standard"}, "PATCH /users/{user}": UserPatch{},
 		"PUT /users/{user}/password": UserPassword{}, "PUT /groups/{group}": GroupInput{Name: "Ours", Members: []string{}},
 		"PUT /roles/{role}": RoleInput{Permissions: []string{}, Classes: []string{}},
+		"PUT /trunks/{trunk}": map[string]any{}, "PATCH /trunks/{trunk}": map[string]any{}, "PUT /trunks/{trunk}/rates": map[string]any{"items": []Rate{}},
+		"POST /trunks/{trunk}/rates/csv": RateImport{CSV: "49"}, "PUT /outbound-rules/{rule}": map[string]any{}, "PATCH /outbound-rules/{rule}": map[string]any{},
+		"PUT /inbound-rules/{rule}": map[string]any{}, "PATCH /inbound-rules/{rule}": map[string]any{},
+		"PUT /hours/{hours}": map[string]any{}, "PATCH /hours/{hours}": map[string]any{}, "PUT /directory/{contact}": ContactInput{Name: "x", Numbers: []string{"1"}},
 	}
 	for _, pattern := range b.routes.added {
 		method, path := target(pattern)

@@ -40,6 +40,10 @@ type Config struct {
 	WebPhones WebPhones
 	// TrunkDown reports whether a trunk cannot carry calls now; nil is none.
 	TrunkDown func(telephony.TenantID, telephony.TrunkID) bool
+	// TrunkStates tells of trunks; nil knows nothing of any.
+	TrunkStates TrunkStates
+	// LoopbackTrunks lets trunks lead to the machine itself, for tests.
+	LoopbackTrunks bool
 	// Fingerprint of the certificate in force.
 	Fingerprint func() string
 }
@@ -105,6 +109,8 @@ func (s *Server) register() {
 	s.registerOwn()
 	s.registerSignIn()
 	s.registerExtensions()
+	s.registerTrunks()
+	s.registerRoutes()
 	s.registerDialplan()
 	s.registerProvisioning()
 	s.registerLive()

@@ -98,7 +98,7 @@ func (s *Server) registrationCounts(tenant telephony.TenantID) map[string]int {
 
 func extensionOf(e telephony.Extension, registrations int) Extension {
 	return Extension{Number: e.Number, DisplayName: e.DisplayName, NoAnswerSeconds: int(e.NoAnswer / time.Second), Registrations: registrations, MediaSecurity: string(e.Media), DTMF: string(e.DTMF), Handling: handlingOf(e.Handling),
-		Role: string(e.OwnRole), EffectiveRole: string(e.Role), Groups: append([]string{}, e.Groups...)}
+		Role: string(e.OwnRole), EffectiveRole: string(e.Role), Groups: append([]string{}, e.Groups...), EmergencyLocation: e.EmergencyLocation, EmergencyCallback: e.EmergencyCallback}
 }
 
 func handlingOf(h telephony.CallHandling) CallHandling {
@@ -138,7 +138,8 @@ func (s *Server) credentials(ctx context.Context, e telephony.Extension, passwor
 }
 
 func (s *Server) createExtension(ctx context.Context, in *body[ExtensionCreate]) (*body[SIPCredentials], error) {
-	e := telephony.Extension{Tenant: callerOf(ctx).tenant, Number: in.Body.Number, OwnRole: telephony.Role(in.Body.Role), DisplayName: in.Body.DisplayName, NoAnswer: time.Duration(in.Body.NoAnswerSeconds) * time.Second, Media: telephony.MediaSecurity(in.Body.MediaSecurity), DTMF: telephony.DTMF(in.Body.DTMF), Handling: handling(in.Body.Handling, telephony.CallHandling{})}
+	e := telephony.Extension{Tenant: callerOf(ctx).tenant, Number: in.Body.Number, OwnRole: telephony.Role(in.Body.Role), DisplayName: in.Body.DisplayName, NoAnswer: time.Duration(in.Body.NoAnswerSeconds) * time.Second, Media: telephony.MediaSecurity(in.Body.MediaSecurity), DTMF: telephony.DTMF(in.Body.DTMF), Handling: handling(in.Body.Handling, telephony.CallHandling{}),
+		EmergencyLocation: in.Body.EmergencyLocation, EmergencyCallback: in.Body.EmergencyCallback}
 	password, err := s.newSIPPassword(ctx, e, in.Body.SIPPassword)
 	if err != nil {
 		return nil, inField(err, "password", "sip_password")
@@ -182,7 +183,10 @@ func (s *Server) putExtension(ctx context.Context, in *extensionPut) (*body[Exte
 		if err != nil {
 			return err
 		}
+		set(&old.EmergencyLocation, in.Body.EmergencyLocation)
+		set(&old.EmergencyCallback, in.Body.EmergencyCallback)
 		return tx.PutExtension(telephony.Extension{
+			EmergencyLocation: old.EmergencyLocation, EmergencyCallback: old.EmergencyCallback,
 			Number: in.Number, OwnRole: telephony.Role(in.Body.Role), DisplayName: in.Body.DisplayName,
 			NoAnswer: time.Duration(in.Body.NoAnswerSeconds) * time.Second,
 			Media:    telephony.MediaSecurity(in.Body.MediaSecurity),

@@ -141,9 +141,11 @@ type Extension struct {
 	Role            string `json:"role" doc:"What it may dial while no user has it."`
 	EffectiveRole   string `json:"effective_role" doc:"What it may dial: the role of its user, or its own."`
 	// Groups are the names of its groups.
-	Groups        []string `json:"groups" nullable:"false"`
-	MediaSecurity string   `json:"media_security" enum:"offer,off,require,require-256" doc:"How speech and video to and from its phones must be encrypted."`
-	DTMF          string   `json:"dtmf" enum:"auto,rfc4733,inband,info" doc:"The form in which its phones send and take the digits that are dialled during a call."`
+	Groups            []string `json:"groups" nullable:"false"`
+	MediaSecurity     string   `json:"media_security" enum:"offer,off,require,require-256" doc:"How speech and video to and from its phones must be encrypted."`
+	DTMF              string   `json:"dtmf" enum:"auto,rfc4733,inband,info" doc:"The form in which its phones send and take the digits that are dialled during a call."`
+	EmergencyLocation string   `json:"emergency_location" doc:"Where its phones are, for those who are told of an emergency call."`
+	EmergencyCallback string   `json:"emergency_callback" doc:"Number that emergency services are shown, E.164 with +; empty is the trunk's."`
 	// Handling is what becomes of calls to it.
 	Handling CallHandling `json:"call_handling"`
 }
@@ -168,24 +170,28 @@ type ExtensionList struct {
 
 // ExtensionCreate is a new extension. Its SIP password is generated.
 type ExtensionCreate struct {
-	Number          string `json:"number" pattern:"^[0-9]{2,9}$"`
-	DisplayName     string `json:"display_name,omitempty" maxLength:"100"`
-	NoAnswerSeconds int    `json:"no_answer_seconds,omitempty" minimum:"5" maximum:"180" doc:"How long the phones ring; 30 when left out."`
-	MediaSecurity   string `json:"media_security,omitempty" enum:"offer,off,require,require-256" doc:"The organisation's when left out."`
-	DTMF            string `json:"dtmf,omitempty" enum:"auto,rfc4733,inband,info" doc:"auto when left out."`
-	Role            string `json:"role,omitempty" maxLength:"32" doc:"What it may dial while no user has it; standard when left out."`
-	SIPPassword     string `json:"sip_password,omitempty" maxLength:"64" format:"password" doc:"Generated when left out."`
+	Number            string `json:"number" pattern:"^[0-9]{2,9}$"`
+	DisplayName       string `json:"display_name,omitempty" maxLength:"100"`
+	NoAnswerSeconds   int    `json:"no_answer_seconds,omitempty" minimum:"5" maximum:"180" doc:"How long the phones ring; 30 when left out."`
+	MediaSecurity     string `json:"media_security,omitempty" enum:"offer,off,require,require-256" doc:"The organisation's when left out."`
+	DTMF              string `json:"dtmf,omitempty" enum:"auto,rfc4733,inband,info" doc:"auto when left out."`
+	EmergencyLocation string `json:"emergency_location,omitempty" maxLength:"200" doc:"Where its phones are, for those who are told of an emergency call."`
+	EmergencyCallback string `json:"emergency_callback,omitempty" maxLength:"16" doc:"Number that emergency services are shown, E.164 with +; empty is the trunk's."`
+	Role              string `json:"role,omitempty" maxLength:"32" doc:"What it may dial while no user has it; standard when left out."`
+	SIPPassword       string `json:"sip_password,omitempty" maxLength:"64" format:"password" doc:"Generated when left out."`
 	// Handling is what becomes of calls to it.
 	Handling *CallHandling `json:"call_handling,omitempty"`
 }
 
 // ExtensionUpdate replaces what may be changed of an extension.
 type ExtensionUpdate struct {
-	DisplayName     string `json:"display_name" maxLength:"100"`
-	NoAnswerSeconds int    `json:"no_answer_seconds" minimum:"5" maximum:"180"`
-	MediaSecurity   string `json:"media_security,omitempty" enum:"offer,off,require,require-256" doc:"offer: the best that the phone knows; off: none; require: refuse calls without; require-256: refuse calls without a 256-bit key. Kept as it is when left out."`
-	DTMF            string `json:"dtmf,omitempty" enum:"auto,rfc4733,inband,info" doc:"auto: telephone-events if the phone has agreed to them, else tones in the audio, and SIP INFO whenever it sends some; rfc4733: telephone-events only; inband: tones in the audio only; info: SIP INFO only. Kept as it is when left out."`
-	Role            string `json:"role,omitempty" maxLength:"32" doc:"What it may dial while no user has it. Kept as it is when left out."`
+	DisplayName       string  `json:"display_name" maxLength:"100"`
+	NoAnswerSeconds   int     `json:"no_answer_seconds" minimum:"5" maximum:"180"`
+	MediaSecurity     string  `json:"media_security,omitempty" enum:"offer,off,require,require-256" doc:"offer: the best that the phone knows; off: none; require: refuse calls without; require-256: refuse calls without a 256-bit key. Kept as it is when left out."`
+	DTMF              string  `json:"dtmf,omitempty" enum:"auto,rfc4733,inband,info" doc:"auto: telephone-events if the phone has agreed to them, else tones in the audio, and SIP INFO whenever it sends some; rfc4733: telephone-events only; inband: tones in the audio only; info: SIP INFO only. Kept as it is when left out."`
+	EmergencyLocation *string `json:"emergency_location,omitempty" maxLength:"200" doc:"Where its phones are. Kept as it is when left out."`
+	EmergencyCallback *string `json:"emergency_callback,omitempty" maxLength:"16" doc:"Number that emergency services are shown, E.164 with +. Kept as it is when left out."`
+	Role              string  `json:"role,omitempty" maxLength:"32" doc:"What it may dial while no user has it. Kept as it is when left out."`
 	// Handling is what becomes of calls to it; kept as it is when left out.
 	Handling *CallHandling `json:"call_handling,omitempty"`
 }

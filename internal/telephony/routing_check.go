@@ -281,7 +281,7 @@ func (p NumberingPlan) Validate() error {
 	if len(p.Outside) > 3 || p.Outside != "" && strings.Trim(p.Outside, "0123456789*#") != "" {
 		return refuse("outside", "may have 3 digits, * or #")
 	}
-	if err := checkCodes("allowed", p.Allowed, 3); err != nil {
+	if err := checkCodes("allowed", p.Allowed, 7); err != nil {
 		return err
 	}
 	if err := checkCodes("disallowed", p.Disallowed, 15); err != nil {
