@@ -258,7 +258,7 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 		"PUT /extensions/{number}": ExtensionUpdate{NoAnswerSeconds: 30}, "PUT /extensions/{number}/sip-password": OwnSIPPassword{},
 		"PUT /users/{user}": UserInput{Name: "pat", Role: "standard"}, "PATCH /users/{user}": UserPatch{},
 		"PUT /users/{user}/password": UserPassword{}, "PUT /groups/{group}": GroupInput{Name: "Ours", Members: []string{}},
-		"PUT /roles/{role}": RoleInput{Permissions: []string{}, Classes: []string{}},
+		"PUT /roles/{role}":   RoleInput{Permissions: []string{}, Classes: []string{}},
 		"PUT /trunks/{trunk}": map[string]any{}, "PATCH /trunks/{trunk}": map[string]any{}, "PUT /trunks/{trunk}/rates": map[string]any{"items": []Rate{}},
 		"POST /trunks/{trunk}/rates/csv": RateImport{CSV: "49"}, "PUT /outbound-rules/{rule}": map[string]any{}, "PATCH /outbound-rules/{rule}": map[string]any{},
 		"PUT /inbound-rules/{rule}": map[string]any{}, "PATCH /inbound-rules/{rule}": map[string]any{},
