@@ -145,3 +145,9 @@ func decode(encoded string) (p argonHash, err error) {
 	p.salt, p.key = salt, key
 	return p, nil
 }
+
+// CheckHash refuses a password hash that this program would not verify.
+func CheckHash(encoded string) error {
+	_, err := decode(encoded)
+	return err
+}

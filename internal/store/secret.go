@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -9,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -161,4 +163,66 @@ func newProvisionPath() string {
 	b := make([]byte, 16)
 	rand.Read(b)
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b))
+}
+
+// documentData binds a secret that stands in a document to this box.
+func documentData() []byte { return []byte("document") }
+
+// Tell is a secret as documents of this box write it: no other box can read it.
+func (s *Store) Tell(v telephony.Secret) (string, error) {
+	return sealedPrefix + base64.StdEncoding.EncodeToString(s.keys.sealValue(documentData(), []byte(v.Reveal()))), nil
+}
+
+const sealedPrefix = "sealed:"
+
+// Hear is what Tell told, or a secret that somebody wrote as it is.
+func (s *Store) Hear(text string) (telephony.Secret, error) {
+	sealed, is := strings.CutPrefix(text, sealedPrefix)
+	if !is {
+		return telephony.Secret(text), nil
+	}
+	raw, err := base64.StdEncoding.DecodeString(sealed)
+	if err == nil {
+		raw, err = s.keys.openValue(documentData(), raw)
+	}
+	if err != nil {
+		return "", errors.New("was sealed by another box; leave it out to keep what there is, or write the secret itself")
+	}
+	return telephony.Secret(raw), nil
+}
+
+// SIPPasswords are the SIP passwords of the scope's extensions, by number. Whoever
+// asks has to write into the history that they were read.
+func (sc Scope) SIPPasswords(ctx context.Context) (map[string]telephony.Secret, error) {
+	type row struct {
+		number string
+		sealed []byte
+	}
+	rows, err := collect(ctx, sc.s.readers, func(scan func(...any) error) (r row, err error) { return r, scan(&r.number, &r.sealed) },
+		`SELECT number, sip_password FROM extension WHERE tenant_id = ?`, sc.tenant)
+	if err != nil {
+		return nil, fmt.Errorf("reading SIP passwords: %w", err)
+	}
+	out := make(map[string]telephony.Secret, len(rows))
+	for _, r := range rows {
+		password, err := sc.s.keys.open(sc.tenant, r.number, r.sealed)
+		if err != nil {
+			return nil, err
+		}
+		out[r.number] = telephony.Secret(password)
+	}
+	return out, nil
+}
+
+// UserHashes are the password hashes of the scope's users, by name.
+func (sc Scope) UserHashes(ctx context.Context) (map[string]telephony.Secret, error) {
+	rows, err := collect(ctx, sc.s.readers, scanUser, userQuery+` WHERE u.tenant_id = ?`, sc.tenant)
+	if err != nil {
+		return nil, fmt.Errorf("reading users: %w", err)
+	}
+	out := make(map[string]telephony.Secret, len(rows))
+	for _, r := range rows {
+		out[r.Name] = telephony.Secret(r.hash)
+	}
+	return out, nil
 }
