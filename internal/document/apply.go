@@ -156,7 +156,7 @@ func (a applier) users(tx *store.Tx, path string, was, is []User) error {
 			_, err := tx.CreateUser(u.User, hash)
 			return err
 		}
-		u.ID, u.Tenant, u.CreatedAt = old.ID, old.Tenant, old.CreatedAt
+		u.ID, u.Tenant, u.CreatedAt, u.MustChangePassword = old.ID, old.Tenant, old.CreatedAt, old.MustChangePassword
 		if err := tx.PutUser(u.User); err != nil {
 			return err
 		}

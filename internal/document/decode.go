@@ -89,6 +89,8 @@ func Unmarshal(text []byte, s Secrets) (*Document, error) {
 	if d.doc.Version != Version && len(d.faults) == 0 {
 		d.fault(&root, "version", fmt.Sprintf("must be %d", Version))
 	}
+	settings := &d.doc.Box.Settings
+	settings.Ports = byID(settings.Ports)
 	d.checkKeys()
 	if len(d.faults) > 0 {
 		return nil, &Error{d.faults}
@@ -210,7 +212,9 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string, depth int)
 		d.fault(n, path, "must be a block of fields")
 		return
 	}
-	v.Set(defaultOf(v.Type()))
+	if v.IsZero() { // else it has what is usual within what is around it
+		v.Set(defaultOf(v.Type()))
+	}
 	fields := fieldsOf(v.Type())
 	seen := make(map[string]bool, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {

@@ -24,7 +24,7 @@ type Secrets interface {
 func Marshal(c Configuration, s Secrets) ([]byte, error) {
 	c.Version = Version
 	e := encoder{s}
-	root, err := e.value(reflect.ValueOf(c))
+	root, err := e.value(reflect.ValueOf(c), usually(reflect.ValueOf(Configuration{})))
 	if err != nil {
 		return nil, fmt.Errorf("writing the configuration: %w", err)
 	}
@@ -43,8 +43,16 @@ func scalar(tag, text string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: text}
 }
 
+// usually is the default of a value within what is around it, or its type's.
+func usually(v reflect.Value) reflect.Value {
+	if v.IsZero() {
+		return defaultOf(v.Type())
+	}
+	return v
+}
+
 // value is the node of a value; nil for a secret that is not told.
-func (e encoder) value(v reflect.Value) (*yaml.Node, error) {
+func (e encoder) value(v, usual reflect.Value) (*yaml.Node, error) {
 	if s, ok := v.Interface().(telephony.Secret); ok {
 		if e.secrets == nil || s == "" {
 			return nil, nil
@@ -60,9 +68,9 @@ func (e encoder) value(v reflect.Value) (*yaml.Node, error) {
 		if v.IsNil() {
 			return nil, nil
 		}
-		return e.value(v.Elem())
+		return e.value(v.Elem(), defaultOf(v.Type().Elem()))
 	case reflect.Struct:
-		return e.mapping(v)
+		return e.mapping(v, usually(usual))
 	case reflect.Slice, reflect.Array:
 		return e.sequence(v)
 	case reflect.Map:
@@ -79,15 +87,14 @@ func (e encoder) value(v reflect.Value) (*yaml.Node, error) {
 	return nil, fmt.Errorf("a value of type %s has no form in the document", v.Type())
 }
 
-func (e encoder) mapping(v reflect.Value) (*yaml.Node, error) {
+func (e encoder) mapping(v, usual reflect.Value) (*yaml.Node, error) {
 	out := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
-	usual := defaultOf(v.Type())
 	for _, f := range fieldsOf(v.Type()) {
 		x := v.FieldByIndex(f.index)
 		if !isSection(x.Type()) && same(x, usual.FieldByIndex(f.index)) {
 			continue // sections are written even if they are empty: left out, they would stay as they are
 		}
-		n, err := e.value(x)
+		n, err := e.value(x, usual.FieldByIndex(f.index))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.name, err)
 		}
@@ -101,7 +108,7 @@ func (e encoder) mapping(v reflect.Value) (*yaml.Node, error) {
 func (e encoder) sequence(v reflect.Value) (*yaml.Node, error) {
 	out := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
 	for i := range v.Len() {
-		n, err := e.value(v.Index(i))
+		n, err := e.value(v.Index(i), defaultOf(v.Type().Elem()))
 		if err != nil {
 			return nil, err
 		}
@@ -132,7 +139,7 @@ func (e encoder) table(v reflect.Value) (*yaml.Node, error) {
 	keys := v.MapKeys()
 	slices.SortFunc(keys, func(a, b reflect.Value) int { return bytes.Compare([]byte(a.String()), []byte(b.String())) })
 	for _, k := range keys {
-		n, err := e.value(v.MapIndex(k))
+		n, err := e.value(v.MapIndex(k), defaultOf(v.Type().Elem()))
 		if err != nil {
 			return nil, err
 		}

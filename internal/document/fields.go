@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode"
 
+	"ringfence/internal/ports"
 	"ringfence/internal/telephony"
 )
 
@@ -25,11 +26,13 @@ func left(t reflect.Type, name string) bool {
 	case reflect.TypeFor[telephony.Extension]():
 		return name == "Tenant" || name == "ID" || name == "HA1" || name == "HA1SHA256" || name == "ProvisionPath" || name == "Role" || name == "Groups"
 	case reflect.TypeFor[telephony.User]():
-		return name == "Tenant" || name == "ID" || name == "SecondFactor" || name == "CreatedAt"
+		return name == "Tenant" || name == "ID" || name == "SecondFactor" || name == "CreatedAt" || name == "MustChangePassword"
 	case reflect.TypeFor[telephony.AddressRule]():
 		return name == "Created" || name == "By"
 	case reflect.TypeFor[telephony.RoleDefinition]():
 		return name == "Tenant" || name == "BuiltIn"
+	case reflect.TypeFor[ports.Override]():
+		return false
 	case reflect.TypeFor[telephony.NumberingPlan]():
 		return name == "Country" // of the tenant
 	}
@@ -92,13 +95,15 @@ func defaultOf(t reflect.Type) reflect.Value {
 		*p = telephony.DefaultSignIn()
 	case *Tenant:
 		p.Registration, p.Calls, p.TimeZone = telephony.Registration{}.Complete(), telephony.DefaultCallRules(), "UTC"
-		p.SignIn = telephony.DefaultSignIn()
+		p.SignIn, p.Routing = telephony.DefaultSignIn(), defaultOf(reflect.TypeFor[Routing]()).Interface().(Routing)
 	case *Extension:
 		p.NoAnswer, p.Media, p.DTMF, p.OwnRole = telephony.DefaultNoAnswer, telephony.SecurityOffer, telephony.DTMFAuto, telephony.RoleStandard
 	case *User:
 		p.Role = telephony.RoleStandard
 	case *telephony.Trunk:
 		*p = telephony.Trunk{Enabled: true}.Complete()
+	case *Routing:
+		p.Night, p.Currency = telephony.NightAuto, "EUR"
 	case *OutboundRule:
 		p.Enabled, p.Order = true, telephony.OrderListed
 	case *InboundRule:

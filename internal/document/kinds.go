@@ -3,6 +3,7 @@ package document
 import (
 	"reflect"
 
+	"ringfence/internal/ports"
 	"ringfence/internal/telephony"
 )
 
@@ -13,6 +14,8 @@ func keyField(t reflect.Type) string {
 		return "domain"
 	case reflect.TypeFor[Extension]():
 		return "number"
+	case reflect.TypeFor[ports.Override]():
+		return "id"
 	case reflect.TypeFor[telephony.CallerBlock]():
 		return "caller"
 	case reflect.TypeFor[telephony.AddressRule]():

@@ -196,7 +196,7 @@ func (l *listing) word(v reflect.Value) string {
 		m.Write([]byte(s.Reveal()))
 		return "secret " + hex.EncodeToString(m.Sum(nil)[:3])
 	}
-	n, err := encoder{}.value(v)
+	n, err := encoder{}.value(v, defaultOf(v.Type()))
 	switch {
 	case err != nil:
 		return err.Error()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"ringfence/internal/ports"
 	"ringfence/internal/store"
 	"ringfence/internal/telephony"
 )
@@ -19,6 +20,7 @@ func Read(ctx context.Context, s *store.Store) (Configuration, error) {
 	snap := s.Snapshot()
 	c := Configuration{Version: Version}
 	c.Box.Settings, c.Box.SignIn = snap.Settings, snap.SignIn(telephony.System)
+	c.Box.Settings.Ports = byID(snap.Settings.Ports)
 	c.Box.Addresses = slices.SortedFunc(slices.Values(snap.Rules), func(a, b telephony.AddressRule) int { return a.Prefix.Compare(b.Prefix) })
 	var err error
 	if c.Box.Administrators, err = readUsers(ctx, s.System()); err != nil {
@@ -33,6 +35,11 @@ func Read(ctx context.Context, s *store.Store) (Configuration, error) {
 	}
 	slices.SortFunc(c.Tenants, func(a, b Tenant) int { return cmp.Compare(a.Domain, b.Domain) })
 	return c, nil
+}
+
+// byID orders rows of the port table, of which each counts for itself.
+func byID(rows []ports.Override) []ports.Override {
+	return slices.SortedFunc(slices.Values(rows), func(a, b ports.Override) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 func readUsers(ctx context.Context, sc store.Scope) ([]User, error) {
