@@ -30,13 +30,20 @@ func target(pattern string) (method, path string) {
 	method, path, _ = strings.Cut(pattern, " ")
 	path = strings.ReplaceAll(path, "/inbound-rules/{rule}", "/inbound-rules/8")
 	path = strings.TrimPrefix(path, Base)
+<<<<<<< HEAD
 	return method, strings.NewReplacer("{number}", "101", "{id}", "call-1", "{tenant}", "1", "{role}", "ours", "{user}", "4", "{group}", "5", "{session}", "0011223344556677", "{trunk}", "6", "{rule}", "7", "{hours}", "Office", "{contact}", "9", "{token}", "4711").Replace(path)
+=======
+	return method, strings.NewReplacer("{number}", "101", "{id}", "call-1", "{tenant}", "1", "{role}", "ours", "{user}", "4", "{group}", "5", "{session}", "0011223344556677", "{token}", "4711", "{rev}", "1").Replace(path)
+>>>>>>> dc1aa1f (configuration as code: export, plan, apply, history and return to any revision over the API)
 }
 
 // examples are what the names of target stand for, right after setUp: of the
 // first tenant, with ids that no other tenant has.
 func (b *box) examples() {
 	b.t.Helper()
+	if err := b.store.KeepRevision(b.t.Context(), 1, []byte("version: 1\n")); err != nil {
+		b.t.Fatal(err)
+	}
 	_, err := b.store.ForTenant(1).Update(b.t.Context(), telephony.Actor{}, func(tx *store.Tx) error {
 		u, err := tx.CreateUser(telephony.User{Name: "pat", Role: telephony.RoleStandard}, "h")
 		if err != nil || u.ID != 4 {

@@ -124,5 +124,6 @@ func (s *Server) register() {
 	s.registerTrial()
 	s.registerSecurity()
 	s.registerSSH()
+	s.registerConfiguration()
 	s.registerEvents()
 }

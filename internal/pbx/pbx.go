@@ -15,6 +15,7 @@ import (
 	"ringfence/firewall"
 	"ringfence/internal/api"
 	"ringfence/internal/certs"
+	"ringfence/internal/document"
 	"ringfence/internal/events"
 	"ringfence/internal/httpd"
 	"ringfence/internal/login"
@@ -130,6 +131,7 @@ func (p *PBX) start(ctx context.Context) error {
 	changes := p.store.Subscribe()
 	p.wg.Go(func() { p.follow(running, changes) })
 	p.wg.Go(func() { p.trials.run(running) })
+	p.wg.Go(func() { document.KeepHistory(running, p.store, p.log.With("part", "history")) })
 	if err := p.startOperator(); err != nil {
 		return err
 	}

@@ -41,6 +41,7 @@ CREATE TABLE change (
   hash       BLOB    NOT NULL
 ) STRICT;
 CREATE INDEX change_tenant ON change (tenant_id, seq);
+CREATE INDEX change_rev ON change (rev, seq);
 
 -- This machine and, one day, its peers.
 CREATE TABLE node (
@@ -504,6 +505,13 @@ CREATE TABLE trial (
   began_at INTEGER NOT NULL,
   window   INTEGER NOT NULL,
   undo     TEXT    NOT NULL  -- JSON
+) STRICT;
+
+-- What the configuration was, to look at and to return to.
+CREATE TABLE revision (
+  rev      INTEGER PRIMARY KEY,
+  at       INTEGER NOT NULL,
+  document BLOB    NOT NULL  -- gzip; secrets in it are sealed
 ) STRICT;
 
 -- Registrations, written behind so that they survive a restart. RFC 5626
