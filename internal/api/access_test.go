@@ -30,11 +30,7 @@ func target(pattern string) (method, path string) {
 	method, path, _ = strings.Cut(pattern, " ")
 	path = strings.ReplaceAll(path, "/inbound-rules/{rule}", "/inbound-rules/8")
 	path = strings.TrimPrefix(path, Base)
-<<<<<<< HEAD
-	return method, strings.NewReplacer("{number}", "101", "{id}", "call-1", "{tenant}", "1", "{role}", "ours", "{user}", "4", "{group}", "5", "{session}", "0011223344556677", "{trunk}", "6", "{rule}", "7", "{hours}", "Office", "{contact}", "9", "{token}", "4711").Replace(path)
-=======
-	return method, strings.NewReplacer("{number}", "101", "{id}", "call-1", "{tenant}", "1", "{role}", "ours", "{user}", "4", "{group}", "5", "{session}", "0011223344556677", "{token}", "4711", "{rev}", "1").Replace(path)
->>>>>>> dc1aa1f (configuration as code: export, plan, apply, history and return to any revision over the API)
+	return method, strings.NewReplacer("{number}", "101", "{id}", "call-1", "{tenant}", "1", "{role}", "ours", "{user}", "4", "{group}", "5", "{session}", "0011223344556677", "{trunk}", "6", "{rule}", "7", "{hours}", "Office", "{contact}", "9", "{token}", "4711", "{rev}", "1").Replace(path)
 }
 
 // examples are what the names of target stand for, right after setUp: of the
