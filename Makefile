@@ -52,7 +52,7 @@ web/node_modules/.package-lock.json: web/package-lock.json
 	cd web && npm ci --ignore-scripts --no-audit --no-fund && touch node_modules/.package-lock.json
 
 generate: ## rewrite generated files: docs, API document, web client
-	go test ./internal/ports ./internal/api ./internal/archtest ./firewall -run 'Current|OpenAPI|Golden' -update
+	go test ./internal/ports ./internal/api ./internal/archtest ./internal/wsi ./firewall -run 'Current|OpenAPI|Golden' -update
 	cd web && npm run gen
 
 rows: ## which requirement is proven by which test

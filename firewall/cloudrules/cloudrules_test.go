@@ -74,7 +74,7 @@ func wanted(t *testing.T) map[string]bool {
 			from = []string{"10.2.3.0/24", "10.1.0.0/16"}
 		case ports.EdgeTCP: // no interface in a cloud leads to a provider
 			from = nil
-		case ports.EdgeUDP:
+		case ports.EdgeUDP, ports.WSI:
 			from = []string{"10.1.0.0/16", "10.2.0.0/16", "fd12::/64", "203.0.113.7/32"}
 		}
 		for _, f := range from {

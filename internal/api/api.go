@@ -20,10 +20,12 @@ import (
 
 // Config is what the API stands on.
 type Config struct {
-	Store  *store.Store
-	Login  *login.Service
-	Wizard *setup.Wizard
-	Live   Live
+	Store *store.Store
+	Login *login.Service
+	// Tickets are those of the WebSocket Interface; nil keeps them to the API.
+	Tickets *login.Tickets
+	Wizard  *setup.Wizard
+	Live    Live
 	// Network is that of the machine; nil where it is not ours to change.
 	Network MachineNetwork
 	// Trials are the changes of settings that wait to be confirmed.
@@ -73,6 +75,9 @@ type Server struct {
 func New(cfg Config) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Tickets == nil {
+		cfg.Tickets = &login.Tickets{}
 	}
 	s := &Server{
 		cfg: cfg, origin: http.NewCrossOriginProtection(), started: time.Now(), beat: streamBeat,
@@ -126,4 +131,5 @@ func (s *Server) register() {
 	s.registerSSH()
 	s.registerConfiguration()
 	s.registerEvents()
+	s.registerWSI()
 }

@@ -11,7 +11,6 @@ import (
 
 	"ringfence/internal/events"
 	"ringfence/internal/telephony"
-	"ringfence/internal/tries"
 )
 
 // Bounds of event streams.
@@ -181,10 +180,7 @@ func (s *Server) eventFor(c caller, e events.Event) any {
 		if !c.isSystem() {
 			return nil
 		}
-		return attackOf(telephony.Attack{Ban: telephony.Ban{
-			Source: tries.Source(e.Addr), Scope: e.Scope, Reason: e.Reason, Evidence: e.Evidence,
-			Since: time.Now(), Until: e.Until, Level: e.Level, Port: e.Port,
-		}})
+		return ShowAttack(e)
 	case events.SettingApplied, events.SettingsTakenBack:
 		return s.statusFor(c)
 	}

@@ -19,3 +19,14 @@ func Opened(ctx context.Context) time.Time {
 	t, _ := ctx.Value(openedKey{}).(time.Time)
 	return t
 }
+
+type retiredKey struct{}
+
+// Retired ends when the listener of a request is closed. Connections that were
+// upgraded have to watch it: net/http forgets them.
+func Retired(ctx context.Context) context.Context {
+	if c, ok := ctx.Value(retiredKey{}).(context.Context); ok {
+		return c
+	}
+	return context.Background()
+}

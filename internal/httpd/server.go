@@ -42,6 +42,8 @@ type Config struct {
 	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// API answers /api/, Provision answers /provision/.
 	API, Provision http.Handler
+	// WSI answers /wsi, and everything on the port of its own.
+	WSI http.Handler
 	// Dist is the built user interface; Built is false when there is none.
 	Dist  fs.FS
 	Built bool
@@ -60,6 +62,7 @@ type Server struct {
 	cfg  Config
 	site http.Handler // everything of the portal
 	prov http.Handler // provisioning files and nothing else
+	wsi  http.Handler // the WebSocket interface and nothing else
 
 	mu      sync.Mutex
 	open    map[ports.ID]*listener
@@ -73,6 +76,7 @@ type listener struct {
 	net      net.Listener
 	http     *http.Server
 	stopping atomic.Bool
+	retired  context.CancelFunc // see Retired
 	done     chan struct{}
 }
 
@@ -88,6 +92,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.site = s.guard(s.portal(files))
 	s.prov = s.guard(s.provisioning())
+	s.wsi = s.guard(s.webSocket())
 	return s, nil
 }
 
@@ -133,6 +138,7 @@ func (s *Server) Reconcile(ctx context.Context, services []ports.Service) error 
 // caller holds mu.
 func (s *Server) retire(l *listener) {
 	l.stopping.Store(true)
+	l.retired()
 	_ = l.net.Close()
 	s.closing.Go(func() { l.drain(s.cfg.Logger) })
 }
@@ -144,6 +150,8 @@ func (s *Server) handler(svc ports.Service) http.Handler {
 		return s.site
 	case ports.Provisioning, ports.EdgeProvisioning:
 		return s.prov
+	case ports.WSI:
+		return s.wsi
 	}
 	return nil
 }
@@ -158,7 +166,12 @@ func (s *Server) listen(ctx context.Context, svc ports.Service) (*listener, erro
 		return nil, fmt.Errorf("opening listener %s on %s: %w", svc.ID, addr, err)
 	}
 	l := &listener{service: svc, net: ln, done: make(chan struct{})}
+	retired, retire := context.WithCancel(context.Background())
+	l.retired = retire
 	l.http = &http.Server{
+		BaseContext: func(net.Listener) context.Context {
+			return context.WithValue(context.Background(), retiredKey{}, retired)
+		},
 		Handler:           s.handler(svc),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
@@ -176,7 +189,7 @@ func (s *Server) listen(ctx context.Context, svc ports.Service) (*listener, erro
 		TLSConfig: &tls.Config{
 			MinVersion:     tls.VersionTLS12,
 			GetCertificate: s.cfg.GetCertificate,
-			NextProtos:     []string{"h2", "http/1.1"},
+			NextProtos:     protocols(svc),
 		},
 	}
 	go l.serve(newCapped(ln, perSource, perListener), s.cfg.Logger)
@@ -184,10 +197,19 @@ func (s *Server) listen(ctx context.Context, svc ports.Service) (*listener, erro
 	return l, nil
 }
 
+// protocols are those of HTTP that a service speaks. The upgrade to WebSocket
+// is one of HTTP/1.1.
+func protocols(svc ports.Service) []string {
+	if svc.Wrap == ports.WSS {
+		return []string{"http/1.1"}
+	}
+	return []string{"h2", "http/1.1"}
+}
+
 func (l *listener) serve(ln net.Listener, log *slog.Logger) {
 	defer close(l.done)
 	var err error
-	if l.service.Wrap == ports.HTTPS {
+	if l.service.Wrap == ports.HTTPS || l.service.Wrap == ports.WSS {
 		err = l.http.ServeTLS(ln, "", "")
 	} else {
 		err = l.http.Serve(ln)

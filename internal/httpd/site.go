@@ -15,6 +15,8 @@ func (s *Server) portal(files *static) http.Handler {
 			s.cfg.API.ServeHTTP(w, r)
 		case strings.HasPrefix(r.URL.Path, "/provision/"):
 			s.cfg.Provision.ServeHTTP(w, r)
+		case r.URL.Path == wsiPath:
+			s.webSocket().ServeHTTP(w, r)
 		case r.URL.Path == "/healthz" || r.URL.Path == "/readyz":
 			s.health(w, r)
 		default:
@@ -32,6 +34,20 @@ func (s *Server) provisioning() http.Handler {
 			return
 		}
 		plainError(w, http.StatusNotFound, "not found")
+	})
+}
+
+// wsiPath is where the portal's port serves the WebSocket interface (P08).
+const wsiPath = "/wsi"
+
+// webSocket is what the port of the WebSocket interface serves.
+func (s *Server) webSocket() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.cfg.WSI == nil || r.URL.Path != "/" && r.URL.Path != wsiPath {
+			plainError(w, http.StatusNotFound, "not found")
+			return
+		}
+		s.cfg.WSI.ServeHTTP(w, r)
 	})
 }
 

@@ -98,6 +98,9 @@ func (p *PBX) close() error {
 	if p.api != nil {
 		p.api.Close()
 	}
+	if p.wsi != nil {
+		p.wsi.Close()
+	}
 	if p.web != nil {
 		errs = append(errs, p.web.Close())
 	}

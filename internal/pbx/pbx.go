@@ -27,6 +27,7 @@ import (
 	"ringfence/internal/tally"
 	"ringfence/internal/telephony"
 	"ringfence/internal/version"
+	"ringfence/internal/wsi"
 	"ringfence/provision"
 	"ringfence/web"
 )
@@ -57,6 +58,7 @@ type PBX struct {
 	network   *network
 	trials    *trials
 	api       *api.Server
+	wsi       *wsi.Server
 	web       *httpd.Server
 	operator  *http.Server
 	records   *records
@@ -328,7 +330,10 @@ func (p *PBX) webSide() (err error) {
 	if p.network != nil {
 		network = p.network
 	}
+	tickets := &login.Tickets{}
+	p.wsi = p.webSocketInterface(tickets)
 	p.api = api.New(api.Config{
+		Tickets: tickets,
 		Network: network, Trials: p.trials,
 		Store: p.store, Login: p.logins, Wizard: p.wizard, Live: live{p}, Bus: &p.bus,
 		WebPhones: p.telephone.webPhones,
@@ -350,7 +355,7 @@ func (p *PBX) webSide() (err error) {
 		listen = p.opts.Listen.String()
 	}
 	p.web, err = httpd.New(httpd.Config{
-		Logger: p.log.With("part", "web"), GetCertificate: p.certs.GetCertificate, API: p.api, Provision: p.provision,
+		Logger: p.log.With("part", "web"), GetCertificate: p.certs.GetCertificate, API: p.api, Provision: p.provision, WSI: p.wsi,
 		Dist: dist, Built: built, HostAllowed: httpd.HostNames(p.store.Snapshot, host, p.certs.Names),
 		Ready: p.store.Health, Listen: listen,
 	})
