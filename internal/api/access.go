@@ -8,7 +8,6 @@ import (
 	"math"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -117,7 +116,7 @@ func (s *Server) admitToken(r *http.Request, need access, c *caller, secret stri
 	}
 	c.cookie, c.token, c.session = secret, t.Name, login.Session{User: u}
 	c.rights, _ = s.cfg.Store.Snapshot().Role(u.Tenant, u.Role)
-	c.rights = cutDown(c.rights, t.Permissions)
+	c.rights = c.rights.CutDown(t.Permissions)
 	switch {
 	case !need.takesTokens():
 		return http.StatusForbidden, "this is for people who are logged in, not for API tokens"
@@ -131,22 +130,6 @@ func (s *Server) admitToken(r *http.Request, need access, c *caller, secret stri
 		return http.StatusNotFound, notThere
 	}
 	return 0, ""
-}
-
-// cutDown leaves of a role what a token may use of it. A token with a list of
-// permissions administers no box.
-func cutDown(r telephony.RoleDefinition, allowed []telephony.Permission) telephony.RoleDefinition {
-	if len(allowed) == 0 {
-		return r
-	}
-	left := make([]telephony.Permission, 0, len(allowed))
-	for _, p := range r.Permissions {
-		if slices.Contains(allowed, p) {
-			left = append(left, p)
-		}
-	}
-	r.Name, r.Permissions = "", left
-	return r
 }
 
 const notThere = "there is no such resource"

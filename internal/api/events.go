@@ -139,7 +139,7 @@ func (s *Server) stillWelcome(ctx context.Context, c caller) bool {
 	if c.token != "" {
 		t, u, err := s.cfg.Login.Token(ctx, c.addr, c.cookie)
 		rights, _ := s.cfg.Store.Snapshot().Role(u.Tenant, u.Role)
-		return err == nil && u.Role == c.session.User.Role && manageCalls.grantedTo(cutDown(rights, t.Permissions)) && s.stillThere(c)
+		return err == nil && u.Role == c.session.User.Role && manageCalls.grantedTo(rights.CutDown(t.Permissions)) && s.stillThere(c)
 	}
 	kept, u, err := s.cfg.Store.SessionByHash(ctx, sha256.Sum256([]byte(c.cookie)))
 	now, settings := time.Now(), s.cfg.Store.Snapshot().Settings

@@ -18,7 +18,7 @@ type WSITicket struct {
 }
 
 func (s *Server) registerWSI() {
-	handle(s, operation{id: "create-wsi-ticket", method: http.MethodPost, path: "/wsi/ticket", tag: "live", summary: "A ticket for a connection of the WebSocket Interface, which lasts as long as this session: for clients that cannot send the cookie", access: anyUser, errors: []int{http.StatusTooManyRequests}}, s.createWSITicket)
+	handle(s, operation{id: "create-wsi-ticket", method: http.MethodPost, path: "/wsi/ticket", tag: "live", summary: "A ticket for a connection of the WebSocket Interface, which lasts as long as this session: for clients that cannot send the cookie", access: inPerson, errors: []int{http.StatusTooManyRequests}}, s.createWSITicket)
 }
 
 func (s *Server) createWSITicket(ctx context.Context, _ *noInput) (*body[WSITicket], error) {

@@ -78,6 +78,23 @@ func (r Role) BuiltIn() bool {
 // May reports whether the role allows something.
 func (r RoleDefinition) May(p Permission) bool { return slices.Contains(r.Permissions, p) }
 
+// CutDown leaves of a role what somebody may use of it who was given some of its
+// permissions only, such as an API token; none given leaves it as it is. With a
+// list nobody administers the box.
+func (r RoleDefinition) CutDown(allowed []Permission) RoleDefinition {
+	if len(allowed) == 0 {
+		return r
+	}
+	left := make([]Permission, 0, len(allowed))
+	for _, p := range r.Permissions {
+		if slices.Contains(allowed, p) {
+			left = append(left, p)
+		}
+	}
+	r.Name, r.Permissions = "", left
+	return r
+}
+
 // Dials reports whether extensions of the role may call numbers of a class.
 func (r RoleDefinition) Dials(c CallClass) bool {
 	return c == ClassEmergency || slices.Contains(r.Classes, c)

@@ -64,7 +64,6 @@ func (m *mirror) apply(v Message) {
 func TestNoGapAndNoDuplicateUnderChurn(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	cookie, _ := b.session(1, "ann", telephony.RoleAdmin, "")
 	const lines, rounds = 8, 150
 	var calling sync.WaitGroup
 	for line := range lines {
@@ -84,7 +83,8 @@ func TestNoGapAndNoDuplicateUnderChurn(t *testing.T) {
 	over := make(chan struct{})
 	go func() { calling.Wait(); close(over) }()
 	var listening sync.WaitGroup
-	for range 4 {
+	for i := range 4 {
+		cookie, _ := b.session(1, fmt.Sprint("ann", i), telephony.RoleAdmin, "")
 		listening.Go(func() {
 			for last := false; !last; {
 				select {
@@ -93,6 +93,9 @@ func TestNoGapAndNoDuplicateUnderChurn(t *testing.T) {
 				default:
 				}
 				b.follow(t, cookie, last, lines*10)
+				for b.count() > 3 { // connections of a session are bounded
+					time.Sleep(time.Millisecond)
+				}
 			}
 		})
 	}

@@ -283,7 +283,7 @@ func (c *client) watch(ctx context.Context) error {
 		case <-look.C:
 		case <-c.nudge:
 		}
-		if now, err := c.s.identify(ctx, c.id.pass); err != nil || !now.same(c.id) {
+		if now, err := c.id.again(ctx); err != nil || !now.same(c.id) {
 			return errEnded
 		}
 	}
@@ -306,6 +306,9 @@ func (c *client) goodbye(why error) {
 		code, text, status = codeSlow, "changes came faster than this client takes them: subscribe to less", websocket.StatusTryAgainLater
 	case errors.Is(why, errRate), errors.Is(why, errFull):
 		code, text, status = codeTooMany, why.Error(), websocket.StatusPolicyViolation
+	}
+	if code == codeClosing && !errors.Is(why, context.Canceled) {
+		return // the client went
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), byeTimeout)
 	defer cancel()

@@ -2,6 +2,7 @@ package wsi
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -11,9 +12,10 @@ import (
 
 // identity is who a connection belongs to.
 type identity struct {
-	pass   login.Pass
+	pass   login.Pass // names session or token
 	user   telephony.User
 	rights telephony.RoleDefinition
+	again  func(context.Context) (identity, error) // who it is now
 }
 
 // identify finds who a session belongs to now.
@@ -27,13 +29,25 @@ func (s *Server) identify(ctx context.Context, p login.Pass) (identity, error) {
 		return identity{}, login.ErrNoSession
 	}
 	rights, _ := snap.Role(u.Tenant, u.Role)
-	return identity{p, u, rights}, nil
+	again := func(ctx context.Context) (identity, error) { return s.identify(ctx, p) }
+	return identity{p, u, rights, again}, nil
+}
+
+// identifyToken finds who an API token belongs to now, and what it may do.
+func (s *Server) identifyToken(ctx context.Context, addr netip.Addr, secret string) (identity, error) {
+	t, u, err := s.cfg.Login.Token(ctx, addr, secret)
+	if err != nil {
+		return identity{}, err
+	}
+	rights, _ := s.cfg.Store.Snapshot().Role(u.Tenant, u.Role)
+	again := func(ctx context.Context) (identity, error) { return s.identifyToken(ctx, addr, secret) }
+	return identity{login.PassOf(secret), u, rights.CutDown(t.Permissions), again}, nil
 }
 
 // same reports whether what could be subscribed to is what it was.
 func (i identity) same(was identity) bool {
 	return i.user.ID == was.user.ID && i.user.Tenant == was.user.Tenant && i.user.Role == was.user.Role &&
-		i.user.Extension == was.user.Extension && slices.Equal(i.rights.Permissions, was.rights.Permissions)
+		i.user.Extension == was.user.Extension && i.rights.Name == was.rights.Name && slices.Equal(i.rights.Permissions, was.rights.Permissions)
 }
 
 func (i identity) isSystem() bool { return i.rights.Name == telephony.RoleSystemAdmin }

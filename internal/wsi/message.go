@@ -38,6 +38,7 @@ type Request struct {
 	ID   string `json:"id,omitempty" doc:"Chosen by the client, repeated in the answer; at most 64 bytes."`
 	// Of auth.
 	Ticket string `json:"ticket,omitempty" doc:"auth: what POST /api/v1/wsi/ticket answered; without it the cookie of the session counts, as a browser sends it."`
+	Token  string `json:"token,omitempty" doc:"auth: an API token, instead of a ticket; it may come with the upgrade too, as Authorization: Bearer."`
 	// Of subscribe.
 	Topic  Topic  `json:"topic,omitempty" doc:"subscribe: one of the topics."`
 	Tenant string `json:"tenant,omitempty" doc:"subscribe, for administrators of the box: the number of a tenant, or all. Without it the tenant of the account, or the first."`

@@ -211,16 +211,15 @@ func (s *Server) authenticate(ctx context.Context, c *client, r *http.Request) b
 	if err == nil && req.Type != reqAuth {
 		err = errors.New("the first message must be auth")
 	}
-	var pass login.Pass
 	if err == nil {
-		pass, err = s.passOf(ctx, req, r)
-	}
-	if err == nil {
-		c.id, err = s.identify(ctx, pass)
+		c.id, err = s.whoIs(ctx, req, r)
 	}
 	if err != nil {
 		text := err.Error()
-		if errors.Is(err, login.ErrNoSession) {
+		switch {
+		case errors.Is(err, login.ErrNoToken):
+			text = "the API token is unknown, too old, or not good from this address"
+		case errors.Is(err, login.ErrNoSession):
 			text = "no session that may be worked with: log in first, or get a ticket"
 		}
 		raw, _ := json.Marshal(Message{Type: msgError, ID: req.ID, Code: codeAuth, Text: text})
@@ -232,6 +231,23 @@ func (s *Server) authenticate(ctx context.Context, c *client, r *http.Request) b
 	u := c.id.user
 	c.send(outgoing{Message: Message{Type: msgWelcome, ID: req.ID, User: u.Name, Role: string(u.Role), Topics: c.id.topics()}})
 	return true
+}
+
+// whoIs finds whom the first request, or what came with the upgrade, names.
+func (s *Server) whoIs(ctx context.Context, req Request, r *http.Request) (identity, error) {
+	secret := req.Token
+	if scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " "); secret == "" && req.Ticket == "" && strings.EqualFold(scheme, "Bearer") {
+		secret = strings.TrimSpace(given) // RFC 6750 section 2.1
+	}
+	if secret != "" {
+		addr, _ := netip.ParseAddrPort(r.RemoteAddr)
+		return s.identifyToken(ctx, addr.Addr().Unmap(), secret)
+	}
+	pass, err := s.passOf(ctx, req, r)
+	if err != nil {
+		return identity{}, err
+	}
+	return s.identify(ctx, pass)
 }
 
 // passOf is the session that the ticket, or else the cookie, stands for.

@@ -2,6 +2,7 @@ package wsi
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -60,10 +61,20 @@ func TestWhoIsAuthenticated(t *testing.T) {
 	b.update(1, func(tx *store.Tx) error {
 		return tx.SetUserPassword(must.ID, "$argon2id$v=19$m=65536,t=3,p=1$c29tZXNhbHQ$c29tZWhhc2g", true)
 	})
+	token := func(permissions []telephony.Permission, sources ...netip.Prefix) string {
+		secret, _, err := b.login.CreateToken(t.Context(), tester, u, login.TokenSpec{Name: fmt.Sprint("t", len(sources), len(permissions)), Permissions: permissions, Sources: sources})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return secret
+	}
 	for _, c := range []struct {
 		name, cookie, first string
 		ok                  bool
 	}{
+		{"token", "", `{"type":"auth","token":"` + token(nil) + `"}`, true},
+		{"token of another network", "", `{"type":"auth","token":"` + token(nil, netip.MustParsePrefix("192.0.2.0/24")) + `"}`, false},
+		{"made-up token beside a good cookie", cookie, `{"type":"auth","token":"x"}`, false},
 		{"cookie", cookie, `{"type":"auth","id":"a"}`, true},
 		{"ticket", "", `{"type":"auth","ticket":"` + ticket + `"}`, true},
 		{"ticket again", "", `{"type":"auth","ticket":"` + ticket + `"}`, false},
@@ -300,6 +311,38 @@ func TestStateOfAnExtension(t *testing.T) {
 		if m.Op == "delete" && m.Key == "102" {
 			break
 		}
+	}
+}
+
+// A token with a list of permissions hears of nothing else, and its connection
+// ends with it.
+func TestTokenIsCutDown(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	_, u := b.session(telephony.System, "boss", telephony.RoleSystemAdmin, "")
+	secret, kept, err := b.login.CreateToken(t.Context(), tester, u, login.TokenSpec{Name: "wallboard", Permissions: []telephony.Permission{telephony.PermCalls}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := b.dial(http.Header{"Authorization": {"Bearer " + secret}})
+	c.say(Request{Type: "auth"})
+	if m := c.hear(); m.Type != "welcome" || !slices.Equal(m.Topics, []Topic{Extensions, Registrations, Calls}) {
+		t.Fatalf("%+v", m)
+	}
+	for _, r := range []Request{{Topic: CDR}, {Topic: Security}, {Topic: Calls, Tenant: "all"}} {
+		r.Type = "subscribe"
+		c.say(r)
+		if m := c.hear(); m.Code != codeForbidden {
+			t.Errorf("%+v: %+v", r, m)
+		}
+	}
+	c.subscribe(Calls, "")
+	if err := b.login.DeleteToken(t.Context(), tester, u, kept.ID); err != nil {
+		t.Fatal(err)
+	}
+	b.recheck()
+	if m := c.hear(); m.Type != "bye" || m.Code != codeEnded {
+		t.Errorf("%+v", m)
 	}
 }
 

@@ -2421,7 +2421,7 @@ export interface paths {
         put?: never;
         /**
          * A ticket for a connection of the WebSocket Interface, which lasts as long as this session: for clients that cannot send the cookie
-         * @description For everybody who is logged in.
+         * @description For everybody who is logged in, and for no API token.
          */
         post: operations["create-wsi-ticket"];
         delete?: never;
