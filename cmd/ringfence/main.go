@@ -28,7 +28,7 @@ func main() {
 // commands are those of the operator shell; what works on this machine only
 // is added here.
 func commands() []opcmd.Command {
-	return append(opcmd.Table(), opcmd.Command{Name: "flash", Run: flashCommand, Help: []opcmd.Usage{
+	return append(append(opcmd.Table(), configurationCommands()...), opcmd.Command{Name: "flash", Run: flashCommand, Help: []opcmd.Usage{
 		{Text: "the disks of this machine"},
 		{Args: "[-yes] IMAGE DISK", Text: "write an image (.raw or .raw.zst) to a disk and read it back; asks before, unless -yes"},
 	}})

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -41,6 +42,12 @@ func fakePBX(t *testing.T) string {
 			var in opsock.DialTry
 			_ = json.NewDecoder(r.Body).Decode(&in)
 			out = opsock.DialPlan{Text: fmt.Sprintf("%s|%s|%s|%s|%s\n", in.Tenant, in.Trunk, in.At, in.From, in.Number)}
+		case "GET " + opsock.PathConfiguration:
+			out = opsock.Configuration{YAML: "secrets: " + r.URL.Query().Get("secrets") + "\n"}
+		case "POST " + opsock.PathPlan, "POST " + opsock.PathApply:
+			var in opsock.Configuration
+			_ = json.NewDecoder(r.Body).Decode(&in)
+			out = opsock.ConfigurationPlan{Text: fmt.Sprintf("~ %s %v\n", in.YAML, in.RemoveTenants), Changes: len(in.YAML), Rev: 9}
 		case "POST " + opsock.PathResetAdmin:
 			var in opsock.ResetAdmin
 			_ = json.NewDecoder(r.Body).Decode(&in)
@@ -62,6 +69,12 @@ func fakePBX(t *testing.T) string {
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	socket := fakePBX(t)
+	file, empty := filepath.Join(t.TempDir(), "f"), filepath.Join(t.TempDir(), "e")
+	for name, text := range map[string]string{file: "version: 1", empty: ""} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []struct {
 		args  string
 		wants []string
@@ -88,6 +101,14 @@ func TestCommands(t *testing.T) {
 		{"dialplan try -tenant a.example -trunk main -at noon 101 +4930", []string{"a.example|main|noon|101|+4930\n"}, ""},
 		{"dialplan try 101", nil, "takes who calls"},
 		{"dialplan dial 101 102", nil, "try FROM NUMBER"},
+		{"export", []string{"secrets: none\n"}, ""},
+		{"export -secrets sealed", []string{"secrets: sealed\n"}, ""},
+		{"export -secrets plain", nil, "-secrets none"},
+		{"plan -f " + file, []string{"~ version: 1 false\n"}, ""},
+		{"plan -f " + empty, []string{"nothing would change"}, ""},
+		{"plan", nil, "plan takes -f FILE"},
+		{"apply -f " + file + " -remove-tenants", []string{"~ version: 1 true\n", "applied, revision 9"}, ""},
+		{"apply -f " + file + "x", nil, "reading the document"},
 		{"frobnicate", nil, "unknown command"},
 		{args: "network", wants: []string{"eth0.20", "no cable", "10.88.0.1/24", "eth0.20: no lease", "taken back in 42 s"}},
 		{args: "network confirm", wants: []string{"is kept"}},

@@ -165,33 +165,39 @@ func (s *Server) planConfiguration(ctx context.Context, in *body[ConfigurationTe
 // nobodysPassword is how long the password is that nobody knows, in characters.
 const nobodysPassword = 40
 
-// apply makes everything as a document says. What changed while it was read is a
-// conflict.
+// apply makes everything as a document says, on behalf of a caller; what could
+// shut the caller out waits to be confirmed.
 func (s *Server) apply(ctx context.Context, q TryQuery, text []byte, removeTenants bool) (*body[ConfigurationPlan], error) {
-	d, was, plan, err := s.compare(ctx, text)
+	plan, err := s.applyBy(ctx, callerOf(ctx).session.User.Name, text, removeTenants, func(change func(*store.Tx) error) (*SettingsTrial, error) {
+		return s.try(ctx, q, change)
+	})
 	if err != nil {
 		return nil, refusedDocument(err)
 	}
-	if len(plan.Changes) == 0 {
-		return &body[ConfigurationPlan]{plan}, nil
+	return &body[ConfigurationPlan]{plan}, nil
+}
+
+// applyBy makes everything as a document says, with a way to commit. What changed
+// while it was read is a conflict.
+func (s *Server) applyBy(ctx context.Context, by string, text []byte, removeTenants bool, commit func(func(*store.Tx) error) (*SettingsTrial, error)) (plan ConfigurationPlan, err error) {
+	d, was, plan, err := s.compare(ctx, text)
+	if err != nil || len(plan.Changes) == 0 {
+		return plan, err
 	}
 	unknown, err := s.cfg.Login.Hash(ctx, login.GeneratePassword(nobodysPassword))
 	if err != nil {
-		return nil, err
+		return plan, err
 	}
-	o := document.Options{By: callerOf(ctx).session.User.Name, RemoveTenants: removeTenants, NoPassword: unknown}
+	o := document.Options{By: by, RemoveTenants: removeTenants, NoPassword: unknown}
 	read := plan.Rev
-	plan.Trial, err = s.try(ctx, q, func(tx *store.Tx) error {
+	plan.Trial, err = commit(func(tx *store.Tx) error {
 		if s.cfg.Store.Snapshot().Rev != read {
 			return problem(http.StatusConflict, "the settings were changed meanwhile; look at the plan again")
 		}
 		return document.Apply(tx, was, d, o)
 	})
-	if err != nil {
-		return nil, refusedDocument(err)
-	}
 	plan.Rev = s.cfg.Store.Snapshot().Rev
-	return &body[ConfigurationPlan]{plan}, nil
+	return plan, err
 }
 
 func (s *Server) applyConfiguration(ctx context.Context, in *tryBody[ConfigurationText]) (*body[ConfigurationPlan], error) {

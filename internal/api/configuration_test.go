@@ -1,12 +1,16 @@
 package api
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"ringfence/internal/document"
+	"ringfence/internal/opsock"
 	"ringfence/internal/telephony"
 )
 
@@ -113,5 +117,46 @@ func TestBadConfigurationIsRefused(t *testing.T) {
 	for _, path := range []string{"GET /configuration", "POST /configuration/apply", "GET /configuration/history"} {
 		method, path, _ := strings.Cut(path, " ")
 		ann.must(http.StatusForbidden, method, path, nil, nil)
+	}
+}
+
+// TestOperatorAppliesADocument over the local socket; the history names him.
+func TestOperatorAppliesADocument(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.setUp()
+	ask := func(method, path string, in, out any) int {
+		t.Helper()
+		body, err := json.Marshal(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		b.OperatorHandler().ServeHTTP(w, httptest.NewRequest(method, path, bytes.NewReader(body)))
+		if err := json.Unmarshal(w.Body.Bytes(), out); err != nil {
+			t.Fatalf("%v: %s", err, w.Body)
+		}
+		return w.Code
+	}
+	var c opsock.Configuration
+	var p opsock.ConfigurationPlan
+	ask("GET", opsock.PathConfiguration, nil, &c)
+	c.YAML = strings.Replace(c.YAML, `- number: "103"`, "- number: \"103\"\n        display_name: Gate\n      - number: \"150\"", 1)
+	if code := ask("POST", opsock.PathPlan, c, &p); code != http.StatusOK || p.Changes != 2 || !strings.Contains(p.Text, "~ tenants[pbx.example].extensions[103]") || !strings.Contains(p.Text, "    display_name:  -> Gate\n") || !strings.Contains(p.Text, "+ tenants[pbx.example].extensions[150]") {
+		t.Errorf("%d %+v", code, p)
+	}
+	if _, there := b.store.Snapshot().Extension(1, "150"); there {
+		t.Error("a plan changed something")
+	}
+	if code := ask("POST", opsock.PathApply, c, &p); code != http.StatusOK || p.Rev != b.store.Snapshot().Rev {
+		t.Errorf("%d %+v", code, p)
+	}
+	if e, there := b.store.Snapshot().Extension(1, "150"); !there || e.HA1 == "" {
+		t.Errorf("%+v", e)
+	}
+	var refused opsock.Error
+	c.YAML += "nonsense: 1\n"
+	if code := ask("POST", opsock.PathApply, c, &refused); code != http.StatusConflict || !strings.Contains(refused.Message, `has no field "nonsense"`) {
+		t.Errorf("%d %+v", code, refused)
 	}
 }

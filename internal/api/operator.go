@@ -35,6 +35,9 @@ func (s *Server) OperatorHandler() http.Handler {
 	mux.HandleFunc("GET "+opsock.PathSSH, s.operator(s.operatorSSH))
 	mux.HandleFunc("POST "+opsock.PathSSH, s.operator(s.operatorChangeSSH))
 	mux.HandleFunc("POST "+opsock.PathDialplanTry, s.operator(s.operatorTry))
+	mux.HandleFunc("GET "+opsock.PathConfiguration, s.operator(s.operatorExport))
+	mux.HandleFunc("POST "+opsock.PathPlan, s.operatorUpTo(maxDocument, s.operatorPlan))
+	mux.HandleFunc("POST "+opsock.PathApply, s.operatorUpTo(maxDocument, s.operatorApply))
 	mux.HandleFunc("POST "+opsock.PathShell, s.operator(s.shellReport))
 	mux.HandleFunc("POST "+opsock.PathShellEvent, s.operator(s.shellEvent))
 	return mux
@@ -42,9 +45,14 @@ func (s *Server) OperatorHandler() http.Handler {
 
 // operator writes what f answers as JSON.
 func (s *Server) operator(f func(*http.Request) (any, error)) http.HandlerFunc {
+	return s.operatorUpTo(maxBody, f)
+}
+
+// operatorUpTo is operator for requests of up to limit bytes.
+func (s *Server) operatorUpTo(limit int64, f func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		out, err := f(r)
 		if err != nil {
 			w.WriteHeader(http.StatusConflict)

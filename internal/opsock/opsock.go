@@ -38,9 +38,25 @@ const (
 	PathTrialRevert    = "/trial/revert"
 	PathSSH            = "/ssh"
 	PathDialplanTry    = "/dialplan/try"
+	PathConfiguration  = "/configuration" // with secrets
+	PathPlan           = "/configuration/plan"
+	PathApply          = "/configuration/apply"
 	PathShell          = "/shell"       // for the operator shell's process
 	PathShellEvent     = "/shell/event" // likewise
 )
+
+// Configuration is all settings as a YAML document.
+type Configuration struct {
+	YAML          string `json:"yaml"`
+	RemoveTenants bool   `json:"remove_tenants,omitempty"`
+}
+
+// ConfigurationPlan is what a document changes, or has changed, as text.
+type ConfigurationPlan struct {
+	Text    string `json:"text"`
+	Changes int    `json:"changes"`
+	Rev     uint64 `json:"rev"`
+}
 
 // Status is how the PBX is doing.
 type Status struct {
