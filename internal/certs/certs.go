@@ -1,13 +1,10 @@
-// Package certs keeps the certificate the TLS listeners show: made at first
-// boot, kept in the data folder, renewed before it expires, reloaded when its
-// file changes.
+// Package certs keeps the certificates the TLS listeners show: one made at first
+// boot and renewed before it expires, those that were uploaded or obtained, all
+// as files in the data folder and in force at the next handshake.
 package certs
 
 import (
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,14 +33,16 @@ type Config struct {
 	Names []string // host names and addresses for a self-signed certificate
 	// Anew replaces a certificate that was made here; one that somebody put
 	// there stays.
-	Anew   bool
+	Anew bool
+	// Chosen is the identifier of the certificate in force; nil is Standard.
+	Chosen func() string
 	Logger *slog.Logger
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
 
-// Store holds the current certificate. It needs no goroutine: handshakes look
-// after it.
+// Store holds the certificates. It needs no goroutine: handshakes look after
+// them.
 type Store struct {
 	cfg  Config
 	path string
@@ -59,6 +58,9 @@ type loaded struct {
 	own     bool // self-signed by us
 	changed time.Time
 	size    int64
+	kept    []*Certificate // all others, by identifier
+	folder  time.Time      // of their folder: when it changed
+	faults  []string
 }
 
 // Open loads the certificate, or makes one if there is none. A file that is
@@ -92,7 +94,7 @@ func Open(cfg Config) (*Store, error) {
 
 // GetCertificate is for tls.Config. It looks at the file at most every five
 // seconds, so a replaced file is in force for the next handshakes.
-func (s *Store) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (s *Store) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	now := s.cfg.Now().UnixNano()
 	last := s.looked.Load()
 	if since := time.Duration(now - last); (since > lookAgain || since < 0) && s.looked.CompareAndSwap(last, now) {
@@ -100,7 +102,11 @@ func (s *Store) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			s.cfg.Logger.Error("certificate not refreshed, the one in force stays", "err", err)
 		}
 	}
-	return s.current.Load().cert, nil
+	name := ""
+	if hello != nil {
+		name = hello.ServerName
+	}
+	return s.For(name).pair, nil
 }
 
 // Refresh loads the file if it changed and renews our own certificate if it is
@@ -113,11 +119,11 @@ func (s *Store) Refresh() error {
 		return fmt.Errorf("looking at certificate %s: %w", s.path, err)
 	}
 	c := s.current.Load()
-	if !st.ModTime().Equal(c.changed) || st.Size() != c.size {
+	if !st.ModTime().Equal(c.changed) || st.Size() != c.size || !s.folderChanged().Equal(c.folder) {
 		if err := s.load(); err != nil {
 			return err
 		}
-		s.cfg.Logger.Info("certificate reloaded", "fingerprint", s.Fingerprint())
+		s.cfg.Logger.Info("certificates reloaded", "fingerprint", s.Fingerprint())
 	}
 	if s.due(s.current.Load()) {
 		return s.renew()
@@ -125,17 +131,28 @@ func (s *Store) Refresh() error {
 	return nil
 }
 
-// Fingerprint is the SHA-256 of the certificate (DER), in hexadecimal.
-func (s *Store) Fingerprint() string {
-	sum := sha256.Sum256(s.current.Load().cert.Certificate[0])
-	return hex.EncodeToString(sum[:])
+func (s *Store) folderChanged() time.Time {
+	st, err := os.Stat(s.folder())
+	if err != nil {
+		return time.Time{}
+	}
+	return st.ModTime()
 }
 
-// Names are the DNS names of the certificate in force.
-func (s *Store) Names() []string { return s.current.Load().cert.Leaf.DNSNames }
+// Fingerprint is that of the certificate in force.
+func (s *Store) Fingerprint() string { return s.InForce().Fingerprint() }
+
+// Names are the DNS names of every certificate.
+func (s *Store) Names() []string {
+	var out []string
+	for _, c := range s.List() {
+		out = append(out, c.Leaf.DNSNames...)
+	}
+	return out
+}
 
 // SelfSigned says whether the certificate in force was made here.
-func (s *Store) SelfSigned() bool { return s.current.Load().own }
+func (s *Store) SelfSigned() bool { return s.InForce().Source == MadeHere }
 
 func (s *Store) due(c *loaded) bool {
 	now := s.cfg.Now()
@@ -148,24 +165,20 @@ func (s *Store) due(c *loaded) bool {
 func clockIsSet(now time.Time) bool { return now.Year() >= 2026 }
 
 func (s *Store) load() error {
-	pem, err := os.ReadFile(s.path)
+	pair, err := readPair(s.path)
 	if err != nil {
-		return fmt.Errorf("reading certificate %s: %w", s.path, err)
+		return err
 	}
 	st, err := os.Stat(s.path)
 	if err != nil {
 		return fmt.Errorf("looking at certificate %s: %w", s.path, err)
 	}
-	cert, err := tls.X509KeyPair(pem, pem)
-	if err != nil {
-		return fmt.Errorf("loading certificate %s: %w", s.path, err)
+	folder := s.folderChanged() // before it is read: what comes later is seen later
+	kept, faults := s.loadKept()
+	for _, f := range faults {
+		s.cfg.Logger.Error("certificate left out", "err", f)
 	}
-	if cert.Leaf == nil {
-		if cert.Leaf, err = x509.ParseCertificate(cert.Certificate[0]); err != nil {
-			return fmt.Errorf("parsing certificate %s: %w", s.path, err)
-		}
-	}
-	s.current.Store(&loaded{cert: &cert, own: isOwn(cert.Leaf), changed: st.ModTime(), size: st.Size()})
+	s.current.Store(&loaded{cert: pair, own: isOwn(pair.Leaf), changed: st.ModTime(), size: st.Size(), kept: kept, folder: folder, faults: faults})
 	return nil
 }
 
