@@ -88,7 +88,7 @@ func settingNames(t reflect.Type) (pairs []string) {
 func snake(name string) string {
 	var b strings.Builder
 	for i, r := range name {
-		if unicode.IsUpper(r) && i > 0 {
+		if unicode.IsUpper(r) && i > 0 && strings.ToUpper(name) != name {
 			b.WriteByte('_')
 		}
 		b.WriteRune(unicode.ToLower(r))

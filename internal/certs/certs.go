@@ -188,7 +188,7 @@ func (s *Store) renew() error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(s.path, pem); err != nil {
+	if err := WriteFile(s.path, pem); err != nil {
 		return fmt.Errorf("saving certificate %s: %w", s.path, err)
 	}
 	if err := s.load(); err != nil {
@@ -198,9 +198,9 @@ func (s *Store) renew() error {
 	return nil
 }
 
-// writeFile replaces path so that a power cut leaves the old file or the new
+// WriteFile replaces path so that a power cut leaves the old file or the new
 // one, whole and readable by its owner only.
-func writeFile(path string, data []byte) (err error) {
+func WriteFile(path string, data []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".certificate-*")
 	if err != nil {
 		return err

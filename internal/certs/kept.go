@@ -266,7 +266,7 @@ func (s *Store) keep(id string, text []byte) error {
 	if err := os.MkdirAll(s.folder(), 0o700); err != nil {
 		return fmt.Errorf("making the folder of certificates: %w", err)
 	}
-	if err := writeFile(s.file(id), text); err != nil {
+	if err := WriteFile(s.file(id), text); err != nil {
 		return fmt.Errorf("saving certificate %s: %w", id, err)
 	}
 	return s.load()
@@ -287,4 +287,13 @@ func (s *Store) Remove(id string) error {
 	}
 	s.cfg.Logger.Info("certificate removed", "id", id)
 	return s.load()
+}
+
+// ACMELeaf is the certificate that an authority gave, or nil.
+func (s *Store) ACMELeaf() *x509.Certificate {
+	c, err := s.Find(ACME)
+	if err != nil {
+		return nil
+	}
+	return c.Leaf
 }

@@ -39,6 +39,8 @@ func settingFields() []settingField {
 		{"trace_messages", false, func(s *telephony.Settings) any { return &s.TraceMessages }},
 		{"client_certificates", false, func(s *telephony.Settings) any { return &s.ClientCertificates }},
 		{"client_authorities", false, func(s *telephony.Settings) any { return &s.ClientAuthorities }},
+		{"certificate", true, func(s *telephony.Settings) any { return &s.Certificate }},
+		{"acme", true, func(s *telephony.Settings) any { return &s.ACME }},
 		{"protection", false, func(s *telephony.Settings) any { return &s.Protection }},
 		{"limits", false, func(s *telephony.Settings) any { return &s.Limits }},
 		{"shell_keys", true, func(s *telephony.Settings) any { return &s.ShellKeys }},

@@ -22,6 +22,8 @@ const (
 	// KindRouting is rules, hours, numbering plan and blocked callers.
 	KindRouting Kind = "routing"
 	KindContact Kind = "contact"
+	// KindCertificate is only in the history: certificates are files.
+	KindCertificate Kind = "certificate"
 )
 
 // Change says what changed up to a revision, never to which values: those

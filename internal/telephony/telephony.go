@@ -354,6 +354,11 @@ type Settings struct {
 	// ClientAuthorities are the certificates, as PEM, of those who may issue
 	// them; at most 64 KiB.
 	ClientAuthorities string
+	// Certificate is the identifier of the one that is shown to who asks for no
+	// name, or for a name that none is for; empty is that of the data folder.
+	Certificate string
+	// ACME is how a certificate is asked for and renewed.
+	ACME ACME
 	// Protection is how attackers are told from phones.
 	Protection Protection
 	// Limits are those of packets.

@@ -339,20 +339,19 @@ func (s Settings) Validate() error {
 	if err := s.CheckSSHKeys(); err != nil {
 		return err
 	}
+	if err := s.ACME.check(); err != nil {
+		return err
+	}
 	return s.checkClientCertificates()
 }
 
 func (s Settings) checkClientCertificates() error {
-	const most = 64 << 10
 	switch s.ClientCertificates {
 	case ClientCertificatesOff, ClientCertificatesVerify, ClientCertificatesRequire:
 	default:
 		return refuse("client_certificates", "must be off, verify or require")
 	}
-	if len(s.ClientAuthorities) > most {
-		return refuse("client_authorities", "are more than %d bytes", most)
-	}
-	n, err := checkAuthorities(s.ClientAuthorities)
+	n, err := checkAuthorities("client_authorities", s.ClientAuthorities)
 	if err != nil {
 		return err
 	}
@@ -363,7 +362,11 @@ func (s Settings) checkClientCertificates() error {
 }
 
 // checkAuthorities counts the certificates in PEM text; every one must be usable.
-func checkAuthorities(text string) (n int, err error) {
+func checkAuthorities(field, text string) (n int, err error) {
+	const most = 64 << 10
+	if len(text) > most {
+		return 0, refuse(field, "are more than %d bytes", most)
+	}
 	rest := []byte(text)
 	for {
 		var block *pem.Block
@@ -372,19 +375,19 @@ func checkAuthorities(text string) (n int, err error) {
 		}
 		n++
 		if block.Type != "CERTIFICATE" {
-			return n, refuse("client_authorities", "part %d is no certificate; keys do not belong here", n)
+			return n, refuse(field, "part %d is no certificate; keys do not belong here", n)
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return n, refuse("client_authorities", "certificate %d cannot be read", n)
+			return n, refuse(field, "certificate %d cannot be read", n)
 		}
 		// A phone's self-signed certificate may stand for that phone alone.
 		if c.BasicConstraintsValid && !c.IsCA && !bytes.Equal(c.RawIssuer, c.RawSubject) {
-			return n, refuse("client_authorities", "certificate %d may not issue certificates: it is no authority's", n)
+			return n, refuse(field, "certificate %d may not issue certificates: it is no authority's", n)
 		}
 	}
 	if n == 0 && strings.TrimSpace(text) != "" || n > 0 && bytes.Contains(rest, []byte("-----BEGIN")) {
-		return n, refuse("client_authorities", "hold something that is no certificate in PEM form")
+		return n, refuse(field, "hold something that is no certificate in PEM form")
 	}
 	return n, nil
 }
