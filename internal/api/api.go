@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"ringfence/internal/certs"
 	"ringfence/internal/events"
 	"ringfence/internal/login"
 	"ringfence/internal/setup"
@@ -48,6 +49,10 @@ type Config struct {
 	LoopbackTrunks bool
 	// Fingerprint of the certificate in force.
 	Fingerprint func() string
+	// Certificates are those of the TLS listeners.
+	Certificates *certs.Store
+	// ACME asks for one; nil where that is not possible.
+	ACME CertificateAgent
 }
 
 // Server is the REST interface: an http.Handler for everything under Base. It
@@ -124,6 +129,8 @@ func (s *Server) register() {
 	s.registerBox()
 	s.registerTransports()
 	s.registerClientCertificates()
+	s.registerCertificates()
+	s.registerACME()
 	s.registerAddresses()
 	s.registerNetwork()
 	s.registerTrial()

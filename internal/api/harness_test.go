@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"ringfence/internal/certs"
 	"ringfence/internal/events"
 	"ringfence/internal/login"
 	"ringfence/internal/ports"
@@ -286,8 +287,13 @@ func openBox(t testing.TB, dir string, seed *setup.Seed) *box {
 			b.live.ports = append(b.live.ports, PortState{Service: s})
 		}
 	}
+	certificates, err := certs.Open(certs.Config{Dir: dir, Names: []string{"box"}, Chosen: func() string { return b.store.Snapshot().Settings.Certificate }})
+	if err != nil {
+		t.Fatal(err)
+	}
 	b.Server = New(Config{
-		Store: b.store, Login: b.login, Wizard: b.wizard, Live: b.live, Bus: b.bus, Logger: logger,
+		Certificates: certificates,
+		Store:        b.store, Login: b.login, Wizard: b.wizard, Live: b.live, Bus: b.bus, Logger: logger,
 		Trials: trials{b.store}, WebPhones: b.webPhones, Version: "1.2.3", Hostname: "box", Fingerprint: func() string { return "ab" },
 	})
 	t.Cleanup(b.Server.Close)

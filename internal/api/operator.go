@@ -75,6 +75,7 @@ func (s *Server) operatorStatus(*http.Request) (any, error) {
 		SetupDone: snap.Settings.SetupDone, Fingerprint: s.cfg.Fingerprint(),
 		FenceActive: st.Fence.Active, FenceError: st.Fence.Error, Applied: []opsock.Applied{}, Trial: s.trialForOperator(),
 	}
+	out.Certificate = s.certificateForOperator()
 	if c := st.Clock; c != nil {
 		out.Clock = fmt.Sprintf("%.1f ms off by %s (%s), at %s", c.OffsetMS, c.Server, c.Origin, c.CheckedAt.Format(time.RFC3339))
 	}

@@ -297,3 +297,13 @@ func (s *Store) ACMELeaf() *x509.Certificate {
 	}
 	return c.Leaf
 }
+
+// DaysLeft is how many whole days a certificate is still valid; negative once it
+// has expired.
+func DaysLeft(c *x509.Certificate, now time.Time) int {
+	left := c.NotAfter.Sub(now)
+	if left < 0 {
+		left -= 24 * time.Hour
+	}
+	return int(left / (24 * time.Hour))
+}

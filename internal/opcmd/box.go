@@ -46,6 +46,9 @@ func status(e Env, args []string) error {
 	fmt.Fprintf(w, "up\t%s\n", time.Duration(s.UptimeSeconds)*time.Second)
 	fmt.Fprintf(w, "set-up\t%s\n", setUp)
 	fmt.Fprintf(w, "certificate\t%s\n", s.Fingerprint)
+	if s.Certificate != "" {
+		fmt.Fprintf(w, "\t%s\n", s.Certificate)
+	}
 	fmt.Fprintf(w, "packet filter\t%s\n", fence)
 	fmt.Fprintf(w, "extensions\t%d\n", s.Extensions)
 	fmt.Fprintf(w, "registrations\t%d\n", s.Registrations)

@@ -66,6 +66,7 @@ type Status struct {
 	SetupDone     bool      `json:"setup_done"`
 	Rev           uint64    `json:"rev"`
 	Fingerprint   string    `json:"fingerprint"`
+	Certificate   string    `json:"certificate,omitempty"` // the one in force: until when, and who may expire sooner
 	FenceActive   bool      `json:"fence_active"`
 	FenceError    string    `json:"fence_error"`
 	Applied       []Applied `json:"applied"`

@@ -220,6 +220,7 @@ func (l live) Health() api.Health {
 		m.Notices = []string{err.Error()}
 	}
 	h.Notices = append(h.Notices, m.Notices...)
+	h.Notices = append(h.Notices, l.p.certificateNotices(time.Now())...)
 	if off := l.p.filterOff(); off != "" {
 		h.Fence.Active, h.Fence.Error, h.Notices = false, off, append(h.Notices, off)
 	}

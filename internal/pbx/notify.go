@@ -104,6 +104,7 @@ func (p *PBX) console() string {
 		c.Warnings = append(c.Warnings, off)
 	}
 	c.Warnings = append(c.Warnings, p.trialWarning()...)
+	c.Warnings = append(c.Warnings, p.certificateNotices(time.Now())...)
 	if e, bad := p.applied.failed(); bad {
 		c.Warnings = append(c.Warnings, e.Subsystem+": "+e.Err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ringfence/firewall"
+	"ringfence/internal/acme"
 	"ringfence/internal/api"
 	"ringfence/internal/certs"
 	"ringfence/internal/document"
@@ -48,6 +49,8 @@ type PBX struct {
 	applied   *applied
 	store     *store.Store
 	certs     *certs.Store
+	acme      *acme.Agent
+	asked     *telephony.ACME // guarded by reconciling
 	logins    *login.Service
 	wizard    *setup.Wizard
 	addresses *addresses
@@ -134,6 +137,7 @@ func (p *PBX) start(ctx context.Context) error {
 	p.wg.Go(func() { p.follow(running, changes) })
 	p.wg.Go(func() { p.trials.run(running) })
 	p.wg.Go(func() { document.KeepHistory(running, p.store, p.log.With("part", "history")) })
+	p.wg.Go(func() { p.acme.Run(running) })
 	if err := p.startOperator(); err != nil {
 		return err
 	}
@@ -242,9 +246,11 @@ func (p *PBX) openCertificate(ctx context.Context, names []string) error {
 			return err
 		}
 	}
-	if p.certs, err = certs.Open(certs.Config{Dir: p.opts.DataDir, Names: names, Anew: another, Logger: p.log}); err != nil {
+	if p.certs, err = certs.Open(certs.Config{Dir: p.opts.DataDir, Names: names, Anew: another, Logger: p.log,
+		Chosen: func() string { return p.store.Snapshot().Settings.Certificate }}); err != nil {
 		return err
 	}
+	p.acme = p.newACME()
 	return settle()
 }
 
@@ -338,6 +344,7 @@ func (p *PBX) webSide() (err error) {
 		Store: p.store, Login: p.logins, Wizard: p.wizard, Live: live{p}, Bus: &p.bus,
 		WebPhones: p.telephone.webPhones,
 		Logger:    p.log.With("part", "api"), Version: version.String(), Hostname: host, Fingerprint: p.certs.Fingerprint,
+		Certificates: p.certs, ACME: p.acme,
 	})
 	p.provision = provision.NewHandler(provision.Config{
 		Snapshot: p.store.Snapshot,
@@ -441,6 +448,7 @@ func (p *PBX) reconcile(ctx context.Context) error {
 	}
 	p.trials.observe(s)
 	p.warden.reconcile(s)
+	p.observeACME(s)
 	err = p.web.Reconcile(ctx, on)
 	p.applied.set("web", s.Rev, err)
 	pools, poolErr := p.pools()
