@@ -2,10 +2,7 @@ package acme
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/pem"
-	"io"
-	"log"
 	"log/slog"
 	"net"
 	"net/http/httptest"
@@ -15,83 +12,31 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/letsencrypt/pebble/v2/ca"
-	"github.com/letsencrypt/pebble/v2/db"
-	"github.com/letsencrypt/pebble/v2/va"
-	"github.com/letsencrypt/pebble/v2/wfe"
-	"golang.org/x/net/dns/dnsmessage"
-
 	"ringfence/internal/certs"
 	"ringfence/internal/telephony"
+	"ringfence/tests/acmelab"
 )
 
 // The authority of these tests is Pebble, Let's Encrypt's own for tests, strict
 // about RFC 8555; it rejects every twentieth nonce.
 func TestMain(m *testing.M) {
-	_ = os.Setenv("PEBBLE_VA_NOSLEEP", "1")
+	if err := acmelab.Begin(); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
-}
-
-// nameServer answers every name with 127.0.0.1, over TCP (RFC 7766 section 8).
-func nameServer(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go answerNames(c)
-		}
-	}()
-	return l.Addr().String()
-}
-
-func answerNames(c net.Conn) {
-	defer c.Close()
-	for {
-		var size uint16
-		if binary.Read(c, binary.BigEndian, &size) != nil {
-			return
-		}
-		buf := make([]byte, size)
-		if _, err := io.ReadFull(c, buf); err != nil {
-			return
-		}
-		var m dnsmessage.Message
-		if m.Unpack(buf) != nil || len(m.Questions) != 1 {
-			return
-		}
-		m.Response, m.Additionals = true, nil
-		if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
-			m.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 1}, Body: &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}}}}
-		}
-		out, err := m.Pack()
-		if err != nil {
-			return
-		}
-		if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(out))), out...)); err != nil {
-			return
-		}
-	}
 }
 
 // authority is Pebble, which asks for challenges at httpPort.
 func authority(t *testing.T, httpPort int) (directory, roots string) {
 	t.Helper()
-	quiet := log.New(io.Discard, "", 0)
-	store := db.NewMemoryStore()
-	issuer := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "default"}})
-	validator := va.New(quiet, httpPort, httpPort, true, nameServer(t), store)
-	front := wfe.New(quiet, store, validator, issuer, nil, true, false, 0, 0)
-	s := httptest.NewTLSServer(front.Handler())
+	names, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = names.Close() })
+	s := httptest.NewTLSServer(acmelab.Handler(acmelab.Options{HTTPPort: httpPort, Names: netip.MustParseAddr("127.0.0.1")}, names))
 	t.Cleanup(s.Close)
-	return s.URL + wfe.DirectoryPath, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
+	return s.URL + acmelab.DirectoryPath, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
 }
 
 // box is an agent with what is around it.

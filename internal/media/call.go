@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"ringfence/internal/media/dtls"
 	"ringfence/internal/telephony"
 )
 
@@ -18,6 +19,9 @@ type Call struct {
 	engine *Engine
 	id     telephony.CallID
 	log    *slog.Logger
+	// certificate is ours in its DTLS associations, as long as it lasts: the
+	// peers were told its fingerprint. nil if none could be made.
+	certificate *dtls.Certificate
 
 	mu     sync.Mutex
 	closed bool
@@ -36,7 +40,7 @@ func (c *Call) NewLeg(ctx context.Context, p LegParams) (*Leg, error) {
 	if n := c.size(); n >= maxLegs {
 		return nil, fmt.Errorf("call has %d legs: %w", n, ErrNoPorts)
 	}
-	t, err := c.engine.newTransport(ctx, p, audio)
+	t, err := c.newTransport(ctx, p, audio)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,8 +32,9 @@ type Engine struct {
 	clock   quality.Clock
 	clerk   *clerk
 	readers sync.WaitGroup
-	// certificate is ours in every DTLS association; nil if none could be made.
-	certificate *dtls.Certificate
+	// certificate is ours in the DTLS associations of new calls; nil if none
+	// could be made.
+	certificate atomic.Pointer[dtls.Certificate]
 	music       func() []int16 // at SoundRate
 
 	mu     sync.RWMutex
@@ -52,10 +54,7 @@ func New(c Config) *Engine {
 	if e.rest <= 0 {
 		e.rest = defaultRest
 	}
-	var err error
-	if e.certificate, err = dtls.NewCertificate(); err != nil {
-		c.Logger.Error("calls of browsers are refused", "error", err)
-	}
+	e.RenewCertificate()
 	e.SetPools(c.Pools)
 	if c.Fence != nil {
 		if c.Refresh <= 0 {
@@ -64,6 +63,17 @@ func New(c Config) *Engine {
 		e.doorman = newDoorman(c.Fence, c.Refresh, c.Logger)
 	}
 	return e
+}
+
+// RenewCertificate makes a new key and certificate for the DTLS of calls from now
+// on; those in progress keep theirs.
+func (e *Engine) RenewCertificate() {
+	c, err := dtls.NewCertificate()
+	if err != nil {
+		e.log.Error("no new certificate for calls of browsers; without one they are refused", "error", err)
+		return
+	}
+	e.certificate.Store(c)
 }
 
 // SetPools replaces the RTP ranges. Calls in progress keep their ports.
@@ -140,7 +150,7 @@ func (e *Engine) Stats() Stats {
 // NewCall starts the media of a call that has no legs yet. The caller must
 // Close it.
 func (e *Engine) NewCall(id telephony.CallID) *Call {
-	c := &Call{engine: e, id: id, log: e.log.With("call", string(id))}
+	c := &Call{engine: e, id: id, log: e.log.With("call", string(id)), certificate: e.certificate.Load()}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
@@ -159,7 +169,8 @@ func (e *Engine) forget(c *Call) {
 
 // newTransport allots, binds and opens the sockets of a transport whose first
 // stream is of the given kind, and starts their readers.
-func (e *Engine) newTransport(ctx context.Context, p LegParams, k kind) (*transport, error) {
+func (c *Call) newTransport(ctx context.Context, p LegParams, k kind) (*transport, error) {
+	e := c.engine
 	q, err := e.newPair(ctx, p, k)
 	if err != nil {
 		return nil, err
@@ -168,7 +179,7 @@ func (e *Engine) newTransport(ctx context.Context, p LegParams, k kind) (*transp
 		q.abandon()
 		return nil, fmt.Errorf("opening media ports %d and %d: %w", q.port, q.port+1, err)
 	}
-	t := &transport{pair: q, keyer: keyer{certificate: e.certificate, log: e.log.With("port", q.port), running: &e.readers}}
+	t := &transport{pair: q, keyer: keyer{certificate: c.certificate, log: e.log.With("port", q.port), running: &e.readers}}
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	if e.closed {

@@ -72,7 +72,7 @@ func FuzzExchange(f *testing.F) {
 				}
 				return
 			}
-			checkOurs(t, body, e.certificate.Fingerprint().String(), func(k srtp.Key) bool { return a.made(k) || b.made(k) })
+			checkOurs(t, body, e.certificate.Load().Fingerprint().String(), func(k srtp.Key) bool { return a.made(k) || b.made(k) })
 		}
 		check(b.Offer(a))
 		if err := b.SetRemote(second); err == nil {

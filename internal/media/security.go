@@ -79,7 +79,7 @@ func (l *Leg) policy() telephony.MediaSecurity {
 
 // handshakes reports whether keys can be made with the peer by DTLS.
 func (l *Leg) handshakes(m *mediaLine) bool {
-	return m.kind != fax && len(m.fingerprints) > 0 && l.call.engine.certificate != nil
+	return m.kind != fax && len(m.fingerprints) > 0 && l.call.certificate != nil
 }
 
 // handshake is what was agreed on with a peer's description, in our role.
@@ -101,7 +101,7 @@ func suitesOf(cryptos []srtp.Crypto) string {
 // wares is what a leg offers on a stream that is new: the protocol by policy,
 // the suites, and whether keys may be made by DTLS.
 func (l *Leg) wares(feedback bool) (proto string, suites []srtp.Suite, shake bool) {
-	shake = l.call.engine.certificate != nil
+	shake = l.call.certificate != nil
 	policy := l.policy()
 	if l.params.Browser && shake { // RFC 8827 section 6.5
 		return "UDP/TLS/RTP/SAVPF", nil, true

@@ -30,7 +30,7 @@ func (l *Leg) transportFor(k kind) (*transport, error) {
 	if l.remote.bundled(k) || l.params.Browser && (a == nil || l.remote.grouped(a.mid)) {
 		return l.streams[audio].Load().transport, nil
 	}
-	return l.call.engine.newTransport(context.Background(), l.params, k)
+	return l.call.newTransport(context.Background(), l.params, k)
 }
 
 // offerProtection writes into a line of an offer how its media may be protected,
@@ -52,7 +52,7 @@ func (l *Leg) offerProtection(line *ourLine) {
 	}
 	if shake || overDTLS(line.proto) {
 		// Also within a session: the peer keeps its role (RFC 8842 section 5.4).
-		line.setup, line.fingerprint = dtls.Actpass, l.call.engine.certificate.Fingerprint()
+		line.setup, line.fingerprint = dtls.Actpass, l.call.certificate.Fingerprint()
 	}
 }
 
@@ -104,7 +104,7 @@ func (l *Leg) answerHandshake(line *ourLine, offer *mediaLine) {
 		l.describe(s, offer)
 	}
 	line.setup = t.answers(offer.offeredSetup())
-	line.fingerprint = l.call.engine.certificate.Fingerprint()
+	line.fingerprint = l.call.certificate.Fingerprint()
 	line.protection.handshake = l.handshake(offer, line.setup.Role())
 	line.bundle = overDTLS(offer.proto) && l.remote.grouped(offer.mid) && (offer.kind == audio || l.sharing(s))
 }

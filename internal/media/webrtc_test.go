@@ -483,7 +483,7 @@ func TestFailedHandshakesAreBounded(t *testing.T) {
 	tr := l.streams[audio].Load().transport
 	begun := 0
 	for range 3 * maxFailures {
-		tr.agree(&handshake{role: dtls.Client, remote: []dtls.Fingerprint{e.certificate.Fingerprint()}})
+		tr.agree(&handshake{role: dtls.Client, remote: []dtls.Fingerprint{e.certificate.Load().Fingerprint()}})
 		tr.mu.Lock()
 		tr.begin()
 		a, n := tr.keyer.association, tr.keyer.number

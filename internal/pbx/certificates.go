@@ -109,6 +109,18 @@ func (p *PBX) observeACME(s *telephony.Snapshot) {
 	}
 }
 
+// observeCertificate makes calls from now on with another certificate of their
+// own, when that in force is another one: who replaces a certificate because its
+// key got out wants no key of that time to go on.
+func (p *PBX) observeCertificate() {
+	now := p.certs.Fingerprint()
+	if p.shown != "" && p.shown != now {
+		p.telephone.media.RenewCertificate()
+		p.log.Info("certificate in force", "fingerprint", now)
+	}
+	p.shown = now
+}
+
 // certificateNotices are what an administrator should know about certificates.
 func (p *PBX) certificateNotices(now time.Time) []string {
 	var out []string

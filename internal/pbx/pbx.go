@@ -51,6 +51,7 @@ type PBX struct {
 	certs     *certs.Store
 	acme      *acme.Agent
 	asked     *telephony.ACME // guarded by reconciling
+	shown     string          // certificate in force, guarded by reconciling
 	logins    *login.Service
 	wizard    *setup.Wizard
 	addresses *addresses
@@ -449,6 +450,7 @@ func (p *PBX) reconcile(ctx context.Context) error {
 	p.trials.observe(s)
 	p.warden.reconcile(s)
 	p.observeACME(s)
+	p.observeCertificate()
 	err = p.web.Reconcile(ctx, on)
 	p.applied.set("web", s.Rev, err)
 	pools, poolErr := p.pools()
