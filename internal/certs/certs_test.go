@@ -118,7 +118,7 @@ func TestReplacedFileIsInForceWithoutRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, FileName)
-	if err := writeFile(path, other); err != nil {
+	if err := WriteFile(path, other); err != nil {
 		t.Fatal(err)
 	}
 	c.advance(lookAgain + time.Second)
