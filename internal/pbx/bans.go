@@ -97,11 +97,11 @@ func (l live) ZonesOf(ctx context.Context, from, local netip.Addr) []ports.Zone 
 
 // Neighbours are the gateways, as the packet filter's process sees them.
 func (l live) Neighbours(ctx context.Context) map[string][]netip.Addr {
+	near := map[string][]netip.Addr{"trunk peer": l.p.telephone.trunks.Hosts()}
 	states, ok := l.interfaces(ctx)
 	if !ok {
-		return nil
+		return near
 	}
-	near := make(map[string][]netip.Addr)
 	for _, s := range states {
 		near["gateway"] = append(near["gateway"], s.Gateways...)
 		if s.Lease != nil {

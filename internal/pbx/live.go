@@ -248,6 +248,11 @@ func (p *PBX) known() []netip.Prefix {
 			}
 		}
 	}
+	for _, addr := range p.telephone.trunks.Hosts() {
+		if source := netip.PrefixFrom(addr, addr.BitLen()); !seen[source] {
+			all = append(all, source)
+		}
+	}
 	return all
 }
 

@@ -1,6 +1,7 @@
 package pbx
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -40,7 +41,10 @@ type Options struct {
 	// Ephemeral lets every listener take a free port of the kernel's choice,
 	// and a random part of the RTP ranges: for tests that run side by side.
 	Ephemeral bool
-	Logger    *slog.Logger
+	// Roots are the authorities that TLS servers of trunks are verified with; nil
+	// is those of the system.
+	Roots  *x509.CertPool
+	Logger *slog.Logger
 	// Greet receives, for people, how to reach this PBX; nil says nothing.
 	Greet io.Writer
 

@@ -309,6 +309,7 @@ func (p *PBX) telephony(ctx context.Context) error {
 		addresses: p.addresses, snapshot: snapshot, bus: &p.bus, warden: p.warden,
 		record: func(r telephony.CallRecord) { p.records.Add(r); p.warden.ended(r) },
 		fence:  p.fence.media(), pools: pools, bindings: bindings, subscriptions: subscriptions, publications: publications,
+		loopback: p.opts.Dev, roots: p.opts.Roots,
 		tls: sip.TLS{GetCertificate: p.certs.GetCertificate, Clients: clientAuthorities(snapshot)}, origin: httpd.HostNames(snapshot, host, p.certs.Names),
 	})
 	return nil

@@ -1,6 +1,7 @@
 package pbx
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"net/netip"
 
 	"ringfence/internal/b2bua"
+	"ringfence/internal/dialout"
 	"ringfence/internal/events"
 	"ringfence/internal/location"
 	"ringfence/internal/media"
@@ -17,6 +19,7 @@ import (
 	"ringfence/internal/sip"
 	"ringfence/internal/telephony"
 	"ringfence/internal/trace"
+	"ringfence/internal/trunk"
 )
 
 // telephone is everything that speaks SIP and RTP.
@@ -29,6 +32,7 @@ type telephone struct {
 	location  *location.Memory
 	media     *media.Engine
 	calls     *b2bua.Service
+	trunks    *trunk.Service
 	presence  *presence.Service
 	trace     *trace.Ring
 	listen    netip.Addr
@@ -55,6 +59,8 @@ type telephoneConfig struct {
 	tls           sip.TLS
 	origin        func(host string) bool
 	warden        *warden
+	loopback      bool           // trunks on this machine, for tests
+	roots         *x509.CertPool // of trunks; nil: the system's
 }
 
 func newTelephone(c telephoneConfig) *telephone {
@@ -78,7 +84,13 @@ func newTelephone(c telephoneConfig) *telephone {
 	t.location.Restore(c.bindings)
 	t.media = media.New(media.Config{Pools: c.pools, Fence: c.fence, Logger: c.log.With("part", "media")})
 	t.trace = trace.New(trace.Config{})
+	t.trunks = trunk.New(trunk.Config{
+		Endpoint: t.endpoint, Snapshot: c.snapshot, Location: t.location, Auth: t.auth, Addresses: c.addresses, Bus: c.bus,
+		Dial: dialout.Dialer{AllowLoopback: c.loopback}, Roots: c.roots, Logger: c.log.With("part", "trunks"),
+	})
+	c.warden.expected, c.warden.trunk = t.trunks.Expected, t.trunks.Knows
 	t.calls = b2bua.New(b2bua.Config{
+		Trunks:   t.trunks,
 		Endpoint: t.endpoint, Snapshot: c.snapshot, Location: t.location, Auth: t.auth,
 		Media: b2bua.Engine(t.media), Addresses: c.addresses, Bus: c.bus, Record: c.record, Leg: t.trace.Bind,
 		Admit: c.warden.admit, Node: c.node, Logger: c.log.With("part", "calls"),
@@ -125,6 +137,7 @@ func (t *telephone) reconcile(s *telephony.Snapshot, on []ports.Service, pools m
 	if err := t.endpoint.Reconcile(binds); err != nil {
 		return fmt.Errorf("opening SIP listeners: %w", err)
 	}
+	t.trunks.Reconcile(s)
 	t.presence.Resume()
 	return nil
 }
@@ -144,6 +157,7 @@ func (t *telephone) traceAs(s telephony.Settings) {
 func (t *telephone) close() error {
 	t.qualifier.Close()
 	err := t.calls.Close()
+	t.trunks.Close()   // after the calls, whose BYE goes by its connections
 	t.presence.Close() // after the calls, whose end the lamps are to show
 	err = errors.Join(err, t.endpoint.Close())
 	t.media.Close()

@@ -29,6 +29,11 @@ type warden struct {
 	ends  atomic.Pointer[time.Time] // when the next of the rules runs out
 	save  func(ctx context.Context, put, removed []telephony.Ban) error
 
+	// expected reports whether a request is none of a stranger, and trunk whether
+	// an address is a trunk's; nil knows of none.
+	expected func(*sip.Request) bool
+	trunk    func(netip.Addr) bool
+
 	journal  journal
 	screened screened
 }
@@ -75,10 +80,10 @@ func (w *warden) outdated(now time.Time) bool {
 	return next != nil && !now.Before(*next)
 }
 
-// spared reports whether a source is one of this machine's own addresses, or on
-// the list of those that are not checked.
+// spared reports whether a source is one of this machine's own addresses, a
+// trunk's, or on the list of those that are not checked.
 func (w *warden) spared(a netip.Addr) bool {
-	if (*w.own.Load())[a.Unmap()] {
+	if (*w.own.Load())[a.Unmap()] || w.trunk != nil && w.trunk(a) {
 		return true
 	}
 	r, ok := w.index.Load().Decide(a, time.Now())
@@ -114,7 +119,7 @@ func (w *warden) screen(r *sip.Request) bool {
 		return false
 	}
 	stranger := r.Method == sip.INVITE && !r.Has("Authorization") && !r.Has("Proxy-Authorization")
-	if !stranger || !w.guard.Silent(q.Source, now) {
+	if !stranger || w.expected != nil && w.expected(r) || !w.guard.Silent(q.Source, now) {
 		return true
 	}
 	w.screened.strangers.Add(1)

@@ -66,13 +66,17 @@ func (s *Service) ServeSIP(tx *sip.ServerTx) {
 	}
 	snap := s.c.Snapshot()
 	tenant, _ := snap.TenantByDomain(domain)
-	who, ok := s.c.Auth.Require(tx, sip.ChallengeUser, domain, Secrets(snap, tenant))
+	who, ok := s.c.Auth.Require(tx, sip.ChallengeUser, domain, accounts(snap, tenant))
 	if !ok {
 		return
 	}
 	fromUser, fromDomain := sip.AOR(r.From.URI)
 	if who != user || fromUser != user || fromDomain != domain {
 		tx.Reply(sip.Reply{Code: 403}) // nobody registers for others
+		return
+	}
+	if t, ok := Gateway(snap, tenant, user); ok && t.Transport == telephony.TrunkTLS && !Secure(tx.Flow()) {
+		tx.Reply(sip.Reply{Code: 403, Reason: "TLS Required"})
 		return
 	}
 	// Copies: a binding is kept, and must not hold the whole message.
@@ -124,15 +128,13 @@ func Secrets(snap *telephony.Snapshot, tenant telephony.Tenant) func(string) (si
 	}
 }
 
-// Reconcile removes the bindings of extensions that no longer exist, and of
-// phones that may no longer register the way they did.
+// Reconcile removes the bindings of extensions and gateways that no longer exist,
+// and of phones that may no longer register the way they did.
 func (s *Service) Reconcile(snap *telephony.Snapshot) {
 	for _, b := range s.c.Location.All(telephony.System) {
 		t, ok := snap.TenantByDomain(b.AOR.Domain)
-		if ok && t.ID == b.Tenant && !(t.TLSOnly && !encrypted(b.Flow.Listener)) {
-			if _, ok = snap.Extension(t.ID, b.AOR.User); ok {
-				continue
-			}
+		if ok && t.ID == b.Tenant && may(snap, t, &b) {
+			continue
 		}
 		_, _ = s.c.Location.Update(b.AOR, func(list []telephony.Binding) ([]telephony.Binding, error) {
 			return slices.DeleteFunc(list, func(x telephony.Binding) bool { return x.Contact == b.Contact && x.Flow == b.Flow }), nil

@@ -1,14 +1,12 @@
 package trunk
 
 import (
-	"crypto/md5"
-	"crypto/sha256"
-	"encoding/hex"
 	"net/netip"
 	"time"
 
 	"ringfence/internal/b2bua"
 	"ringfence/internal/events"
+	"ringfence/internal/registrar"
 	"ringfence/internal/sip"
 	"ringfence/internal/telephony"
 )
@@ -16,29 +14,6 @@ import (
 // watchEvery is how often the registrations of gateways are looked at besides
 // when they change; the bus may lose an event.
 const watchEvery = 10 * time.Second
-
-// Gateway finds the accept trunk that a user of a domain is.
-func Gateway(snap *telephony.Snapshot, tenant telephony.Tenant, user string) (telephony.Trunk, bool) {
-	if tenant.ID == telephony.System || user == "" {
-		return telephony.Trunk{}, false
-	}
-	if _, taken := snap.Extension(tenant.ID, user); taken {
-		return telephony.Trunk{}, false
-	}
-	for _, t := range snap.Trunks(tenant.ID) {
-		if t.Kind == telephony.TrunkAccept && t.Enabled && t.User == user && t.Password != "" {
-			return t, true
-		}
-	}
-	return telephony.Trunk{}, false
-}
-
-// Secret is what a gateway's password became, in the realm of its tenant.
-func Secret(t telephony.Trunk, realm string) sip.Secret {
-	text := []byte(t.User + ":" + realm + ":" + t.Password.Reveal())
-	short, long := md5.Sum(text), sha256.Sum256(text)
-	return sip.Secret{MD5: hex.EncodeToString(short[:]), SHA256: hex.EncodeToString(long[:])}
-}
 
 // gatewayAOR is where a gateway registers.
 func (s *Service) gatewayAOR(t telephony.Trunk) (telephony.AOR, bool) {
@@ -115,7 +90,7 @@ func (s *Service) watchGateways() {
 			if r, ok := e.(events.RegistrationChanged); ok {
 				snap := s.c.Snapshot()
 				tenant, _ := snap.TenantByDomain(r.AOR.Domain)
-				if t, ok := Gateway(snap, tenant, r.AOR.User); ok {
+				if t, ok := registrar.Gateway(snap, tenant, r.AOR.User); ok {
 					s.lookAt(t)
 				}
 			}
@@ -162,7 +137,7 @@ func (s *Service) gateway(tx *sip.ServerTx) (t telephony.Trunk, found, answered 
 	snap, r, f := s.c.Snapshot(), tx.Request(), tx.Flow()
 	if user, realm, ok := sip.Claimed(r); ok {
 		tenant, _ := snap.TenantByDomain(realm)
-		if _, ok := Gateway(snap, tenant, user); ok {
+		if _, ok := registrar.Gateway(snap, tenant, user); ok {
 			return s.proven(tx, snap, tenant)
 		}
 		return t, false, false
@@ -193,13 +168,13 @@ func sameSource(a, b netip.AddrPort) bool {
 // (K07).
 func (s *Service) proven(tx *sip.ServerTx, snap *telephony.Snapshot, tenant telephony.Tenant) (t telephony.Trunk, found, answered bool) {
 	user, ok := s.c.Auth.Require(tx, sip.ChallengeProxy, tenant.Domain, func(user string) (sip.Secret, bool) {
-		t, ok := Gateway(snap, tenant, user)
-		return Secret(t, tenant.Domain), ok
+		t, ok := registrar.Gateway(snap, tenant, user)
+		return registrar.GatewaySecret(t, tenant.Domain), ok
 	})
 	if !ok {
 		return t, false, true
 	}
-	t, _ = Gateway(snap, tenant, user)
+	t, _ = registrar.Gateway(snap, tenant, user)
 	if len(s.bindings(t)) == 0 {
 		tx.Reply(sip.Reply{Code: 403, Reason: "Not Registered"})
 		return t, false, true

@@ -56,6 +56,35 @@ func (s *Service) Knows(a netip.Addr) bool {
 	return k.addrs[a] || slices.ContainsFunc(k.prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
+// Expected reports whether a request comes from a trunk's address, or to a Contact
+// that only a trunk was told of: not from a stranger, even before it is looked at.
+func (s *Service) Expected(r *sip.Request) bool {
+	return s.Knows(r.Flow.Remote.Addr()) || slices.ContainsFunc(*s.all.Load(), func(l *line) bool { return r.URI.User == l.token })
+}
+
+// fewHosts is how many host bits a network may have whose addresses are told one
+// by one.
+const fewHosts = 5
+
+// Hosts are the single addresses that trunks send from, those of small networks
+// too.
+func (s *Service) Hosts() []netip.Addr {
+	k := s.known.Load()
+	var all []netip.Addr
+	for a := range k.addrs {
+		all = append(all, a)
+	}
+	for _, p := range k.prefixes {
+		if p.Addr().BitLen()-p.Bits() > fewHosts {
+			continue
+		}
+		for a := p.Addr(); p.Contains(a); a = a.Next() {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
 // Sources are the addresses and networks that trunks send from.
 func (s *Service) Sources() []netip.Prefix {
 	k := s.known.Load()

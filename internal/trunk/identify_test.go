@@ -151,7 +151,7 @@ func TestRegisteredTrunksAreKnownByTheirContact(t *testing.T) {
 		l := newLab(t, x)
 		defer l.close()
 		first, _ := l.twoServers()
-		l.serve(first, registrar(300))
+		l.serve(first, registering(300))
 		c := newCalls(l)
 		l.reconcile()
 		l.is(telephony.TrunkUp)

@@ -18,7 +18,7 @@ func TestTrunkRegistersAndRefreshesInTime(t *testing.T) {
 		l := newLab(t, provider())
 		defer l.close()
 		first, _ := l.twoServers()
-		l.serve(first, registrar(300))
+		l.serve(first, registering(300))
 		l.reconcile()
 		st := l.is(telephony.TrunkUp)
 		if left := time.Until(st.Registered); left < 299*time.Second || left > 300*time.Second || !strings.Contains(st.Target, "one.provider.test (198.51.100.1:5060)") {
@@ -65,7 +65,7 @@ func TestTrunkThatIsSwitchedOffUnregisters(t *testing.T) {
 		l := newLab(t, x)
 		defer l.close()
 		first, _ := l.twoServers()
-		l.serve(first, registrar(300))
+		l.serve(first, registering(300))
 		l.reconcile()
 		l.is(telephony.TrunkUp)
 		l.forget()
@@ -99,7 +99,7 @@ func TestTrunkTakesALongerIntervalIfItMust(t *testing.T) {
 		l := newLab(t, provider())
 		defer l.close()
 		first, _ := l.twoServers()
-		inner := registrar(1800)
+		inner := registering(1800)
 		l.serve(first, func(r request) answer {
 			if a := inner(r); a.code == 200 && r.header("Expires") == "600" {
 				return answer{423, []string{"Min-Expires: 1800"}}
@@ -124,14 +124,14 @@ func TestTrunkTakesTheNextServerAndComesBack(t *testing.T) {
 		first, second := l.twoServers()
 		var busy atomic.Bool
 		busy.Store(true)
-		inner := registrar(300)
+		inner := registering(300)
 		l.serve(first, func(r request) answer {
 			if busy.Load() {
 				return answer{503, []string{"Retry-After: 60 (maintenance)"}}
 			}
 			return inner(r)
 		})
-		l.serve(second, registrar(300))
+		l.serve(second, registering(300))
 		l.reconcile()
 		if st := l.is(telephony.TrunkUp); !strings.Contains(st.Target, "two.provider.test") {
 			t.Errorf("registered with %s", st.Target)
@@ -160,8 +160,8 @@ func TestTrunkIsBackInFourSecondsWhenAServerIsCut(t *testing.T) {
 		l := newLab(t, provider())
 		defer l.close()
 		first, second := l.twoServers()
-		l.serve(first, registrar(300))
-		l.serve(second, registrar(300))
+		l.serve(first, registering(300))
+		l.serve(second, registering(300))
 		l.reconcile()
 		l.is(telephony.TrunkUp)
 		l.serve(first, nil)
@@ -181,7 +181,7 @@ func TestTrunkIsBackInFourSecondsWhenAServerIsCut(t *testing.T) {
 		t.Logf("registered with the second server %s after the call that failed", took)
 		// Nobody calls: OPTIONS finds out.
 		l.serve(second, nil)
-		l.serve(first, registrar(300))
+		l.serve(first, registering(300))
 		took = within(t, time.Minute, func() bool { return strings.Contains(l.States(1)[0].Target, "one.provider.test") })
 		t.Logf("found out by OPTIONS in %s", took)
 	})
@@ -202,7 +202,7 @@ func TestRefusedCredentialsAreTriedSeldom(t *testing.T) {
 				first, second := l.twoServers()
 				var n atomic.Int32
 				var good atomic.Bool
-				inner := registrar(300)
+				inner := registering(300)
 				refuse := func(r request) answer {
 					switch {
 					case r.method != "REGISTER":
@@ -244,7 +244,7 @@ func TestTrunkRegistersAnewWhenOurAddressChanges(t *testing.T) {
 		l := newLab(t, provider())
 		defer l.close()
 		first, _ := l.twoServers()
-		l.serve(first, registrar(300))
+		l.serve(first, registering(300))
 		l.reconcile()
 		l.is(telephony.TrunkUp)
 		l.forget()
@@ -267,7 +267,7 @@ func TestTrunkFollowsRedirectionOnce(t *testing.T) {
 		l.serve(first, func(r request) answer {
 			return answer{302, []string{"Contact: <sip:198.51.100.9:5080>"}}
 		})
-		l.serve("198.51.100.9:5080", registrar(300))
+		l.serve("198.51.100.9:5080", registering(300))
 		l.serve(second, func(request) answer { return answer{code: 404} })
 		l.reconcile()
 		if st := l.is(telephony.TrunkUp); !strings.Contains(st.Target, "198.51.100.9:5080") {
@@ -300,7 +300,7 @@ func TestTrunkFollowsDNS(t *testing.T) {
 		l.dns.ttl = time.Minute
 		l.dns.addrs["provider.test"] = []netip.Addr{netip.MustParseAddr("198.51.100.1")}
 		for _, a := range []string{"198.51.100.1:5060", "198.51.100.2:5060"} {
-			l.serve(a, registrar(3600))
+			l.serve(a, registering(3600))
 		}
 		l.reconcile()
 		l.is(telephony.TrunkUp)

@@ -245,8 +245,8 @@ func (l *lab) twoServers() (first, second string) {
 	return "198.51.100.1:5060", "198.51.100.2:5070"
 }
 
-// registrar answers like one that challenges with a nonce that stays good.
-func registrar(expires int) func(request) answer {
+// registering answers like one that challenges with a nonce that stays good.
+func registering(expires int) func(request) answer {
 	return func(r request) answer {
 		if r.method != "REGISTER" {
 			return answer{code: 200}
