@@ -344,8 +344,8 @@ func (p *PBX) webSide() (err error) {
 		Tickets: tickets,
 		Network: network, Trials: p.trials,
 		Store: p.store, Login: p.logins, Wizard: p.wizard, Live: live{p}, Bus: &p.bus,
-		WebPhones: p.telephone.webPhones,
-		Logger:    p.log.With("part", "api"), Version: version.String(), Hostname: host, Fingerprint: p.certs.Fingerprint,
+		WebPhones: p.telephone.webPhones, TrunkStates: p.telephone.trunks,
+		Logger: p.log.With("part", "api"), Version: version.String(), Hostname: host, Fingerprint: p.certs.Fingerprint,
 		Certificates: p.certs, ACME: p.acme,
 	})
 	p.provision = provision.NewHandler(provision.Config{
