@@ -38,6 +38,57 @@ export async function flows(browser) {
     await w.shot('flow-foreign-filter');
   });
 
+  await flow(browser, 'a trunk begins with its kind, and a refusal stands at its field', async (w) => {
+    const { page } = w;
+    await w.goto('/trunks');
+    await page.getByText('Password refused').waitFor();
+    await page.getByRole('button', { name: 'Add trunk' }).click();
+    const dialog = page.getByRole('dialog');
+    must(await dialog.getByLabel(/By IP address/).isChecked(), 'the recommended kind is not chosen');
+    await dialog.getByLabel(/^Registers with/).check();
+    await dialog.getByLabel('Name', { exact: true }).fill('City');
+    await dialog.getByLabel('Provider’s address').fill('127.0.0.1');
+    await w.settle();
+    await w.shot('flow-trunk');
+    w.expected.push(/422/);
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await dialog.getByText('Must not be the machine itself').waitFor();
+    w.expected.pop();
+    await dialog.getByLabel('Provider’s address').fill('sip.city.example');
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('City saved').waitFor();
+  });
+
+  await flow(browser, 'a rule opens with what it has', async (w) => {
+    const { page } = w;
+    await w.goto('/outgoing');
+    await page.getByText('Abroad').click();
+    await page.getByRole('dialog').getByLabel('Name', { exact: true }).waitFor();
+    await w.settle();
+    await w.shot('flow-outgoing');
+    await w.goto('/incoming');
+    await page.getByText('Main number').click();
+    await page.getByRole('dialog').getByLabel('While closed').waitFor();
+    await w.settle();
+    await w.shot('flow-incoming');
+    await w.goto('/hours');
+    await page.getByRole('button', { name: 'Edit' }).first().click();
+    await page.getByRole('dialog').getByLabel('Monday').waitFor();
+    await w.settle();
+    await w.shot('flow-hours');
+  });
+
+  await flow(browser, 'a dry run says what is sent and why', async (w) => {
+    const { page } = w;
+    await w.goto('/try');
+    await page.getByLabel('Number that is dialled').fill('00043123456');
+    await page.getByRole('button', { name: 'Try', exact: true }).click();
+    await page.getByText('is tried with +43123456').waitFor();
+    await page.getByText('0.0210 EUR a minute').waitFor();
+    await w.settle();
+    await w.shot('flow-try');
+  });
+
   await flow(browser, 'a second factor is set up, and asked for from then on', async (w, server) => {
     const { page } = w;
     server.mock.mustSetUp = true;

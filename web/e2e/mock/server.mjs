@@ -7,6 +7,7 @@ import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as data from './data.mjs';
+import { dryRun, routing } from './routing.mjs';
 
 /** @typedef {import('../../src/shared/schema.js').components['schemas']} S */
 /** @typedef {'fresh' | 'busy' | 'empty' | 'unfenced'} Scenario */
@@ -45,6 +46,7 @@ class Mock {
   constructor(scenario) {
     const now = Date.now();
     const empty = scenario === 'fresh' || scenario === 'empty';
+    this.empty = empty;
     this.token = randomBytes(16).toString('hex');
     this.open = scenario !== 'fresh';
     this.fenced = scenario !== 'unfenced';
@@ -314,6 +316,15 @@ class Mock {
   /** @param {Response} res @param {string} method @param {string} path @param {URLSearchParams} query @param {any} body */
   portal(res, method, path, query, body) {
     const [, head = '', id = '', tail = ''] = path.split('/');
+    if (method === 'GET' && Object.hasOwn(routing, path)) {
+      const answer = /** @type {Record<string, any>} */ (routing)[path];
+      return json(res, 200, this.empty && 'items' in answer && path !== '/dialplan/countries' ? { ...answer, items: [] } : answer);
+    }
+    if (path === '/dialplan/try') return json(res, 200, dryRun);
+    if (path === '/trunks' && method === 'POST') {
+      if (body.host === '127.0.0.1') return problem(res, 422, 'validation failed', { 'body.host': 'must not be the machine itself' });
+      return json(res, 201, body);
+    }
     switch (head) {
       case 'status':
         return json(res, 200, this.status());

@@ -1,6 +1,13 @@
 import { Spotlight, type SpotlightActionData, type SpotlightActionGroupData } from '@mantine/spotlight';
 import {
   IconAffiliate,
+  IconClock,
+  IconCoins,
+  IconPhoneIncoming,
+  IconPhoneOutgoing,
+  IconRoute,
+  IconRouter,
+  IconWorld,
   IconClipboardList,
   IconDeviceLandlinePhone,
   IconHash,
@@ -42,6 +49,14 @@ export function Palette() {
     action('registrations', shell.nav.registrations, <IconAffiliate size={18} />, () => void navigate({ to: '/registrations' })),
     action('calls', shell.nav.calls, <IconPhoneCall size={18} />, () => void navigate({ to: '/calls' })),
     action('cdrs', shell.nav.cdrs, <IconHistory size={18} />, () => void navigate({ to: '/cdrs' })),
+    action('trunks', shell.nav.trunks, <IconRouter size={18} />, () => void navigate({ to: '/trunks' })),
+    action('numbers', shell.nav.numbers, <IconHash size={18} />, () => void navigate({ to: '/numbers' })),
+    action('outgoing', shell.nav.outgoing, <IconPhoneOutgoing size={18} />, () => void navigate({ to: '/outgoing' })),
+    action('incoming', shell.nav.incoming, <IconPhoneIncoming size={18} />, () => void navigate({ to: '/incoming' })),
+    action('hours', shell.nav.hours, <IconClock size={18} />, () => void navigate({ to: '/hours' })),
+    action('numbering', shell.nav.numbering, <IconWorld size={18} />, () => void navigate({ to: '/numbering' })),
+    action('rates', shell.nav.rates, <IconCoins size={18} />, () => void navigate({ to: '/rates' })),
+    action('try', shell.nav.tryNumber, <IconRoute size={18} />, () => void navigate({ to: '/try' })),
     action('ports', shell.nav.ports, <IconShieldLock size={18} />, () => void navigate({ to: '/ports' })),
     ...(box
       ? [

@@ -5,6 +5,14 @@ import { useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
 import { Link, Outlet, useLocation } from '@tanstack/react-router';
 import {
   IconAffiliate,
+  IconClock,
+  IconCoins,
+  IconHash,
+  IconPhoneIncoming,
+  IconPhoneOutgoing,
+  IconRoute,
+  IconRouter,
+  IconWorld,
   IconClipboardList,
   IconDeviceLandlinePhone,
   IconHistory,
@@ -35,7 +43,7 @@ import { TrialBanner } from './Trial';
 import { UserMenu } from './UserMenu';
 
 interface NavItem {
-  to: '/' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/transports' | '/addresses' | '/security' | '/ssh' | '/network' | '/sign-in' | '/audit';
+  to: '/' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/trunks' | '/numbers' | '/outgoing' | '/incoming' | '/hours' | '/numbering' | '/rates' | '/try' | '/ports' | '/transports' | '/addresses' | '/security' | '/ssh' | '/network' | '/sign-in' | '/audit';
   label: string;
   icon: Icon;
   /** Open to users without administration. */
@@ -59,6 +67,19 @@ const groups: readonly { label?: string; items: readonly NavItem[] }[] = [
     items: [
       { to: '/calls', label: shell.nav.calls, icon: IconPhoneCall },
       { to: '/cdrs', label: shell.nav.cdrs, icon: IconHistory, everybody: true },
+    ],
+  },
+  {
+    label: shell.nav.outside,
+    items: [
+      { to: '/trunks', label: shell.nav.trunks, icon: IconRouter },
+      { to: '/numbers', label: shell.nav.numbers, icon: IconHash },
+      { to: '/outgoing', label: shell.nav.outgoing, icon: IconPhoneOutgoing },
+      { to: '/incoming', label: shell.nav.incoming, icon: IconPhoneIncoming },
+      { to: '/hours', label: shell.nav.hours, icon: IconClock },
+      { to: '/numbering', label: shell.nav.numbering, icon: IconWorld },
+      { to: '/rates', label: shell.nav.rates, icon: IconCoins },
+      { to: '/try', label: shell.nav.tryNumber, icon: IconRoute },
     ],
   },
   {

@@ -97,6 +97,54 @@ const cdrs = createRoute({
   component: lazyRouteComponent(() => import('./pages/CallRecords'), 'CallRecords'),
 });
 
+const trunks = createRoute({
+  getParentRoute: () => shell,
+  path: '/trunks',
+  component: lazyRouteComponent(() => import('./pages/Trunks'), 'Trunks'),
+});
+
+const numbers = createRoute({
+  getParentRoute: () => shell,
+  path: '/numbers',
+  component: lazyRouteComponent(() => import('./pages/Numbers'), 'Numbers'),
+});
+
+const outgoing = createRoute({
+  getParentRoute: () => shell,
+  path: '/outgoing',
+  component: lazyRouteComponent(() => import('./pages/Outgoing'), 'Outgoing'),
+});
+
+const incoming = createRoute({
+  getParentRoute: () => shell,
+  path: '/incoming',
+  component: lazyRouteComponent(() => import('./pages/Incoming'), 'Incoming'),
+});
+
+const hours = createRoute({
+  getParentRoute: () => shell,
+  path: '/hours',
+  component: lazyRouteComponent(() => import('./pages/Hours'), 'Hours'),
+});
+
+const numbering = createRoute({
+  getParentRoute: () => shell,
+  path: '/numbering',
+  component: lazyRouteComponent(() => import('./pages/Numbering'), 'Numbering'),
+});
+
+const rates = createRoute({
+  getParentRoute: () => shell,
+  path: '/rates',
+  component: lazyRouteComponent(() => import('./pages/Rates'), 'Rates'),
+});
+
+const tryNumber = createRoute({
+  getParentRoute: () => shell,
+  path: '/try',
+  component: lazyRouteComponent(() => import('./pages/TryNumber'), 'TryNumber'),
+});
+
 const ports = createRoute({
   getParentRoute: () => shell,
   path: '/ports',
@@ -171,7 +219,7 @@ const tree = root.addChildren([
   invite,
   confirmNetwork,
   confirmSettings,
-  shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, ports, transports, addresses, security, ssh, network, signIn, audit, account]),
+  shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, trunks, numbers, outgoing, incoming, hours, numbering, rates, tryNumber, ports, transports, addresses, security, ssh, network, signIn, audit, account]),
 ]);
 
 /** Pages of users without administration. */
