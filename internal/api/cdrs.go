@@ -162,11 +162,11 @@ func keepWriting(out io.Writer) error {
 }
 
 func cdrColumns() []string {
-	return []string{
+	return append([]string{
 		"id", "direction", "caller_number", "caller_name", "callee_number", "callee_name",
 		"started_at", "rang_at", "answered_at", "ended_at", "duration_seconds", "end_reason", "status_code",
 		"caller_codec", "caller_mos", "callee_codec", "callee_mos", "alarm", "forwarded_by", "transferred_by", "previous_id", "next_id",
-	}
+	}, routeColumns()...)
 }
 
 // cdrFields are the fields of a record. Names are what people, and phones, gave
@@ -190,6 +190,7 @@ func cdrFields(r telephony.CallRecord) []string {
 		r.CallerLeg.Codec, mos(r.CallerLeg.MOS), r.CalleeLeg.Codec, mos(r.CalleeLeg.MOS), string(r.Alarm),
 		strings.Join(r.ForwardedBy, " "), r.TransferredBy, string(r.Previous), string(r.Next),
 	}
+	out = append(out, routeFields(r)...)
 	for i := range out {
 		out[i] = inert(out[i])
 	}

@@ -171,6 +171,7 @@ func (s *Server) listCalls(ctx context.Context, _ *noInput) (*body[CallList], er
 func callOf(c telephony.LiveCall) Call {
 	return Call{
 		ID: string(c.ID), State: string(c.State), Caller: partyOf(c.Caller), Callee: partyOf(c.Callee),
+		Direction: c.Direction, Route: routeOf(c.Route),
 		StartedAt: c.Started.UTC(), AnsweredAt: timeOrNil(c.Answered),
 		CallerLeg: qualityOf(c.CallerLeg), CalleeLeg: qualityOf(c.CalleeLeg), Alarm: string(c.Alarm),
 	}

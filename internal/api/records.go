@@ -24,7 +24,7 @@ func recordOf(r telephony.CallRecord) CallRecord {
 	return CallRecord{
 		ID: string(r.ID), Direction: r.Direction, Caller: partyOf(r.Caller), Callee: partyOf(r.Callee),
 		StartedAt: r.Started.UTC(), RangAt: timeOrNil(r.Rang), AnsweredAt: timeOrNil(r.Answered), EndedAt: r.Ended.UTC(),
-		DurationSeconds: r.Duration().Seconds(), EndReason: string(r.Reason), StatusCode: r.StatusCode,
+		DurationSeconds: r.Duration().Seconds(), Route: routeOf(r.Route), EndReason: string(r.Reason), EndedBy: string(r.EndedBy), StatusCode: r.StatusCode,
 		CallerLeg: qualityOf(r.CallerLeg), CalleeLeg: qualityOf(r.CalleeLeg), Alarm: string(r.Alarm),
 		ForwardedBy: append([]string{}, r.ForwardedBy...), TransferredBy: r.TransferredBy, PreviousID: string(r.Previous), NextID: string(r.Next),
 	}

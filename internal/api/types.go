@@ -291,6 +291,8 @@ type Call struct {
 	State      string     `json:"state" enum:"trying,ringing,connected,held"`
 	Caller     Party      `json:"caller"`
 	Callee     Party      `json:"callee"`
+	Direction  string     `json:"direction" enum:"internal,inbound,outbound"`
+	Route      CallRoute  `json:"route"`
 	StartedAt  time.Time  `json:"started_at"`
 	AnsweredAt *time.Time `json:"answered_at,omitempty"`
 	CallerLeg  LegQuality `json:"caller_leg" doc:"Some seconds old."`
@@ -345,7 +347,9 @@ type CallRecord struct {
 	AnsweredAt      *time.Time `json:"answered_at,omitempty"`
 	EndedAt         time.Time  `json:"ended_at"`
 	DurationSeconds float64    `json:"duration_seconds" doc:"Answered time."`
+	Route           CallRoute  `json:"route"`
 	EndReason       string     `json:"end_reason"`
+	EndedBy         string     `json:"ended_by" enum:",caller,callee,pbx" doc:"Whose doing the end was; empty for calls of older versions."`
 	StatusCode      int        `json:"status_code" doc:"Final SIP status towards the caller."`
 	CallerLeg       LegQuality `json:"caller_leg"`
 	CalleeLeg       LegQuality `json:"callee_leg"`

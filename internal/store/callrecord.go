@@ -17,6 +17,7 @@ const callRecordColumns = `tenant_id, id, node_id, direction,
 	caller_number, caller_name, caller_addr, callee_number, callee_name, callee_addr,
 	started_at, rang_at, answered_at, ended_at, reason, status,
 	forwarded_by, transferred_by, previous_id, next_id, alarm,
+	ended_by, dialled, sent, caller_id, in_trunk, did, out_trunk, class, account, emergency,
 	caller_codec, caller_packets, caller_dropped, caller_lost, caller_jitter,
 	caller_suite, caller_mos, caller_worst_mos, caller_sent, caller_reported, caller_to_lost, caller_to_jitter,
 	caller_to_mos, caller_to_worst_mos, caller_rtt, caller_malformed, caller_forged, caller_history, caller_step,
@@ -29,6 +30,8 @@ func callRecordValues(r telephony.CallRecord) []any {
 		r.Caller.Number, r.Caller.Name, addrPortText(r.Caller.Addr), r.Callee.Number, r.Callee.Name, addrPortText(r.Callee.Addr),
 		micros(r.Started), orNull(r.Rang), orNull(r.Answered), micros(r.Ended), string(r.Reason), r.StatusCode,
 		strings.Join(r.ForwardedBy, ","), r.TransferredBy, string(r.Previous), string(r.Next), string(r.Alarm)}
+	t := r.Route
+	v = append(v, string(r.EndedBy), t.Dialled, t.Sent, t.CallerID, int64(t.InTrunk), t.DID, int64(t.OutTrunk), string(t.Class), t.Account, t.Emergency)
 	return append(append(v, legValues(r.CallerLeg)...), legValues(r.CalleeLeg)...)
 }
 
@@ -41,7 +44,9 @@ func scanCallRecord(scan func(...any) error) (r telephony.CallRecord, err error)
 	to := []any{&r.Tenant, &r.ID, &r.Node, &r.Direction,
 		&r.Caller.Number, &r.Caller.Name, &caller, &r.Callee.Number, &r.Callee.Name, &callee,
 		&started, &rang, &answered, &ended, &r.Reason, &r.StatusCode,
-		&forwarded, &r.TransferredBy, &r.Previous, &r.Next, &r.Alarm}
+		&forwarded, &r.TransferredBy, &r.Previous, &r.Next, &r.Alarm,
+		&r.EndedBy, &r.Route.Dialled, &r.Route.Sent, &r.Route.CallerID, &r.Route.InTrunk, &r.Route.DID, &r.Route.OutTrunk,
+		&r.Route.Class, &r.Route.Account, &r.Route.Emergency}
 	err = scan(append(append(to, callerLeg.pointers()...), calleeLeg.pointers()...)...)
 	r.ForwardedBy = split(forwarded)
 	r.Caller.Addr, r.Callee.Addr = parseAddrPort(caller), parseAddrPort(callee)
@@ -59,7 +64,7 @@ func (s *Store) AppendCallRecords(ctx context.Context, records []telephony.CallR
 	}
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		stmt, err := tx.PrepareContext(ctx, `INSERT INTO call_record (`+callRecordColumns+`)
-			SELECT ?1`+strings.Repeat(", ?", 58)+` WHERE EXISTS (SELECT 1 FROM tenant WHERE id = ?1) ON CONFLICT (tenant_id, id) DO NOTHING`)
+			SELECT ?1`+strings.Repeat(", ?", 68)+` WHERE EXISTS (SELECT 1 FROM tenant WHERE id = ?1) ON CONFLICT (tenant_id, id) DO NOTHING`)
 		if err != nil {
 			return err
 		}

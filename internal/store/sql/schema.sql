@@ -645,6 +645,16 @@ CREATE TABLE call_record (
   callee_forged        INTEGER NOT NULL DEFAULT 0,
   callee_history       BLOB    NOT NULL DEFAULT x'',  -- MOS times 10, from and to the phone by turns
   callee_step          INTEGER NOT NULL DEFAULT 0,  -- of the history, microseconds
+  ended_by             TEXT    NOT NULL DEFAULT '',
+  dialled              TEXT    NOT NULL DEFAULT '',  -- by the caller
+  sent                 TEXT    NOT NULL DEFAULT '',  -- to the trunk
+  caller_id            TEXT    NOT NULL DEFAULT '',  -- shown to the other side; empty is withheld
+  in_trunk             INTEGER NOT NULL DEFAULT 0,  -- 0 is none
+  did                  TEXT    NOT NULL DEFAULT '',
+  out_trunk            INTEGER NOT NULL DEFAULT 0,  -- 0 is none
+  class                TEXT    NOT NULL DEFAULT '',
+  account              TEXT    NOT NULL DEFAULT '',  -- extension that paid
+  emergency            INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (tenant_id, id)
 ) STRICT;
 CREATE INDEX call_record_started ON call_record (tenant_id, started_at, id);
