@@ -152,6 +152,11 @@ func TestCallRecordsNameForwardsAndTransfers(t *testing.T) {
 	id := addTenant(t, s, "pbx.example", "101", "102")
 	r := exampleCall(id, "c1", "101", "102", time.Now())
 	r.ForwardedBy, r.TransferredBy, r.Previous, r.Next = []string{"105", "106"}, "107", "c0", "c2"
+	r.EndedBy, r.Direction = telephony.SideCallee, telephony.Outbound
+	r.Route = telephony.CallRoute{
+		Dialled: "0089123", Sent: "+4989123", CallerID: "+49301", InTrunk: 3, DID: "+49302", OutTrunk: 4,
+		Class: telephony.ClassNational, Account: "105", Emergency: true,
+	}
 	if err := s.AppendCallRecords(t.Context(), []telephony.CallRecord{r}); err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +164,7 @@ func TestCallRecordsNameForwardsAndTransfers(t *testing.T) {
 	if err != nil || len(got) != 1 {
 		t.Fatal(got, err)
 	}
-	if g := got[0]; len(g.ForwardedBy) != 2 || g.ForwardedBy[1] != "106" || g.TransferredBy != "107" || g.Previous != "c0" || g.Next != "c2" {
+	if g := got[0]; len(g.ForwardedBy) != 2 || g.ForwardedBy[1] != "106" || g.TransferredBy != "107" || g.Previous != "c0" || g.Next != "c2" || g.Route != r.Route || g.EndedBy != r.EndedBy || g.Direction != r.Direction {
 		t.Errorf("%+v", g)
 	}
 }

@@ -38,7 +38,7 @@ export const callDetailColumns: readonly Column<Call>[] = [
   { id: 'callee_source', header: calls.calleeSource, value: (c) => c.callee.source, hidden: true },
 ];
 
-const failures = new Set(['failed', 'unavailable', 'not_found', 'media_security', 'media_timeout', 'shutdown']);
+const failures = new Set(['failed', 'unavailable', 'not_found', 'media_security', 'media_timeout', 'shutdown', 'trunks', 'limit']);
 
 export function endReason(reason: string): string {
   return records.reasons[reason] ?? reason.replaceAll('_', ' ');

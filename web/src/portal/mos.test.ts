@@ -21,7 +21,8 @@ it('takes the worst direction that is known', () => {
 it('takes the last seconds of a live call', () => {
   const party = { name: '', number: '1', source: '' };
   const call: Call = {
-    id: 'x', state: 'connected', caller: party, callee: party, started_at: '', alarm: '',
+    id: 'x', state: 'connected', caller: party, callee: party, direction: 'internal',
+    route: { dialled: '101', sent: '', caller_id: '', in_trunk: 0, did: '', out_trunk: 0, class: '', account: '', emergency: false }, started_at: '', alarm: '',
     caller_leg: leg({ history: { step_seconds: 5, from: [1.2, 4.1], to: [0, 0] } }),
     callee_leg: leg({ history: { step_seconds: 5, from: [4.4, 4.4], to: [4.4, 3.9] } }),
   };

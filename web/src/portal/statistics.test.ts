@@ -11,7 +11,7 @@ function record(started: string, talked = 0): CallRecord {
   };
   const party = { name: '', number: '101', source: '' };
   return {
-    id: started, direction: 'internal', caller: party, callee: party, caller_leg: leg, callee_leg: leg,
+    id: started, direction: 'internal', caller: party, callee: party, ended_by: '', route: { dialled: '101', sent: '', caller_id: '', in_trunk: 0, did: '', out_trunk: 0, class: '', account: '', emergency: false }, caller_leg: leg, callee_leg: leg,
     started_at: started, ended_at: started, duration_seconds: talked, end_reason: 'x', status_code: 200,
     alarm: '', forwarded_by: [], transferred_by: '', previous_id: '', next_id: '',
     answered_at: talked > 0 ? started : undefined,

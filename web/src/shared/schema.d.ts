@@ -2873,7 +2873,10 @@ export interface components {
             caller: components["schemas"]["Party"];
             /** @description Some seconds old. */
             caller_leg: components["schemas"]["LegQuality"];
+            /** @enum {string} */
+            direction: "internal" | "inbound" | "outbound";
             id: string;
+            route: components["schemas"]["CallRoute"];
             /** Format: date-time */
             started_at: string;
             /** @enum {string} */
@@ -2928,6 +2931,11 @@ export interface components {
             end_reason: string;
             /** Format: date-time */
             ended_at: string;
+            /**
+             * @description Whose doing the end was; empty for calls of older versions.
+             * @enum {string}
+             */
+            ended_by: "" | "caller" | "callee" | "pbx";
             /** @description Numbers that sent the call on, the dialled one first. */
             forwarded_by: string[];
             id: string;
@@ -2937,6 +2945,7 @@ export interface components {
             previous_id: string;
             /** Format: date-time */
             rang_at?: string;
+            route: components["schemas"]["CallRoute"];
             /** Format: date-time */
             started_at: string;
             /**
@@ -2951,6 +2960,34 @@ export interface components {
             items: components["schemas"]["CallRecord"][];
             /** @description Value of before for the following page; empty at the end. */
             next: string;
+        };
+        CallRoute: {
+            /** @description Extension on whose account it went out, or empty. */
+            account: string;
+            /** @description Number that the other side was shown; empty: none, or withheld. */
+            caller_id: string;
+            /**
+             * @description What sort of number was called outside, or empty.
+             * @enum {string}
+             */
+            class: "" | "internal" | "emergency" | "local" | "national" | "mobile" | "international" | "premium";
+            /** @description What the caller dialled. */
+            dialled: string;
+            /** @description Number that was called from outside, or empty. */
+            did: string;
+            emergency: boolean;
+            /**
+             * Format: int64
+             * @description Trunk that it came in by, or 0.
+             */
+            in_trunk: number;
+            /**
+             * Format: int64
+             * @description Trunk that it went out by, or was tried last, or 0.
+             */
+            out_trunk: number;
+            /** @description What the trunk was asked for, or empty. */
+            sent: string;
         };
         CallRules: {
             /**

@@ -128,6 +128,9 @@ export const records = {
     media_timeout: 'Sound stopped',
     shutdown: 'PBX was stopped',
     transferred: 'Transferred',
+    not_allowed: 'Not allowed',
+    trunks: 'No trunk free',
+    limit: 'Limit used up',
   } as Record<string, string>,
 } as const;
 
