@@ -17,7 +17,7 @@ import (
 
 // public are the routes that need no session, typed by hand: a new one has to
 // be thought about here.
-var public = []string{"POST /api/v1/login", "POST /api/v1/invite", "POST /api/v1/invite/read", "POST /api/v1/network/confirm", "POST /api/v1/settings/trial/confirm"}
+var public = []string{"POST /api/v1/login", "POST /api/v1/invite", "POST /api/v1/invite/read", "GET /api/v1/sso", "POST /api/v1/sso/start", "POST /api/v1/sso/finish", "POST /api/v1/network/confirm", "POST /api/v1/settings/trial/confirm"}
 
 // ofTheWizard are the routes that exist before set-up only.
 var ofTheWizard = []string{

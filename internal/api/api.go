@@ -15,6 +15,7 @@ import (
 	"ringfence/internal/events"
 	"ringfence/internal/login"
 	"ringfence/internal/setup"
+	"ringfence/internal/sso"
 	"ringfence/internal/store"
 	"ringfence/internal/telephony"
 )
@@ -70,6 +71,7 @@ type Server struct {
 
 	shell shell
 	rates *rates
+	sso   *sso.Client
 
 	mu         sync.Mutex
 	streams    map[[32]byte]int // event streams, by session
@@ -87,6 +89,7 @@ func New(cfg Config) *Server {
 	s := &Server{
 		cfg: cfg, origin: http.NewCrossOriginProtection(), started: time.Now(), beat: streamBeat,
 		closing: make(chan struct{}), streams: make(map[[32]byte]int),
+		sso:   sso.New(sso.Options{}),
 		rates: newRates(cmp.Or(cfg.RequestsPerMinute, requestsPerMinute)),
 	}
 	s.routes = newRouter(s.gate, s.writeProblem)
@@ -99,7 +102,12 @@ func New(cfg Config) *Server {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.routes.ServeHTTP(w, r) }
 
 // Close ends the event streams, so that the listeners can end in order.
-func (s *Server) Close() { s.closeOne.Do(func() { close(s.closing) }) }
+func (s *Server) Close() {
+	s.closeOne.Do(func() {
+		close(s.closing)
+		s.sso.Close()
+	})
+}
 
 // register adds every operation. The order is the order of the document's
 // readers: set-up, log-in, settings, live data, the box.
@@ -118,6 +126,7 @@ func (s *Server) register() {
 	s.registerPeople()
 	s.registerOwn()
 	s.registerSignIn()
+	s.registerSSO()
 	s.registerExtensions()
 	s.registerTrunks()
 	s.registerRoutes()

@@ -167,6 +167,9 @@ func (s *Service) again(ctx context.Context, addr netip.Addr, v Session, passwor
 	if err != nil {
 		return fmt.Errorf("checking a password: %w", err)
 	}
+	if hash == "" {
+		return nil // signs in by a provider: there is no password to show
+	}
 	return s.try(ctx, attempt{addr: addr, name: u.Name, user: u}, s.password(hash, password))
 }
 

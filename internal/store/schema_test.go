@@ -53,7 +53,7 @@ func TestSchemaRules(t *testing.T) {
 	}
 	tenantTables := []string{"extension", "user", "role", "extension_group", "extension_group_member", "trunk", "trunk_did", "trunk_rate", "schedule",
 		"outbound_rule", "outbound_route", "outbound_group", "inbound_rule", "inbound_trunk", "emergency_route", "caller_block", "contact",
-		"binding", "subscription", "publication", "call_record", "tenant_setting", "totp", "recovery_code", "api_token", "invite"}
+		"binding", "subscription", "publication", "call_record", "tenant_setting", "totp", "recovery_code", "api_token", "invite", "user_identity"}
 	for _, o := range objects {
 		if !strings.HasPrefix(o, "table ") {
 			continue

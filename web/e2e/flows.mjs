@@ -224,6 +224,39 @@ export async function flows(browser) {
     must(server.mock.open, 'the portal is closed');
   });
 
+  await flow(browser, 'a sign-in provider is set, has a button, and people come back from it', async (w) => {
+    const { page } = w;
+    await w.goto('/sign-in');
+    const panel = page.getByRole('region', { name: /Sign-in provider/ });
+    await panel.getByLabel('People may sign in by it').check({ force: true });
+    await panel.getByLabel('Issuer').fill('https://id.engines.example');
+    await panel.getByLabel('Client ID').fill('ringfence');
+    await panel.getByLabel('Domains of its e-mail').fill('engines.example');
+    await panel.getByLabel('Button on the sign-in page').fill('Engines account');
+    w.expected.push(/422/);
+    await panel.getByRole('button', { name: 'Save' }).click();
+    await panel.getByText('Is needed for a new issuer').waitFor();
+    w.expected.pop();
+    await panel.getByLabel('Client secret').fill('not-so-secret');
+    await w.settle();
+    await w.shot('flow-sso-settings');
+    await w.check();
+    await panel.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('Saved.').waitFor();
+    await page.getByRole('button', { name: /Ada Lovelace/ }).click();
+    await page.getByRole('menuitem', { name: 'Sign out' }).click();
+    w.expected.push(/40[01]/);
+    await page.getByRole('button', { name: 'Engines account' }).waitFor();
+    await w.settle();
+    await w.shot('flow-sso-login');
+    await w.check();
+    await w.goto('/sso?state=bad&code=x');
+    await page.getByText('The sign-in at your provider failed').waitFor();
+    await w.goto('/sso?state=good&code=x');
+    await page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor();
+    w.expected.pop();
+  });
+
   await flow(browser, 'a call tells how it sounds', async (w) => {
     const { page } = w;
     await w.goto('/calls');

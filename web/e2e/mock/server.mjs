@@ -57,6 +57,8 @@ class Mock {
     this.factor = { on: false, required: false, recovery_codes: 0 };
     this.owed = false;
     this.mustSetUp = false;
+    /** @type {S['SSO']} */
+    this.sso = { enabled: false, label: '', issuer: '', client_id: '', domains: [], create_users: false, redirect_uri: 'https://pbx.engines.example:8887/sso' };
     /** @type {S['Token'][]} */
     this.tokens = [];
     /** @type {S['PersonSession'][]} */
@@ -153,6 +155,8 @@ class Mock {
     if (path.startsWith('/setup')) return this.setup(req, res, method, path, body);
     if (!this.open) return problem(res, 404);
     if (path === '/login') return this.login(res, body);
+    if (path === '/sso') return json(res, 200, { items: this.sso.enabled && this.sso.label ? [{ domain: this.tenant.domain, label: this.sso.label }] : [] });
+    if (path === '/sso/finish') return body.state === 'good' ? json(res, 200, this.sessionState(this.startSession(res))) : problem(res, 400);
     if (path.startsWith('/invite')) {
       if (body.token !== data.inviteToken) return problem(res, 404, 'the invitation is unknown');
       if (path === '/invite/read') return json(res, 200, { name: 'zoe', passwords: this.signIn.passwords });
@@ -331,6 +335,14 @@ class Mock {
       case 'extensions':
         return id === '' ? this.allExtensions(res, method, body) : this.oneExtension(res, method, id, tail, body);
       case 'sign-in':
+        if (id === 'sso') {
+          if (method === 'PUT' && this.sso.issuer !== body.issuer && !body.client_secret) return problem(res, 422, 'validation failed', { 'body.client_secret': 'is needed for a new issuer' });
+          if (method === 'PUT') {
+            const { client_secret: _, ...rest } = body;
+            this.sso = { ...this.sso, ...rest };
+          }
+          return json(res, 200, this.sso);
+        }
         if (method === 'PUT') {
           if (body.passwords.mode === 'nist' && body.passwords.min < 15) return problem(res, 422, 'validation failed', { 'body.passwords.min': 'must be between 15 and 128' });
           this.signIn = body;

@@ -45,6 +45,13 @@ const invite = createRoute({
   component: lazyRouteComponent(() => import('./pages/Invite'), 'Invite'),
 });
 
+/** Where a sign-in provider sends people back to. */
+const sso = createRoute({
+  getParentRoute: () => root,
+  path: '/sso',
+  component: lazyRouteComponent(() => import('./pages/SsoDone'), 'SsoDone'),
+});
+
 /** Everything behind it needs a session. */
 const shell = createRoute({
   getParentRoute: () => root,
@@ -217,6 +224,7 @@ const tree = root.addChildren([
   setup,
   login,
   invite,
+  sso,
   confirmNetwork,
   confirmSettings,
   shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, trunks, numbers, outgoing, incoming, hours, numbering, rates, tryNumber, ports, transports, addresses, security, ssh, network, signIn, audit, account]),

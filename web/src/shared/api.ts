@@ -31,6 +31,7 @@ export type Port = Schemas['Port'];
 export type Registration = Schemas['Registration'];
 export type SignIn = Schemas['SignIn'];
 export type PersonSession = Schemas['PersonSession'];
+export type SSO = Schemas['SSO'];
 export type Token = Schemas['Token'];
 export type Invited = Schemas['Invited'];
 export type TOTPEnrolment = Schemas['TOTPEnrolment'];

@@ -61,6 +61,11 @@ export const signInQuery = queryOptions({
   queryFn: () => take(client.GET('/api/v1/sign-in')),
 });
 
+export const ssoQuery = queryOptions({
+  queryKey: ['sso'],
+  queryFn: () => take(client.GET('/api/v1/sign-in/sso')),
+});
+
 export const boxSignInQuery = queryOptions({
   queryKey: ['box-sign-in'],
   queryFn: () => take(client.GET('/api/v1/box/sign-in')),

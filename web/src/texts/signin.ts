@@ -112,3 +112,28 @@ export const invite = {
   goneText: 'It was used, is older than three days, or a newer one took its place. Ask your administrator for another.',
   toLogin: 'To the sign-in',
 } as const;
+
+export const sso = {
+  title: 'Signing in',
+  failed: 'The sign-in at your provider failed',
+  failedText: 'It took too long, was begun in another browser, or was refused. Try again; the log of the PBX says more.',
+  stranger: 'Your account there belongs to no user here',
+  strangerText: 'Ask your administrator: the e-mail address has to be that of a user.',
+  again: 'To the sign-in',
+  panel: 'Sign-in provider (OpenID Connect)',
+  enabled: 'People may sign in by it',
+  enabledHint: 'Passwords go on working. Administrators are never made by it, and never linked by an e-mail address.',
+  issuer: 'Issuer',
+  issuerHint: 'The https address by which the provider names itself.',
+  clientID: 'Client ID',
+  secret: 'Client secret',
+  secretHint: 'Left empty, the one that is kept stays.',
+  redirect: 'Redirect URI, to be entered at the provider',
+  domains: 'Domains of its e-mail addresses',
+  domainsHint: 'One a line. An address that the provider has verified links the user who has it.',
+  create: 'Make users of those who are none yet',
+  createHint: 'With the role User.',
+  label: 'Button on the sign-in page',
+  labelHint: 'Everybody can read it. Empty shows no button.',
+  saved: 'Saved.',
+} as const;

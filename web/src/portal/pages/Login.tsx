@@ -68,9 +68,35 @@ export function Login() {
             <Button type="submit" loading={login.isPending} fullWidth mt={4}>
               {texts.submit}
             </Button>
+            <Providers />
           </Stack>
         </form>
     </Frame>
+  );
+}
+
+/** The sign-in providers that want a button. */
+function Providers() {
+  const [list, setList] = useState<readonly { domain: string; label: string }[]>([]);
+  // Not in the cache: signing out empties that while this page begins.
+  useEffect(() => {
+    take(client.GET('/api/v1/sso'))
+      .then(({ items }) => setList(items))
+      .catch(() => undefined);
+  }, []);
+  const start = useMutation({
+    mutationFn: (domain: string) => take(client.POST('/api/v1/sso/start', { body: { domain } })),
+    onSuccess: ({ url }) => window.location.assign(url),
+  });
+  return (
+    <>
+      {start.isError && <Refused thrown={start.error} />}
+      {list.map(({ domain, label }) => (
+        <Button key={domain} variant="default" fullWidth loading={start.isPending && start.variables === domain} onClick={() => start.mutate(domain)}>
+          {label}
+        </Button>
+      ))}
+    </>
   );
 }
 

@@ -10,6 +10,7 @@ import { ProblemNotice } from '../../shared/ui/Notice';
 import { Page, Panel } from '../../shared/ui/Page';
 import { common } from '../../texts/common';
 import { signInRules as texts } from '../../texts/signin';
+import { SignInProvider } from './SignInProvider';
 import css from './pages.module.css';
 
 /** How people sign in: passwords and second factor. */
@@ -31,6 +32,7 @@ export function SignIn() {
             onSaved={(saved) => queries.setQueryData(signInQuery.queryKey, saved)}
           />
         )}
+        <SignInProvider />
         {own.data && (
           <RulesForm
             title={texts.box}
