@@ -224,7 +224,9 @@ func (w *warden) admit(tenant telephony.TenantID, caller, number string) *sip.Re
 
 // ended looks at a call's record for numbers that nobody has.
 func (w *warden) ended(r telephony.CallRecord) {
-	if r.Reason != telephony.EndNotFound || r.StatusCode != 404 || r.TransferredBy != "" {
+	// What a trunk does not know, or brings for nobody, is no extension's trying.
+	outside := r.Direction == telephony.Inbound || r.Route.OutTrunk != 0
+	if r.Reason != telephony.EndNotFound || r.StatusCode != 404 || r.TransferredBy != "" || outside {
 		return
 	}
 	who := guard.Caller{Tenant: r.Tenant, Number: r.Caller.Number}
