@@ -12,9 +12,11 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"ringfence/internal/certs"
+	"ringfence/internal/dialplan"
 	"ringfence/internal/events"
 	"ringfence/internal/login"
 	"ringfence/internal/setup"
+	"ringfence/internal/sip"
 	"ringfence/internal/sso"
 	"ringfence/internal/store"
 	"ringfence/internal/telephony"
@@ -42,6 +44,9 @@ type Config struct {
 	RequestsPerMinute int
 	// WebPhones hands out credentials for browsers; nil hands out none.
 	WebPhones WebPhones
+	// Preview is what an INVITE to a trunk would say: its Request-URI, and its
+	// headers about who calls; nil shows none.
+	Preview func(t telephony.Trunk, a dialplan.Attempt, hidden bool) (uri string, headers []sip.Header)
 	// TrunkDown reports whether a trunk cannot carry calls now; nil is none.
 	TrunkDown func(telephony.TenantID, telephony.TrunkID) bool
 	// TrunkStates tells of trunks; nil knows nothing of any.

@@ -34,6 +34,7 @@ type DialPlan struct {
 	Caller        string        `json:"caller,omitempty" doc:"Of calls from outside; empty if it is withheld."`
 	Emergency     bool          `json:"emergency"`
 	EmergencyName string        `json:"emergency_name,omitempty"`
+	Location      string        `json:"emergency_location,omitempty" doc:"Where the phone is that makes an emergency call."`
 	InboundRule   int64         `json:"inbound_rule,omitempty"`
 	Attempts      []DialAttempt `json:"attempts" doc:"The trunks, in the order in which they are tried."`
 	RefusalCode   int           `json:"refusal_code,omitempty" doc:"SIP status of a refused call."`
@@ -43,13 +44,21 @@ type DialPlan struct {
 
 // DialAttempt is one INVITE that would go to a trunk.
 type DialAttempt struct {
-	Trunk       int64  `json:"trunk"`
-	TrunkName   string `json:"trunk_name"`
-	Rule        int64  `json:"rule,omitempty"`
-	Number      string `json:"number" doc:"User part of the Request-URI."`
-	CallerID    string `json:"caller_id" doc:"User part of From; empty if there is no number to show."`
-	Diversion   string `json:"diversion,omitempty" doc:"User part of Diversion."`
-	MinutePrice *int64 `json:"minute_price,omitempty" doc:"Price of a call of one minute in millionths of the currency; absent if the trunk has no rate for the number."`
+	Trunk       int64        `json:"trunk"`
+	TrunkName   string       `json:"trunk_name"`
+	Rule        int64        `json:"rule,omitempty"`
+	Number      string       `json:"number" doc:"User part of the Request-URI."`
+	CallerID    string       `json:"caller_id" doc:"User part of From; empty if there is no number to show."`
+	Diversion   string       `json:"diversion,omitempty" doc:"User part of Diversion."`
+	URI         string       `json:"uri,omitempty" doc:"Request-URI of the INVITE."`
+	Headers     []DialHeader `json:"headers" doc:"Its headers about who calls, after the rules of the trunk."`
+	MinutePrice *int64       `json:"minute_price,omitempty" doc:"Price of a call of one minute in millionths of the currency; absent if the trunk has no rate for the number."`
+}
+
+// DialHeader is a header of an INVITE.
+type DialHeader struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 // DialStep is one decision.
@@ -103,7 +112,7 @@ func (s *Server) tryDialplan(ctx context.Context, in *body[DialTry]) (*body[Dial
 	if err != nil {
 		return nil, err
 	}
-	return &body[DialPlan]{dialPlanOf(snap, tenant, plan)}, nil
+	return &body[DialPlan]{s.dialPlanOf(snap, tenant, plan)}, nil
 }
 
 // dryRun plans a call without making it.
@@ -140,15 +149,22 @@ func (s *Server) dryRun(snap *telephony.Snapshot, tenant telephony.TenantID, q D
 	return dialplan.Resolve(snap, dialplan.Request{Tenant: tenant, Caller: caller, Dialled: q.Number, From: q.Caller, At: at, Down: down, Explain: true}), nil
 }
 
-func dialPlanOf(snap *telephony.Snapshot, tenant telephony.TenantID, p dialplan.Plan) DialPlan {
+func (s *Server) dialPlanOf(snap *telephony.Snapshot, tenant telephony.TenantID, p dialplan.Plan) DialPlan {
 	out := DialPlan{
 		Outcome: string(p.Outcome), Verdict: p.Verdict(), Class: string(p.Class), Country: p.Country, Number: p.Number, Extension: p.Extension,
-		Account: p.Account, Called: p.Called, Caller: p.Caller, Emergency: p.Emergency, EmergencyName: p.EmergencyName, InboundRule: p.InboundRule,
+		Account: p.Account, Called: p.Called, Caller: p.Caller, Emergency: p.Emergency, EmergencyName: p.EmergencyName, Location: p.EmergencyLocation, InboundRule: p.InboundRule,
 		RefusalCode: p.Refusal.Code, RefusalReason: p.Refusal.Reason, Attempts: []DialAttempt{}, Steps: []DialStep{},
 	}
 	for _, a := range p.Attempts {
 		t, _ := snap.Trunk(tenant, a.Trunk)
-		one := DialAttempt{Trunk: int64(a.Trunk), TrunkName: t.Name, Rule: a.Rule, Number: a.Number, CallerID: a.CallerID, Diversion: a.Diversion}
+		one := DialAttempt{Trunk: int64(a.Trunk), TrunkName: t.Name, Rule: a.Rule, Number: a.Number, CallerID: a.CallerID, Diversion: a.Diversion, Headers: []DialHeader{}}
+		if s.cfg.Preview != nil {
+			uri, headers := s.cfg.Preview(t, a, false)
+			one.URI = uri
+			for _, h := range headers {
+				one.Headers = append(one.Headers, DialHeader(h))
+			}
+		}
 		if a.HasRate {
 			price := int64(dialplan.PerMinute(a.Rate))
 			one.MinutePrice = &price

@@ -4,8 +4,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"ringfence/internal/b2bua"
 	"ringfence/internal/opsock"
+	"ringfence/internal/store"
 	"ringfence/internal/telephony"
 )
 
@@ -65,5 +68,57 @@ func TestOperatorTriesTheDialplan(t *testing.T) {
 		if err := call("POST", opsock.PathDialplanTry, q, &out); err == nil || !strings.Contains(err.Error(), what) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// TestDryRunOverATrunk: what is kept in the store is what the dry run sees, and
+// the INVITE is the one that calls would send.
+func TestDryRunOverATrunk(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	boss := b.setUp()
+	var trunk telephony.Trunk
+	_, err := b.store.ForTenant(1).Update(t.Context(), telephony.Actor{Kind: telephony.ActorSystem}, func(tx *store.Tx) (err error) {
+		trunk, err = tx.CreateTrunk(telephony.Trunk{
+			Name: "main", Kind: telephony.TrunkPeer, Enabled: true, Host: "sip.provider.example", Transport: telephony.TrunkUDP, Media: telephony.SecurityOffer, DTMF: telephony.DTMFAuto,
+			Format: telephony.FormatPlus, CallerID: "+49301000", Identity: telephony.IdentityPAI, DialledIn: "uri", RegisterInterval: time.Minute,
+			Rates: []telephony.Rate{{Prefix: "43", Minute: 60_000}},
+		})
+		if err != nil {
+			return err
+		}
+		if _, err := tx.CreateOutboundRule(telephony.OutboundRule{Name: "all", Enabled: true, Priority: 10, Order: telephony.OrderListed, Routes: []telephony.Route{{Trunk: trunk.ID}}}); err != nil {
+			return err
+		}
+		return tx.PutRoutingSettings(telephony.Routing{
+			Plan: telephony.NumberingPlan{Outside: "0", Allowed: []string{"43"}, Emergency: []telephony.EmergencyNumber{{Number: "112", Name: "fire"}}}, Currency: "EUR", Night: telephony.NightAuto,
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.user(1, "ann", telephony.RoleAdmin, "101") // 101 dials what its user may
+	b.cfg.Preview = b2bua.Preview
+	var p DialPlan
+	boss.must(http.StatusOK, "POST", "/dialplan/try", DialTry{Extension: "101", Number: "+43 1 234567"}, &p)
+	if p.Outcome != "outside" || len(p.Attempts) != 1 {
+		t.Fatalf("%+v", p)
+	}
+	a := p.Attempts[0]
+	if a.TrunkName != "main" || a.URI != "sip:+431234567@sip.provider.example" || a.MinutePrice == nil || *a.MinutePrice != 60_000 {
+		t.Errorf("%+v", a)
+	}
+	if h := a.Headers; len(h) != 3 || h[0].Name != "From" || !strings.Contains(h[0].Value, "+49301000") || h[2].Name != "P-Asserted-Identity" {
+		t.Errorf("%+v", h)
+	}
+	p = DialPlan{}
+	boss.must(http.StatusOK, "POST", "/dialplan/try", DialTry{Extension: "102", Number: "0112", Down: []int64{int64(trunk.ID)}}, &p)
+	if !p.Emergency || p.EmergencyName != "fire" || len(p.Attempts) != 1 {
+		t.Errorf("%+v", p)
+	}
+	p = DialPlan{}
+	boss.must(http.StatusOK, "POST", "/dialplan/try", DialTry{Trunk: int64(trunk.ID), Number: "+49301000"}, &p)
+	if p.RefusalCode != 404 || p.Caller != "" {
+		t.Errorf("%+v", p)
 	}
 }

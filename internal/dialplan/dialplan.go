@@ -66,8 +66,10 @@ type Plan struct {
 	Emergency bool
 	// EmergencyName is what the emergency number is for.
 	EmergencyName string
-	Attempts      []Attempt // to be tried in this order
-	Refusal       Refusal
+	// EmergencyLocation says where the phone is, for those who are told.
+	EmergencyLocation string
+	Attempts          []Attempt // to be tried in this order
+	Refusal           Refusal
 	// Called and Caller are the numbers of a call that comes in, in E.164 with +
 	// where they can be told.
 	Called, Caller string

@@ -47,6 +47,10 @@ func (r *resolver) emergency(n telephony.EmergencyNumber) {
 	if _, ok := r.snap.Extension(r.req.Tenant, n.Number); ok {
 		r.say(TopicEmergency, true, "the extension of that number is not called")
 	}
+	if at := r.req.Caller.EmergencyLocation; at != "" {
+		r.plan.EmergencyLocation = at
+		r.say(TopicEmergency, true, "the phone is here: %s", at)
+	}
 	var first, last []Attempt
 	for _, route := range r.emergencyRoutes() {
 		t, ok := r.snap.Trunk(r.req.Tenant, route.Trunk)
@@ -56,6 +60,9 @@ func (r *resolver) emergency(n telephony.EmergencyNumber) {
 		}
 		// Strip is ignored: nothing takes digits from an emergency number.
 		a := Attempt{Trunk: t.ID, Number: route.Prepend + n.Number}
+		if callback := r.req.Caller.EmergencyCallback; callback != "" {
+			route.CallerID = callback
+		}
 		a.CallerID, a.Diversion = r.identity(t, route)
 		if r.down(t.ID) {
 			r.sayTrunk(0, t, true, "does not answer now; is tried after the others with "+a.Number)

@@ -15,6 +15,7 @@ import (
 	"ringfence/firewall"
 	"ringfence/internal/acme"
 	"ringfence/internal/api"
+	"ringfence/internal/b2bua"
 	"ringfence/internal/certs"
 	"ringfence/internal/document"
 	"ringfence/internal/events"
@@ -345,6 +346,7 @@ func (p *PBX) webSide() (err error) {
 		Network: network, Trials: p.trials,
 		Store: p.store, Login: p.logins, Wizard: p.wizard, Live: live{p}, Bus: &p.bus,
 		WebPhones: p.telephone.webPhones, TrunkStates: p.telephone.trunks,
+		Preview: b2bua.Preview, TrunkDown: p.telephone.trunks.Down,
 		Logger: p.log.With("part", "api"), Version: version.String(), Hostname: host, Fingerprint: p.certs.Fingerprint,
 		Certificates: p.certs, ACME: p.acme,
 	})

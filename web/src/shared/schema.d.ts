@@ -3377,6 +3377,8 @@ export interface components {
             caller_id: string;
             /** @description User part of Diversion. */
             diversion?: string;
+            /** @description Its headers about who calls, after the rules of the trunk. */
+            headers: components["schemas"]["DialHeader"][] | null;
             /**
              * Format: int64
              * @description Price of a call of one minute in millionths of the currency; absent if the trunk has no rate for the number.
@@ -3389,6 +3391,12 @@ export interface components {
             /** Format: int64 */
             trunk: number;
             trunk_name: string;
+            /** @description Request-URI of the INVITE. */
+            uri?: string;
+        };
+        DialHeader: {
+            name: string;
+            value: string;
         };
         DialPlan: {
             /** @description The extension on whose account a call to the outside goes. */
@@ -3403,6 +3411,8 @@ export interface components {
             /** @description ISO 3166, of the number outside. */
             country?: string;
             emergency: boolean;
+            /** @description Where the phone is that makes an emergency call. */
+            emergency_location?: string;
             emergency_name?: string;
             /** @description That rings. */
             extension?: string;
