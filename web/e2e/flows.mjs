@@ -837,9 +837,57 @@ export async function flows(browser) {
     await w.page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor();
   });
 
+  await flow(browser, 'a user is made, and people come from a list', async (w, { mock }) => {
+    await w.goto('/users');
+    await w.page.getByRole('button', { name: 'New user' }).click();
+    const form = w.page.getByRole('dialog');
+    await form.getByLabel('User name').fill('hedy');
+    await form.getByLabel('Extension', { exact: true }).fill('150');
+    await form.getByLabel('Make this extension now, with a SIP password of its own').check();
+    await w.shot('flow-user-new');
+    await form.getByRole('button', { name: 'Create user' }).click();
+    await w.page.getByText('The passwords are shown only now').waitFor();
+    await w.shot('flow-user-made');
+    must(mock.users.some((u) => u.name === 'hedy' && u.extension === '150'), 'the user was not made');
+    await form.getByRole('button', { name: 'Close' }).last().click();
+    await w.page.getByRole('button', { name: 'Import from CSV' }).click();
+    await w.page.getByLabel('List').fill('number,user\n160,kim\n101,lee');
+    await w.page.getByRole('button', { name: 'Check' }).click();
+    await w.page.getByText('1 row is wrong').waitFor();
+    await w.shot('flow-import-wrong');
+    await w.page.getByLabel('List').fill('number,user\n160,kim');
+    await w.page.getByRole('button', { name: 'Check' }).click();
+    await w.page.getByRole('button', { name: 'Add 1 extensions and 1 users' }).click();
+    await w.page.getByRole('button', { name: 'Download passwords' }).waitFor();
+  });
+
+  await flow(browser, 'an administrator of the box works in another organisation', async (w, { mock }) => {
+    await w.goto('/tenants');
+    await w.page.getByRole('button', { name: 'Difference & Sons' }).click();
+    await w.shot('flow-tenant');
+    await w.page.getByRole('button', { name: 'Work here' }).click();
+    await w.page.getByText('You work in Difference & Sons now').waitFor();
+    must(mock.workedIn === '2', `requests name organisation ${mock.workedIn}`);
+    await w.page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
+    await w.page.getByLabel('Organisation').first().waitFor();
+    await w.shot('flow-tenant-switched');
+  });
+
+  await flow(browser, 'a role is made', async (w, { mock }) => {
+    await w.goto('/roles');
+    await w.page.getByRole('button', { name: 'New role' }).click();
+    await w.page.getByLabel('Name').fill('desk');
+    await w.page.getByLabel('Local numbers').check();
+    await w.page.getByLabel('See and end calls of everybody').check();
+    await w.shot('flow-role');
+    await w.page.getByRole('button', { name: 'Create role' }).click();
+    await w.page.getByText('It holds from the next request').waitFor();
+    must(mock.roles.items.some((r) => r.name === 'desk' && r.classes.includes('local') && r.permissions.includes('calls.manage')), 'the role was not made as chosen');
+  });
+
   await flow(browser, 'hostile names stay text', async (w, { mock }) => {
     const hostile = '<img src=x onerror=alert(1)><script>alert(2)</script>';
-    mock.extensions[0] = { number: '101', display_name: hostile, no_answer_seconds: 30, registrations: 1, media_security: 'offer', dtmf: 'auto', call_handling: noHandling() };
+    mock.extensions[0] = { number: '101', display_name: hostile, no_answer_seconds: 30, registrations: 1, media_security: 'offer', dtmf: 'auto', call_handling: noHandling(), role: 'standard', effective_role: 'standard', groups: [] };
     mock.registrations.forEach((r) => Object.assign(r, { user_agent: hostile, contact: `sip:101@x;${hostile}` }));
     mock.calls.forEach((c) => Object.assign(c.caller, { name: hostile }));
     mock.records.forEach((r) => Object.assign(r.callee, { name: hostile }));
@@ -866,7 +914,7 @@ export async function flows(browser) {
   });
 
   await flow(browser, 'ten thousand extensions scroll', async (w, { mock }) => {
-    mock.extensions = Array.from({ length: 10_000 }, (_, i) => ({ number: String(10_000 + i), display_name: `Person ${i}`, no_answer_seconds: 30, registrations: i % 2, media_security: 'offer', dtmf: 'auto', call_handling: noHandling() }));
+    mock.extensions = Array.from({ length: 10_000 }, (_, i) => ({ number: String(10_000 + i), display_name: `Person ${i}`, no_answer_seconds: 30, registrations: i % 2, media_security: 'offer', dtmf: 'auto', call_handling: noHandling(), role: 'standard', effective_role: 'standard', groups: [] }));
     await w.goto('/extensions');
     await w.page.getByText('10,000 extensions').waitFor();
     const rows = await w.page.locator('tbody tr[data-row]').count();

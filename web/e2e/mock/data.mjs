@@ -31,8 +31,45 @@ export function noHandling() {
 /** @returns {S['Extension'][]} */
 export function extensions() {
   return people.map(([number, display_name], i) => ({
-    number: number ?? '', display_name: display_name ?? '', no_answer_seconds: i === 3 ? 60 : 30, registrations: i > 8 ? 0 : i === 0 ? 2 : 1, media_security: i === 4 ? 'require' : 'offer', dtmf: 'auto', call_handling: noHandling(),
+    number: number ?? '', display_name: display_name ?? '', no_answer_seconds: i === 3 ? 60 : 30, registrations: i > 8 ? 0 : i === 0 ? 2 : 1, media_security: i === 4 ? 'require' : 'offer', dtmf: 'auto', call_handling: noHandling(), role: 'standard', effective_role: i === 0 ? 'admin' : 'standard', groups: i === 2 ? ['Sales'] : [],
   }));
+}
+
+/** @returns {S['User'][]} */
+export function users() {
+  const of = (/** @type {number} */ id, /** @type {string} */ name, /** @type {string} */ first_name, /** @type {string} */ last_name, /** @type {string} */ role, /** @type {string} */ extension) => ({
+    id, name, first_name, last_name, email: `${name}@engines.example`, phone: '', role, extension, must_change_password: id === 3, created_at: iso(1_700_000_000_000),
+  });
+  return [of(1, 'ada', 'Ada', 'Lovelace', 'admin', '101'), of(2, 'grace', 'Grace', 'Hopper', 'standard_international', '103'), of(3, 'alan', 'Alan', 'Turing', 'standard', '105'), of(4, 'reception', '', '', 'reception', '102')];
+}
+
+/** @returns {S['RoleList']} */
+export function roles() {
+  const classes = ['internal', 'local', 'national', 'mobile', 'international', 'premium'];
+  const permissions = ['tenant.manage', 'users.manage', 'roles.manage', 'extensions.manage', 'trunks.manage', 'rules.manage', 'calls.manage', 'cdr.read_all', 'recordings.read_all', 'audit.read', 'security.manage', 'reports'];
+  return {
+    classes, permissions,
+    items: [
+      { name: 'admin', description: 'Administers the tenant', permissions, classes, built_in: true },
+      { name: 'standard_international', description: 'Calls inside, in the own country and abroad', permissions: [], classes: classes.slice(0, 5), built_in: true },
+      { name: 'standard', description: 'Calls inside and emergency numbers', permissions: [], classes: ['internal'], built_in: true },
+      { name: 'reception', description: 'Front desk', permissions: ['calls.manage', 'cdr.read_all'], classes: ['internal', 'local', 'national'], built_in: false },
+    ],
+  };
+}
+
+/** @returns {S['Group'][]} */
+export function groups() {
+  return [{ id: 21, name: 'Sales', members: ['103', '105'] }, { id: 22, name: 'Workshop', members: ['104'] }];
+}
+
+/** @returns {S['TenantRow'][]} */
+export function tenants() {
+  const common = { time_zone: 'Europe/Berlin', country: 'DE', tones: 'DE', max_extensions: 0, max_users: 0, registrations: 9 };
+  return [
+    { ...common, id: 1, name: 'Analytical Engines', domain: 'pbx.engines.example', extension_first: '101', extension_last: '199', extensions: 12, calls: 3 },
+    { ...common, id: 2, name: 'Difference & Sons', domain: 'pbx.difference.example', extension_first: '1000', extension_last: '1999', extensions: 480, calls: 17, max_extensions: 500 },
+  ];
 }
 
 /** @param {number} now @returns {S['Registration'][]} */

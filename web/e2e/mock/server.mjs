@@ -7,6 +7,7 @@ import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as data from './data.mjs';
+import { people } from './people.mjs';
 import { dryRun, routing } from './routing.mjs';
 
 /** @typedef {import('../../src/shared/schema.js').components['schemas']} S */
@@ -82,7 +83,13 @@ class Mock {
     this.extensions = empty ? [] : data.extensions();
     this.keeping = { call_days: 0 };
     /** @type {S['Tenant']} */
-    this.phoneSettings = { name: 'Acme', domain: 'pbx.example', extension_first: '101', extension_last: '199', digest: 'md5', tls_only: false, max_contacts: 10, qualify_seconds: 30, qualify_failures: 3, calls: data.callRules() };
+    this.phoneSettings = { name: 'Acme', domain: 'pbx.example', extension_first: '101', extension_last: '199', digest: 'md5', tls_only: false, max_contacts: 10, qualify_seconds: 30, qualify_failures: 3, calls: data.callRules(), time_zone: 'Europe/Berlin', country: 'DE', max_extensions: 0, max_users: 0 };
+    this.users = empty ? [] : data.users();
+    this.roles = data.roles();
+    this.groups = empty ? [] : data.groups();
+    this.tenants = data.tenants();
+    /** @type {string | undefined} the organisation that the last request named */
+    this.workedIn = undefined;
     this.ports = data.ports();
     this.transports = data.transports();
     this.addresses = data.addresses();
@@ -166,6 +173,7 @@ class Mock {
     if (path === '/settings/trial/confirm') return this.confirmTrial(res, body);
     const cookie = /__Host-ringfence-portal=([^;]+)/.exec(req.headers.cookie ?? '')?.[1];
     const csrf = this.sessions.get(cookie ?? '');
+    this.workedIn = typeof req.headers['ringfence-tenant'] === 'string' ? req.headers['ringfence-tenant'] : this.workedIn;
     if (cookie === undefined || csrf === undefined) return problem(res, 401);
     if (method !== 'GET' && req.headers['x-csrf-token'] !== csrf) return problem(res, 403, 'the CSRF token is missing or wrong');
     if (path.startsWith('/session/second-factor') || path === '/session/password-policy' || path.startsWith('/sessions') || path.startsWith('/tokens')) return this.account2(res, method, path, body);
@@ -196,7 +204,7 @@ class Mock {
       const first = Number(this.tenant.extension_first);
       const wanted = body.extensions ?? Array.from({ length: body.count }, (_, i) => ({ number: String(first + i), display_name: '' }));
       const fresh = wanted.filter((/** @type {{number: string}} */ w) => !this.extensions.some((e) => e.number === w.number));
-      for (const w of fresh) this.extensions.push({ number: w.number, display_name: w.display_name ?? '', no_answer_seconds: 30, registrations: 0, media_security: 'offer', dtmf: 'auto', call_handling: data.noHandling() });
+      for (const w of fresh) this.extensions.push({ number: w.number, display_name: w.display_name ?? '', no_answer_seconds: 30, registrations: 0, media_security: 'offer', dtmf: 'auto', call_handling: data.noHandling(), role: 'standard', effective_role: 'standard', groups: [] });
       return json(res, 200, fresh.map((/** @type {{number: string, display_name: string}} */ w) => this.account(w.number)));
     }
     if (path === '/setup/finish' && method === 'POST') {
@@ -251,7 +259,7 @@ class Mock {
   sessionState(csrf) {
     return {
       csrf_token: csrf, expires_at: new Date(Date.now() + 1_800_000).toISOString(), must_change_password: this.mustChange, second_factor_owed: this.owed, must_set_up_second_factor: this.mustSetUp, permissions: everything, role: 'system_admin',
-      tenant: this.tenant, user: { name: this.administrator, first_name: this.administrator === 'ada' ? 'Ada' : '', last_name: this.administrator === 'ada' ? 'Lovelace' : '', email: '', extension: '' },
+      tenant: { ...this.tenant, ...this.tenants.find((t) => t.id > 1 && String(t.id) === this.workedIn) }, user: { name: this.administrator, first_name: this.administrator === 'ada' ? 'Ada' : '', last_name: this.administrator === 'ada' ? 'Lovelace' : '', email: '', extension: '' },
     };
   }
 
@@ -333,6 +341,7 @@ class Mock {
       case 'status':
         return json(res, 200, this.status());
       case 'extensions':
+        if (id === 'csv') return people(this, res, method, id, '', body);
         return id === '' ? this.allExtensions(res, method, body) : this.oneExtension(res, method, id, tail, body);
       case 'sign-in':
         if (id === 'sso') {
@@ -354,6 +363,12 @@ class Mock {
           return json(res, 200, this.boxSignIn);
         }
         return problem(res, 404);
+      case 'users':
+      case 'roles':
+      case 'groups':
+      case 'tenants':
+      case 'own':
+        return people(this, res, method, head, id, body);
       case 'registrations':
         return json(res, 200, { items: this.registrations, more: false });
       case 'tenant':
@@ -616,7 +631,7 @@ class Mock {
     if (method === 'GET') return json(res, 200, { items: this.extensions, next: '' });
     if (this.extensions.some((e) => e.number === body.number)) return problem(res, 409, 'the extension exists');
     if (/[\u0000-\u001f]/.test(body.display_name ?? '')) return problem(res, 422, 'validation failed', { 'body.display_name': 'holds a control or invisible character' });
-    this.extensions = [...this.extensions, { number: body.number, display_name: body.display_name ?? '', no_answer_seconds: body.no_answer_seconds ?? 30, registrations: 0, media_security: body.media_security ?? this.phoneSettings.calls.media_security, dtmf: body.dtmf ?? 'auto', call_handling: body.call_handling ?? data.noHandling() }];
+    this.extensions = [...this.extensions, { number: body.number, display_name: body.display_name ?? '', no_answer_seconds: body.no_answer_seconds ?? 30, registrations: 0, media_security: body.media_security ?? this.phoneSettings.calls.media_security, dtmf: body.dtmf ?? 'auto', call_handling: body.call_handling ?? data.noHandling(), role: 'standard', effective_role: 'standard', groups: [] }];
     return json(res, 201, this.account(body.number));
   }
 

@@ -5,6 +5,7 @@ import { useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
 import { Link, Outlet, useLocation } from '@tanstack/react-router';
 import {
   IconAffiliate,
+  IconBuilding,
   IconClock,
   IconCoins,
   IconHash,
@@ -26,7 +27,10 @@ import {
   IconShieldLock,
   IconShieldX,
   IconTerminal2,
+  IconUser,
+  IconUserShield,
   IconUsers,
+  IconUsersGroup,
   type Icon,
 } from '@tabler/icons-react';
 import { useEffect, useState } from 'react';
@@ -36,20 +40,17 @@ import { Brand } from '../shared/ui/Brand';
 import { State } from '../shared/ui/State';
 import { shell } from '../texts/shell';
 import { Palette } from './Palette';
-import { isAdmin } from './roles';
+import { isAdmin, mayOpen } from './roles';
 import css from './Shell.module.css';
 import { OwnBans } from './security/OwnBans';
+import { TenantSwitch } from './TenantSwitch';
 import { TrialBanner } from './Trial';
 import { UserMenu } from './UserMenu';
 
 interface NavItem {
-  to: '/' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/trunks' | '/numbers' | '/outgoing' | '/incoming' | '/hours' | '/numbering' | '/rates' | '/try' | '/ports' | '/transports' | '/addresses' | '/security' | '/ssh' | '/network' | '/sign-in' | '/audit';
+  to: '/' | '/own' | '/users' | '/roles' | '/groups' | '/tenants' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/transports' | '/addresses' | '/security' | '/ssh' | '/network' | '/sign-in' | '/audit' | '/trunks' | '/numbers' | '/outgoing' | '/incoming' | '/hours' | '/numbering' | '/rates' | '/try';
   label: string;
   icon: Icon;
-  /** Open to users without administration. */
-  everybody?: boolean;
-  /** Only for administrators of the box. */
-  box?: boolean;
 }
 
 const groups: readonly { label?: string; items: readonly NavItem[] }[] = [
@@ -57,7 +58,10 @@ const groups: readonly { label?: string; items: readonly NavItem[] }[] = [
   {
     label: shell.nav.people,
     items: [
+      { to: '/users', label: shell.nav.users, icon: IconUser },
       { to: '/extensions', label: shell.nav.extensions, icon: IconUsers },
+      { to: '/groups', label: shell.nav.groups, icon: IconUsersGroup },
+      { to: '/roles', label: shell.nav.roles, icon: IconUserShield },
       { to: '/registrations', label: shell.nav.registrations, icon: IconAffiliate },
       { to: '/phones', label: shell.nav.phones, icon: IconDeviceLandlinePhone },
     ],
@@ -65,8 +69,9 @@ const groups: readonly { label?: string; items: readonly NavItem[] }[] = [
   {
     label: shell.nav.telephony,
     items: [
+      { to: '/own', label: shell.nav.own, icon: IconDeviceLandlinePhone },
       { to: '/calls', label: shell.nav.calls, icon: IconPhoneCall },
-      { to: '/cdrs', label: shell.nav.cdrs, icon: IconHistory, everybody: true },
+      { to: '/cdrs', label: shell.nav.cdrs, icon: IconHistory },
     ],
   },
   {
@@ -85,12 +90,13 @@ const groups: readonly { label?: string; items: readonly NavItem[] }[] = [
   {
     label: shell.nav.system,
     items: [
+      { to: '/tenants', label: shell.nav.tenants, icon: IconBuilding },
       { to: '/ports', label: shell.nav.ports, icon: IconShieldLock },
-      { to: '/transports', label: shell.nav.transports, icon: IconPlugConnected, box: true },
-      { to: '/addresses', label: shell.nav.addresses, icon: IconMapPin, box: true },
-      { to: '/security', label: shell.nav.security, icon: IconShieldX, box: true },
-      { to: '/ssh', label: shell.nav.ssh, icon: IconTerminal2, box: true },
-      { to: '/network', label: shell.nav.network, icon: IconNetwork, box: true },
+      { to: '/transports', label: shell.nav.transports, icon: IconPlugConnected },
+      { to: '/addresses', label: shell.nav.addresses, icon: IconMapPin },
+      { to: '/security', label: shell.nav.security, icon: IconShieldX },
+      { to: '/ssh', label: shell.nav.ssh, icon: IconTerminal2 },
+      { to: '/network', label: shell.nav.network, icon: IconNetwork },
       { to: '/sign-in', label: shell.nav.signIn, icon: IconLock },
       { to: '/audit', label: shell.nav.audit, icon: IconClipboardList },
     ],
@@ -104,7 +110,7 @@ export function Shell() {
   const session = useSuspenseQuery(sessionQuery).data;
   const admin = isAdmin(session.role);
   const locked = session.must_change_password || session.must_set_up_second_factor;
-  const live = useLive(admin && !locked);
+  const live = useLive(mayOpen(session, '/calls') && !locked, session.tenant.id);
   useEffect(() => {
     menu.close();
   }, [pathname]);
@@ -129,6 +135,7 @@ export function Shell() {
             <Brand />
           </Link>
         </div>
+        {session.role === 'system_admin' && !locked && <TenantSwitch session={session} />}
         {admin && !locked && (
           <UnstyledButton className={css.jump} onClick={() => spotlight.open()}>
             <IconSearch size={15} aria-hidden />
@@ -139,7 +146,7 @@ export function Shell() {
         <div className={css.nav}>
           {!locked &&
             groups.map((group) => {
-              const items = group.items.filter((i) => (admin && (!i.box || session.role === 'system_admin')) || i.everybody);
+              const items = group.items.filter((i) => mayOpen(session, i.to) && (i.to !== '/own' || session.user.extension !== ''));
               if (items.length === 0) return null;
               return (
                 <div key={group.label ?? ''} className={css.group}>
@@ -177,15 +184,16 @@ export function Shell() {
   );
 }
 
-/** The event stream lives as long as the shell of an administrator. */
-function useLive(wanted: boolean): Live | null {
+/** The event stream of the organisation lives as long as the shell of who may see its calls. */
+function useLive(wanted: boolean, tenant: number): Live | null {
   const queries = useQueryClient();
   const [live] = useState(() => new Live(queries));
   useEffect(() => {
     if (!wanted) return undefined;
     live.open();
     return () => live.close();
-  }, [live, wanted]);
+    // Another organisation is another stream.
+  }, [live, wanted, tenant]);
   return wanted ? live : null;
 }
 

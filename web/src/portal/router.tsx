@@ -12,7 +12,7 @@ import { asProblem } from '../shared/problems';
 import { sessionQuery } from '../shared/queries';
 import { NotFound, Unreachable, Waiting } from './Fallbacks';
 import { localPath } from './paths';
-import { isAdmin } from './roles';
+import { mayOpen } from './roles';
 
 interface Context {
   queries: QueryClient;
@@ -75,6 +75,36 @@ const extensions = createRoute({
     create: s.create === true || undefined,
   }),
   component: lazyRouteComponent(() => import('./pages/Extensions'), 'Extensions'),
+});
+
+const users = createRoute({
+  getParentRoute: () => shell,
+  path: '/users',
+  component: lazyRouteComponent(() => import('./pages/Users'), 'Users'),
+});
+
+const roles = createRoute({
+  getParentRoute: () => shell,
+  path: '/roles',
+  component: lazyRouteComponent(() => import('./pages/Roles'), 'Roles'),
+});
+
+const groups = createRoute({
+  getParentRoute: () => shell,
+  path: '/groups',
+  component: lazyRouteComponent(() => import('./pages/Groups'), 'Groups'),
+});
+
+const tenants = createRoute({
+  getParentRoute: () => shell,
+  path: '/tenants',
+  component: lazyRouteComponent(() => import('./pages/Tenants'), 'Tenants'),
+});
+
+const own = createRoute({
+  getParentRoute: () => shell,
+  path: '/own',
+  component: lazyRouteComponent(() => import('./pages/Own'), 'Own'),
 });
 
 const registrations = createRoute({
@@ -227,11 +257,8 @@ const tree = root.addChildren([
   sso,
   confirmNetwork,
   confirmSettings,
-  shell.addChildren([dashboard, extensions, registrations, phones, calls, cdrs, trunks, numbers, outgoing, incoming, hours, numbering, rates, tryNumber, ports, transports, addresses, security, ssh, network, signIn, audit, account]),
+  shell.addChildren([dashboard, users, roles, groups, tenants, own, extensions, registrations, phones, calls, cdrs, ports, transports, addresses, security, ssh, network, signIn, audit, account, trunks, numbers, outgoing, incoming, hours, numbering, rates, tryNumber]),
 ]);
-
-/** Pages of users without administration. */
-const userPages = ['/cdrs', '/account'];
 
 async function requireSession(queries: QueryClient, path: string, search: string): Promise<void> {
   let session: Session;
@@ -246,7 +273,7 @@ async function requireSession(queries: QueryClient, path: string, search: string
   }
   if (session.second_factor_owed) throw redirect({ to: '/login', search: { next: localPath(path === '/' ? undefined : path + search) } });
   if ((session.must_change_password || session.must_set_up_second_factor) && path !== '/account') throw redirect({ to: '/account' });
-  if (!isAdmin(session.role) && !userPages.includes(path)) throw redirect({ to: '/cdrs' });
+  if (!mayOpen(session, path)) throw redirect({ to: '/cdrs' });
 }
 
 export function newRouter(queries: QueryClient) {

@@ -42,6 +42,12 @@ export type SettingsTrial = Schemas['SettingsTrial'];
 export type Status = Schemas['Status'];
 export type Tenant = Schemas['Tenant'];
 export type Transport = Schemas['Transport'];
+export type TenantRow = Schemas['TenantRow'];
+export type User = Schemas['User'];
+export type UserCreated = Schemas['UserCreated'];
+export type Role = Schemas['Role'];
+export type RoleList = Schemas['RoleList'];
+export type Group = Schemas['Group'];
 export type AuditEntry = Schemas['AuditEntry'];
 export type Provisioning = Schemas['Provisioning'];
 
@@ -49,13 +55,15 @@ export type Provisioning = Schemas['Provisioning'];
 interface Credentials {
   csrf: string;
   setupToken: string;
+  /** Organisation that requests work in; empty is one's own. */
+  tenant: string;
   /** Called when the server no longer knows the session. */
   onSignedOut: () => void;
   /** Called when a change waits to be confirmed. */
   onTrial: (trial: SettingsTrial) => void;
 }
 
-const held: Credentials = { csrf: '', setupToken: '', onSignedOut: () => {}, onTrial: () => {} };
+const held: Credentials = { csrf: '', setupToken: '', tenant: '', onSignedOut: () => {}, onTrial: () => {} };
 
 /** Keeps the token that goes along with every change; empty forgets it. */
 export function holdSessionToken(csrf: string): void {
@@ -66,6 +74,23 @@ export function holdSessionToken(csrf: string): void {
 export function holdSetupToken(token: string): void {
   held.setupToken = token;
 }
+
+const tenantKey = 'ringfence.tenant';
+
+/** Works in another organisation, in this tab, until told otherwise; empty or 0 is one's own. */
+export function holdTenant(id: string): void {
+  held.tenant = id === '0' ? '' : id;
+  if (typeof sessionStorage === 'undefined') return;
+  if (held.tenant === '') sessionStorage.removeItem(tenantKey);
+  else sessionStorage.setItem(tenantKey, held.tenant);
+}
+
+/** The organisation that requests work in, or empty. */
+export function heldTenant(): string {
+  return held.tenant;
+}
+
+if (typeof sessionStorage !== 'undefined') held.tenant = sessionStorage.getItem(tenantKey) ?? '';
 
 export function onSignedOut(f: () => void): void {
   held.onSignedOut = f;
@@ -86,6 +111,7 @@ const answersForItself = ['/api/v1/login', '/api/v1/session', '/api/v1/session/s
 const guard: Middleware = {
   onRequest({ request, schemaPath }) {
     if (!safe.has(request.method) && held.csrf !== '') request.headers.set('X-CSRF-Token', held.csrf);
+    if (held.tenant !== '') request.headers.set('Ringfence-Tenant', held.tenant);
     if (schemaPath.startsWith('/api/v1/setup') && held.setupToken !== '') {
       request.headers.set('X-Setup-Token', held.setupToken);
     }

@@ -1,5 +1,6 @@
 import type { QueryClient } from '@tanstack/react-query';
 import { useSyncExternalStore } from 'react';
+import { heldTenant } from './api';
 import type { components } from './schema';
 import { pollMs } from './queries';
 
@@ -68,7 +69,8 @@ export class Live {
 
   #connect(): void {
     if (this.#closed) return;
-    const source = new EventSource(this.#url);
+    const tenant = heldTenant();
+    const source = new EventSource(tenant === '' ? this.#url : `${this.#url}?tenant=${tenant}`);
     this.#source = source;
     source.onopen = () => this.#opened();
     // The browser reopens dropped streams by itself, but gives up on an

@@ -1,5 +1,5 @@
 import { QueryClient, queryOptions } from '@tanstack/react-query';
-import { client, holdSessionToken, take, type Session } from './api';
+import { client, heldTenant, holdSessionToken, holdTenant, take, type Session } from './api';
 import { Problem } from './problems';
 
 /** Live lists are asked again this often while the event stream is away. */
@@ -22,7 +22,12 @@ export function newQueryClient(): QueryClient {
 export const sessionQuery = queryOptions({
   queryKey: ['session'],
   queryFn: async () => {
-    const session = await take(client.GET('/api/v1/session'));
+    const session = await take(client.GET('/api/v1/session')).catch((thrown: unknown) => {
+      // The organisation somebody worked in may be gone; without one it is the first.
+      if (!(thrown instanceof Problem && thrown.status === 404 && heldTenant() !== '')) throw thrown;
+      holdTenant('');
+      return take(client.GET('/api/v1/session'));
+    });
     holdSessionToken(session.csrf_token);
     return session;
   },
@@ -32,6 +37,7 @@ export const sessionQuery = queryOptions({
 /** Takes over a session that an answer brought (log-in, password change). */
 export function keepSession(queries: QueryClient, session: Session): void {
   holdSessionToken(session.csrf_token);
+  if (heldTenant() !== String(session.tenant.id)) holdTenant('');
   queries.setQueryData(sessionQuery.queryKey, session);
 }
 
@@ -79,6 +85,40 @@ export const statusQuery = queryOptions({
 export const extensionsQuery = queryOptions({
   queryKey: ['extensions'],
   queryFn: () => take(client.GET('/api/v1/extensions', { params: { query: { limit: 10000 } } })),
+});
+
+export const tenantsQuery = queryOptions({
+  queryKey: ['tenants'],
+  queryFn: () => take(client.GET('/api/v1/tenants')),
+});
+
+/** A page of users, by part of a name. */
+export const usersQuery = (search: string) =>
+  queryOptions({
+    queryKey: ['users', search],
+    queryFn: () => take(client.GET('/api/v1/users', { params: { query: { limit: 1000, search } } })),
+    placeholderData: (before) => before,
+  });
+
+export const rolesQuery = queryOptions({
+  queryKey: ['roles'],
+  queryFn: () => take(client.GET('/api/v1/roles')),
+});
+
+export const groupsQuery = queryOptions({
+  queryKey: ['groups'],
+  queryFn: () => take(client.GET('/api/v1/groups')),
+});
+
+export const ownQuery = queryOptions({
+  queryKey: ['own'],
+  queryFn: () => take(client.GET('/api/v1/own')),
+});
+
+export const ownRegistrationsQuery = queryOptions({
+  queryKey: ['own-registrations'],
+  queryFn: () => take(client.GET('/api/v1/own/registrations')),
+  refetchInterval: 15_000,
 });
 
 export const tenantQuery = queryOptions({

@@ -2,6 +2,11 @@ export const shell = {
   nav: {
     overview: 'Overview',
     people: 'People',
+    users: 'Users',
+    groups: 'Groups',
+    roles: 'Roles',
+    tenants: 'Organisations',
+    own: 'My extension',
     extensions: 'Extensions',
     registrations: 'Registrations',
     phones: 'Phone settings',

@@ -5,34 +5,37 @@ import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { client, take, type Extension } from '../../shared/api';
 import { placeProblem } from '../../shared/form';
 import { asProblem } from '../../shared/problems';
-import { extensionsQuery } from '../../shared/queries';
+import { extensionsQuery, ownQuery } from '../../shared/queries';
 import { ProblemNotice } from '../../shared/ui/Notice';
 import { extensions as texts } from '../../texts/extensions';
 import css from '../pages/pages.module.css';
 
 const fields = ['forward_always', 'forward_busy', 'forward_no_answer', 'forward_unregistered', 'max_calls', 'ring_also'];
 
-/** What becomes of calls to an extension. */
-export function Handling({ extension }: { extension: Extension }) {
+/** What becomes of calls to an extension, or to one's own. */
+export function Handling({ extension, own = false }: { extension: Extension; own?: boolean }) {
   const queries = useQueryClient();
   const form = useForm({
     initialValues: { ...extension.call_handling, max_calls: extension.call_handling.max_calls as number | string },
   });
   const save = useMutation({
-    mutationFn: (v: typeof form.values) =>
-      take(
+    mutationFn: async (v: typeof form.values) => {
+      const handling = { ...v, max_calls: Number(v.max_calls) };
+      if (own) return void (await take(client.PUT('/api/v1/own/call-handling', { body: handling })));
+      await take(
         client.PUT('/api/v1/extensions/{number}', {
           params: { path: { number: extension.number } },
           body: {
             display_name: extension.display_name,
             no_answer_seconds: extension.no_answer_seconds,
-            call_handling: { ...v, max_calls: Number(v.max_calls) },
+            call_handling: handling,
           },
         }),
-      ),
+      );
+    },
     onSuccess: async (_saved, values) => {
       form.resetDirty(values);
-      await queries.invalidateQueries({ queryKey: extensionsQuery.queryKey });
+      await queries.invalidateQueries({ queryKey: own ? ownQuery.queryKey : extensionsQuery.queryKey });
       notifications.show({ message: texts.saved });
     },
     onError: (thrown) => placeProblem(form, asProblem(thrown), fields, Object.fromEntries(fields.map((f) => [`call_handling.${f}`, f]))),
