@@ -115,12 +115,16 @@ func TestListsOfPeopleThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// BenchmarkPeople adds 10,000 people from a list, as a rehearsal and in earnest.
+// BenchmarkPeople adds 10,000 people from a list, as a rehearsal and in earnest,
+// and reads lists of a box with 100 tenants.
 func BenchmarkPeople(b *testing.B) {
 	for b.Loop() {
 		x := newBox(b)
 		boss := x.setUp()
 		boss.must(http.StatusCreated, "POST", "/tenants", TenantInput{Name: "Big", Domain: "big.example", ExtensionFirst: "10000", ExtensionLast: "99999"}, nil)
+		for i := range 98 {
+			boss.must(http.StatusCreated, "POST", "/tenants", TenantInput{Name: "T", Domain: fmt.Sprintf("t%d.example", i), ExtensionFirst: "101", ExtensionLast: "199"}, nil)
+		}
 		var list strings.Builder
 		list.WriteString("number,user,first_name,last_name,email\n")
 		for i := range maxPeople {
@@ -133,12 +137,14 @@ func BenchmarkPeople(b *testing.B) {
 		began = time.Now()
 		in.must(http.StatusOK, "POST", "/extensions/csv", PeopleImport{list.String(), false}, nil)
 		b.ReportMetric(time.Since(began).Seconds(), "s/import")
-		for name, path := range map[string]string{"extensions": "/extensions", "100-users": "/users", "users-found": "/users?search=last99", "tenants": "/tenants"} {
-			began := time.Now()
-			for range 5 {
+		for name, path := range map[string]string{"extensions": "/extensions", "100-users": "/users", "users-found": "/users?search=last99", "tenants": "/tenants", "session": "/session"} {
+			best := time.Hour
+			for range 10 {
+				began := time.Now()
 				in.must(http.StatusOK, "GET", path, nil, nil)
+				best = min(best, time.Since(began))
 			}
-			b.ReportMetric(float64(time.Since(began).Milliseconds())/5, "ms/"+name)
+			b.ReportMetric(float64(best.Microseconds())/1000, "ms/"+name)
 		}
 		began = time.Now()
 		in.must(http.StatusCreated, "POST", "/extensions", ExtensionCreate{Number: "50000"}, nil)
