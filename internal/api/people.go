@@ -62,9 +62,11 @@ type person struct {
 // credentials are what is generated for a person.
 type credentials struct{ sip, password, hash string }
 
+// The import may take longer than other answers may: its passwords are shown
+// once, and would be lost.
 func (s *Server) registerPeople() {
 	handle(s, operation{id: "export-people", method: http.MethodGet, path: "/extensions/csv", tag: "extensions", summary: "Extensions as CSV, with their users for who may see those; without passwords", access: manageExtensions, produces: "text/csv"}, s.exportPeople)
-	handle(s, operation{id: "import-people", method: http.MethodPost, path: "/extensions/csv", tag: "extensions", summary: "Add extensions and users from a CSV list: all of it, or nothing if a row is wrong", access: manageExtensions, bodyLimit: maxPeopleBytes}, s.importPeople)
+	handle(s, operation{id: "import-people", method: http.MethodPost, path: "/extensions/csv", tag: "extensions", summary: "Add extensions and users from a CSV list: all of it, or nothing if a row is wrong", access: manageExtensions, bodyLimit: maxPeopleBytes, stream: true}, s.importPeople)
 }
 
 func (s *Server) importPeople(ctx context.Context, in *body[PeopleImport]) (*body[PeopleImported], error) {

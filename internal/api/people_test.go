@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -132,10 +133,10 @@ func BenchmarkPeople(b *testing.B) {
 		}
 		in := boss.in("2")
 		began := time.Now()
-		in.must(http.StatusOK, "POST", "/extensions/csv", PeopleImport{list.String(), true}, nil)
+		in.patiently(http.StatusOK, "POST", "/extensions/csv", PeopleImport{list.String(), true})
 		b.ReportMetric(time.Since(began).Seconds(), "s/rehearsal")
 		began = time.Now()
-		in.must(http.StatusOK, "POST", "/extensions/csv", PeopleImport{list.String(), false}, nil)
+		in.patiently(http.StatusOK, "POST", "/extensions/csv", PeopleImport{list.String(), false})
 		b.ReportMetric(time.Since(began).Seconds(), "s/import")
 		for name, path := range map[string]string{"extensions": "/extensions", "100-users": "/users", "users-found": "/users?search=last99", "tenants": "/tenants", "session": "/session"} {
 			best := time.Hour
@@ -149,5 +150,14 @@ func BenchmarkPeople(b *testing.B) {
 		began = time.Now()
 		in.must(http.StatusCreated, "POST", "/extensions", ExtensionCreate{Number: "50000"}, nil)
 		b.ReportMetric(float64(time.Since(began).Milliseconds()), "ms/one-more")
+	}
+}
+
+// patiently is must without an end to waiting.
+func (c *client) patiently(status int, method, path string, in any) {
+	c.b.t.Helper()
+	a := httptest.NewRecorder()
+	if c.b.ServeHTTP(a, c.request(method, path, in)); a.Code != status {
+		c.b.t.Fatalf("%s %s: %d, want %d: %s", method, path, a.Code, status, a.Body)
 	}
 }

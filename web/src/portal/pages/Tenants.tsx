@@ -114,16 +114,16 @@ function Form({ tenant: t, onClose }: { tenant: TenantRow | undefined; onClose: 
         {problem && Object.keys(problem.fields).length === 0 && <ProblemNotice problem={problem} />}
         <TextInput label={texts.name} maxLength={100} data-autofocus {...form.getInputProps('name')} />
         <TextInput label={texts.domain} description={texts.domainHint} maxLength={253} {...form.getInputProps('domain')} />
-        <Group grow>
+        <Group grow align="flex-start">
           <TextInput label={texts.first} maxLength={9} inputMode="numeric" {...form.getInputProps('extension_first')} />
           <TextInput label={texts.last} maxLength={9} inputMode="numeric" {...form.getInputProps('extension_last')} />
         </Group>
         <Select label={texts.zone} searchable data={['UTC', ...Intl.supportedValuesOf('timeZone').filter((z) => z !== 'UTC')]} allowDeselect={false} {...form.getInputProps('time_zone')} />
-        <Group grow>
+        <Group grow align="flex-start">
           <TextInput label={texts.country} description={texts.countryHint} maxLength={2} {...form.getInputProps('country')} />
           <Select label={texts.tones} description=" " data={[...tones]} allowDeselect={false} {...form.getInputProps('tones')} />
         </Group>
-        <Group grow>
+        <Group grow align="flex-start">
           <NumberInput label={texts.maxExtensions} description={texts.noLimit} min={0} max={100000} allowDecimal={false} {...form.getInputProps('max_extensions')} />
           <NumberInput label={texts.maxUsers} description={texts.noLimit} min={0} max={100000} allowDecimal={false} {...form.getInputProps('max_users')} />
         </Group>
