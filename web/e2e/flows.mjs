@@ -887,7 +887,7 @@ export async function flows(browser) {
 
   await flow(browser, 'hostile names stay text', async (w, { mock }) => {
     const hostile = '<img src=x onerror=alert(1)><script>alert(2)</script>';
-    mock.extensions[0] = { number: '101', display_name: hostile, no_answer_seconds: 30, registrations: 1, media_security: 'offer', dtmf: 'auto', call_handling: noHandling(), role: 'standard', effective_role: 'standard', groups: [] };
+    mock.extensions[0] = { number: '101', display_name: hostile, no_answer_seconds: 30, registrations: 1, media_security: 'offer', dtmf: 'auto', call_handling: noHandling(), role: 'standard', effective_role: 'standard', groups: [], emergency_location: '', emergency_callback: '' };
     mock.registrations.forEach((r) => Object.assign(r, { user_agent: hostile, contact: `sip:101@x;${hostile}` }));
     mock.calls.forEach((c) => Object.assign(c.caller, { name: hostile }));
     mock.records.forEach((r) => Object.assign(r.callee, { name: hostile }));
@@ -914,7 +914,7 @@ export async function flows(browser) {
   });
 
   await flow(browser, 'ten thousand extensions scroll', async (w, { mock }) => {
-    mock.extensions = Array.from({ length: 10_000 }, (_, i) => ({ number: String(10_000 + i), display_name: `Person ${i}`, no_answer_seconds: 30, registrations: i % 2, media_security: 'offer', dtmf: 'auto', call_handling: noHandling(), role: 'standard', effective_role: 'standard', groups: [] }));
+    mock.extensions = Array.from({ length: 10_000 }, (_, i) => ({ number: String(10_000 + i), display_name: `Person ${i}`, no_answer_seconds: 30, registrations: i % 2, media_security: 'offer', dtmf: 'auto', call_handling: noHandling(), role: 'standard', effective_role: 'standard', groups: [], emergency_location: '', emergency_callback: '' }));
     await w.goto('/extensions');
     await w.page.getByText('10,000 extensions').waitFor();
     const rows = await w.page.locator('tbody tr[data-row]').count();

@@ -31,7 +31,7 @@ export function noHandling() {
 /** @returns {S['Extension'][]} */
 export function extensions() {
   return people.map(([number, display_name], i) => ({
-    number: number ?? '', display_name: display_name ?? '', no_answer_seconds: i === 3 ? 60 : 30, registrations: i > 8 ? 0 : i === 0 ? 2 : 1, media_security: i === 4 ? 'require' : 'offer', dtmf: 'auto', call_handling: noHandling(), role: 'standard', effective_role: i === 0 ? 'admin' : 'standard', groups: i === 2 ? ['Sales'] : [],
+    number: number ?? '', display_name: display_name ?? '', no_answer_seconds: i === 3 ? 60 : 30, registrations: i > 8 ? 0 : i === 0 ? 2 : 1, media_security: i === 4 ? 'require' : 'offer', dtmf: 'auto', call_handling: noHandling(), role: 'standard', effective_role: i === 0 ? 'admin' : 'standard', groups: i === 2 ? ['Sales'] : [], emergency_location: '', emergency_callback: '',
   }));
 }
 

@@ -204,7 +204,7 @@ class Mock {
       const first = Number(this.tenant.extension_first);
       const wanted = body.extensions ?? Array.from({ length: body.count }, (_, i) => ({ number: String(first + i), display_name: '' }));
       const fresh = wanted.filter((/** @type {{number: string}} */ w) => !this.extensions.some((e) => e.number === w.number));
-      for (const w of fresh) this.extensions.push({ number: w.number, display_name: w.display_name ?? '', no_answer_seconds: 30, registrations: 0, media_security: 'offer', dtmf: 'auto', call_handling: data.noHandling(), role: 'standard', effective_role: 'standard', groups: [] });
+      for (const w of fresh) this.extensions.push({ number: w.number, display_name: w.display_name ?? '', no_answer_seconds: 30, registrations: 0, media_security: 'offer', dtmf: 'auto', call_handling: data.noHandling(), role: 'standard', effective_role: 'standard', groups: [], emergency_location: '', emergency_callback: '' });
       return json(res, 200, fresh.map((/** @type {{number: string, display_name: string}} */ w) => this.account(w.number)));
     }
     if (path === '/setup/finish' && method === 'POST') {
@@ -631,7 +631,7 @@ class Mock {
     if (method === 'GET') return json(res, 200, { items: this.extensions, next: '' });
     if (this.extensions.some((e) => e.number === body.number)) return problem(res, 409, 'the extension exists');
     if (/[\u0000-\u001f]/.test(body.display_name ?? '')) return problem(res, 422, 'validation failed', { 'body.display_name': 'holds a control or invisible character' });
-    this.extensions = [...this.extensions, { number: body.number, display_name: body.display_name ?? '', no_answer_seconds: body.no_answer_seconds ?? 30, registrations: 0, media_security: body.media_security ?? this.phoneSettings.calls.media_security, dtmf: body.dtmf ?? 'auto', call_handling: body.call_handling ?? data.noHandling(), role: 'standard', effective_role: 'standard', groups: [] }];
+    this.extensions = [...this.extensions, { number: body.number, display_name: body.display_name ?? '', no_answer_seconds: body.no_answer_seconds ?? 30, registrations: 0, media_security: body.media_security ?? this.phoneSettings.calls.media_security, dtmf: body.dtmf ?? 'auto', call_handling: body.call_handling ?? data.noHandling(), role: 'standard', effective_role: 'standard', groups: [], emergency_location: '', emergency_callback: '' }];
     return json(res, 201, this.account(body.number));
   }
 
