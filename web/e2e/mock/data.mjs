@@ -114,13 +114,16 @@ function leg({ from = 0, to = 0, points = 0, ...over }) {
   };
 }
 
+/** @param {string} dialled @returns {S['CallRoute']} */
+const within = (dialled) => ({ dialled, sent: '', caller_id: '', did: '', in_trunk: 0, out_trunk: 0, class: '', account: '', emergency: false });
+
 /** @param {number} now @returns {S['Call'][]} */
 export function calls(now) {
   return [
-    { id: 'c-3', state: 'ringing', caller: party('102', 21), callee: party('105', 24), started_at: iso(now - 6_000), caller_leg: leg({}), callee_leg: leg({}), alarm: '' },
-    { id: 'c-2', state: 'connected', caller: party('101'), callee: party('103', 22), started_at: iso(now - 140_000), answered_at: iso(now - 134_000),
+    { id: 'c-3', direction: 'internal', route: within('105'), state: 'ringing', caller: party('102', 21), callee: party('105', 24), started_at: iso(now - 6_000), caller_leg: leg({}), callee_leg: leg({}), alarm: '' },
+    { id: 'c-2', direction: 'internal', route: within('103'), state: 'connected', caller: party('101'), callee: party('103', 22), started_at: iso(now - 140_000), answered_at: iso(now - 134_000),
       caller_leg: leg({ packets: 6_700, points: 26, codec: 'OPUS', suite: 'AEAD_AES_256_GCM' }), callee_leg: leg({ packets: 6_700, points: 26, suite: 'AES_256_CM_HMAC_SHA1_80', to: 2 }), alarm: '' },
-    { id: 'c-1', state: 'held', caller: party('106', 25), callee: party('109', 28), started_at: iso(now - 1_290_000), answered_at: iso(now - 1_281_000),
+    { id: 'c-1', direction: 'internal', route: within('109'), state: 'held', caller: party('106', 25), callee: party('109', 28), started_at: iso(now - 1_290_000), answered_at: iso(now - 1_281_000),
       caller_leg: leg({ packets: 64_000, points: 43 }), callee_leg: leg({ packets: 60_100, points: 43, from: 14 }), alarm: 'bad_quality' },
   ];
 }
@@ -146,7 +149,7 @@ export function records(now, n = 340) {
     const suite = i % 3 === 0 ? 'AEAD_AES_256_GCM' : '';
     const loss = i % 5 === 1 ? 11 : Math.floor(r() * 3) / 2;
     return {
-      id: `${(now - i).toString(36)}-${i}`, direction: 'internal', caller: party(people[a]?.[0] ?? '', 20 + a), callee: party(people[b]?.[0] ?? '', 20 + b),
+      id: `${(now - i).toString(36)}-${i}`, direction: 'internal', route: within(people[b]?.[0] ?? ''), ended_by: reason === 'callee_hung_up' ? 'callee' : answered ? 'caller' : '', caller: party(people[a]?.[0] ?? '', 20 + a), callee: party(people[b]?.[0] ?? '', 20 + b),
       started_at: iso(at), rang_at: reason === 'unavailable' ? undefined : iso(rang), answered_at: answered ? iso(answer) : undefined, ended_at: iso(end),
       duration_seconds: answered ? (end - answer) / 1000 : 0, end_reason: reason, status_code: answered ? 200 : reason === 'busy' ? 486 : reason === 'cancelled' ? 487 : 480,
       caller_leg: leg({ packets, points, suite, from: loss }), callee_leg: leg({ packets, points, suite: i % 2 === 0 ? suite : '' }), alarm: packets > 750 && loss > 10 ? 'bad_quality' : '', forwarded_by: [], transferred_by: '', previous_id: '', next_id: '',
