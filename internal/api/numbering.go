@@ -29,7 +29,8 @@ type Numbering struct {
 	Night           string            `json:"night" required:"false" enum:"auto,on" doc:"on: calls from outside go to the night destination of their rule."`
 	RejectAnonymous bool              `json:"reject_anonymous" required:"false" doc:"Calls from outside without a number are refused."`
 	MaxCalls        int               `json:"max_calls" required:"false" minimum:"0" maximum:"10000" doc:"Over trunks, at once; 0 is no limit."`
-	Caps            Caps              `json:"caps" required:"false"`
+	Caps            Caps              `json:"caps" required:"false" doc:"Of all calls to the outside together."`
+	ExtensionCaps   Caps              `json:"extension_caps" required:"false" doc:"Of the calls to the outside of each extension."`
 }
 
 type numberingWrite struct {
@@ -68,7 +69,7 @@ func numberingOf(r telephony.Routing) Numbering {
 	n := Numbering{
 		Country: p.Country, AreaCode: p.AreaCode, Outside: p.Outside, Allowed: plainWords(p.Allowed), Disallowed: plainWords(p.Disallowed), Emergency: []EmergencyNumber{},
 		EmergencyRoutes: routesOf(p.EmergencyRoutes), EmergencyNotify: plainWords(p.EmergencyNotify), Currency: r.Currency, Night: string(r.Night),
-		RejectAnonymous: r.RejectAnonymous, MaxCalls: r.MaxCalls, Caps: capsOf(r.Caps),
+		RejectAnonymous: r.RejectAnonymous, MaxCalls: r.MaxCalls, Caps: capsOf(r.Caps), ExtensionCaps: capsOf(r.ExtensionCaps),
 	}
 	for _, e := range p.Emergency {
 		n.Emergency = append(n.Emergency, EmergencyNumber(e))
@@ -82,7 +83,7 @@ func (n Numbering) domain() telephony.Routing {
 			Country: n.Country, AreaCode: n.AreaCode, Outside: n.Outside, Allowed: n.Allowed, Disallowed: n.Disallowed,
 			EmergencyRoutes: domainRoutes(n.EmergencyRoutes), EmergencyNotify: n.EmergencyNotify,
 		},
-		Currency: n.Currency, Night: telephony.NightMode(n.Night), RejectAnonymous: n.RejectAnonymous, MaxCalls: n.MaxCalls, Caps: n.Caps.domain(),
+		Currency: n.Currency, Night: telephony.NightMode(n.Night), RejectAnonymous: n.RejectAnonymous, MaxCalls: n.MaxCalls, Caps: n.Caps.domain(), ExtensionCaps: n.ExtensionCaps.domain(),
 	}
 	for _, e := range n.Emergency {
 		r.Plan.Emergency = append(r.Plan.Emergency, telephony.EmergencyNumber(e))

@@ -123,7 +123,7 @@ func (t *tenantApplier) rules() error {
 		plan := r.Plan.NumberingPlan
 		plan.EmergencyRoutes = routes
 		err = t.tx.PutRoutingSettings(telephony.Routing{
-			Plan: plan, Currency: r.Currency, Night: r.Night, RejectAnonymous: r.RejectAnonymous, MaxCalls: r.MaxCalls, Caps: r.Caps,
+			Plan: plan, Currency: r.Currency, Night: r.Night, RejectAnonymous: r.RejectAnonymous, MaxCalls: r.MaxCalls, Caps: r.Caps, ExtensionCaps: r.ExtensionCaps,
 		})
 	}
 	if err != nil {

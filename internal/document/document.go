@@ -64,6 +64,7 @@ type Routing struct {
 	RejectAnonymous bool
 	MaxCalls        int
 	Caps            telephony.Caps
+	ExtensionCaps   telephony.Caps
 }
 
 // Plan is a numbering plan whose routes name their trunks.

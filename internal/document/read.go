@@ -95,7 +95,7 @@ func (out *Tenant) readRouting(snap *telephony.Snapshot, id telephony.TenantID) 
 	r := snap.Routing(id)
 	out.Routing = Routing{
 		Plan: Plan{r.Plan, namedRoutes(r.Plan.EmergencyRoutes, names)}, Currency: r.Currency, Night: r.Night,
-		RejectAnonymous: r.RejectAnonymous, MaxCalls: r.MaxCalls, Caps: r.Caps,
+		RejectAnonymous: r.RejectAnonymous, MaxCalls: r.MaxCalls, Caps: r.Caps, ExtensionCaps: r.ExtensionCaps,
 	}
 	for _, rule := range r.Outbound {
 		out.Outbound = append(out.Outbound, OutboundRule{rule, namedRoutes(rule.Routes, names)})

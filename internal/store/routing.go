@@ -49,13 +49,21 @@ func fillRouting(ctx context.Context, q queryer, into map[telephony.TenantID]tel
 	return nil
 }
 
+// capsColumn is the column caps of the table routing: of all calls together, and
+// of each extension's.
+type capsColumn struct {
+	telephony.Caps
+	Extension telephony.Caps `json:"extension,omitzero"`
+}
+
 func fillSettings(ctx context.Context, q queryer, into map[telephony.TenantID]telephony.Routing, tenant telephony.TenantID) error {
 	type row struct {
 		tenant telephony.TenantID
 		telephony.Routing
+		caps capsColumn
 	}
 	rows, err := byTenant(ctx, q, func(scan func(...any) error) (r row, err error) {
-		err = scan(&r.tenant, fromJSON{&r.Plan}, &r.Currency, &r.Night, &r.RejectAnonymous, &r.MaxCalls, fromJSON{&r.Caps})
+		err = scan(&r.tenant, fromJSON{&r.Plan}, &r.Currency, &r.Night, &r.RejectAnonymous, &r.MaxCalls, fromJSON{&r.caps})
 		return r, err
 	}, `SELECT tenant_id, plan, currency, night, reject_anonymous, max_calls, caps FROM routing`, ` ORDER BY tenant_id`, tenant)
 	if err != nil {
@@ -63,7 +71,8 @@ func fillSettings(ctx context.Context, q queryer, into map[telephony.TenantID]te
 	}
 	for _, r := range rows {
 		v := into[r.tenant]
-		v.Plan, v.Currency, v.Night, v.RejectAnonymous, v.MaxCalls, v.Caps = r.Plan, r.Currency, r.Night, r.RejectAnonymous, r.MaxCalls, r.Caps
+		v.Plan, v.Currency, v.Night, v.RejectAnonymous, v.MaxCalls = r.Plan, r.Currency, r.Night, r.RejectAnonymous, r.MaxCalls
+		v.Caps, v.ExtensionCaps = r.caps.Caps, r.caps.Extension
 		into[r.tenant] = v
 	}
 	routes, err := byTenant(ctx, q, scanRoute, `SELECT tenant_id, 0, trunk_id, strip, prepend, caller_id FROM emergency_route`, ` ORDER BY tenant_id, place`, tenant)
@@ -183,7 +192,8 @@ func (st *txState) nextRouting(old, snap *telephony.Snapshot) error {
 func without(r telephony.Routing, parts routingPart) telephony.Routing {
 	if parts&partSettings != 0 {
 		d := defaultRouting()
-		r.Plan, r.Currency, r.Night, r.RejectAnonymous, r.MaxCalls, r.Caps = d.Plan, d.Currency, d.Night, d.RejectAnonymous, d.MaxCalls, d.Caps
+		r.Plan, r.Currency, r.Night, r.RejectAnonymous, r.MaxCalls = d.Plan, d.Currency, d.Night, d.RejectAnonymous, d.MaxCalls
+		r.Caps, r.ExtensionCaps = d.Caps, d.ExtensionCaps
 	}
 	if parts&partOutbound != 0 {
 		r.Outbound = nil
@@ -244,7 +254,7 @@ type routingValue struct {
 	Night           telephony.NightMode     `json:"night"`
 	RejectAnonymous bool                    `json:"reject_anonymous"`
 	MaxCalls        int                     `json:"max_calls"`
-	Caps            telephony.Caps          `json:"caps"`
+	Caps            capsColumn              `json:"caps"`
 }
 
 // PutRoutingSettings changes numbering plan, currency, night mode and limits; the
@@ -261,15 +271,16 @@ func (tx *Tx) PutRoutingSettings(r telephony.Routing) error {
 	if err := tx.checkRoutes("emergency_routes", r.Plan.EmergencyRoutes); err != nil {
 		return err
 	}
-	value := routingValue{r.Plan, r.Currency, r.Night, r.RejectAnonymous, r.MaxCalls, r.Caps}
-	if sameJSON(value, routingValue{old.Plan, old.Currency, old.Night, old.RejectAnonymous, old.MaxCalls, old.Caps}) {
+	caps := capsColumn{r.Caps, r.ExtensionCaps}
+	value := routingValue{r.Plan, r.Currency, r.Night, r.RejectAnonymous, r.MaxCalls, caps}
+	if sameJSON(value, routingValue{old.Plan, old.Currency, old.Night, old.RejectAnonymous, old.MaxCalls, capsColumn{old.Caps, old.ExtensionCaps}}) {
 		return nil
 	}
 	plan := r.Plan
 	plan.EmergencyRoutes, plan.Country = nil, "" // rows of their own
 	_, err = tx.exec(`INSERT INTO routing (tenant_id, plan, currency, night, reject_anonymous, max_calls, caps) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
 		ON CONFLICT (tenant_id) DO UPDATE SET plan = ?2, currency = ?3, night = ?4, reject_anonymous = ?5, max_calls = ?6, caps = ?7`,
-		tx.scope, toJSON(plan), r.Currency, string(r.Night), r.RejectAnonymous, r.MaxCalls, toJSON(r.Caps))
+		tx.scope, toJSON(plan), r.Currency, string(r.Night), r.RejectAnonymous, r.MaxCalls, toJSON(caps))
 	if err != nil {
 		return fmt.Errorf("storing the numbering plan: %w", err)
 	}

@@ -170,5 +170,8 @@ type Routing struct {
 	// MaxCalls is how many calls over trunks the tenant may have at once; 0 is no
 	// limit.
 	MaxCalls int
-	Caps     Caps
+	// Caps bound what all calls of the tenant may cost.
+	Caps Caps
+	// ExtensionCaps bound what the calls of each extension may cost.
+	ExtensionCaps Caps
 }

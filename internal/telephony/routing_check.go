@@ -347,7 +347,16 @@ func (r Routing) ValidateSettings() error {
 	case r.MaxCalls < 0 || r.MaxCalls > MaxTrunkCalls:
 		return refuse("max_calls", "must be 0 (no limit) or up to %d", MaxTrunkCalls)
 	}
-	return r.Caps.Validate()
+	if err := r.Caps.Validate(); err != nil {
+		return err
+	}
+	if err := r.ExtensionCaps.Validate(); err != nil {
+		if fe, ok := AsFieldError(err); ok {
+			return refuse("extension_"+fe.Field, "%s", fe.Reason)
+		}
+		return err
+	}
+	return nil
 }
 
 // Contact is an entry of a tenant's directory: somebody outside.
