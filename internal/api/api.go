@@ -14,6 +14,7 @@ import (
 	"ringfence/internal/certs"
 	"ringfence/internal/dialplan"
 	"ringfence/internal/events"
+	"ringfence/internal/fraud"
 	"ringfence/internal/login"
 	"ringfence/internal/setup"
 	"ringfence/internal/sip"
@@ -36,6 +37,9 @@ type Config struct {
 	Trials Trials
 	Bus    *events.Bus
 	Logger *slog.Logger
+
+	// FraudAlarms are those of a tenant, newest first; nil: there are none.
+	FraudAlarms func(telephony.TenantID) []fraud.Alarm
 
 	Version, Hostname string
 	// Invited is told of every one-time link, to send it; nil tells nobody.
@@ -150,6 +154,7 @@ func (s *Server) register() {
 	s.registerTrial()
 	s.registerSecurity()
 	s.registerSSH()
+	s.registerFraud()
 	s.registerConfiguration()
 	s.registerEvents()
 	s.registerWSI()

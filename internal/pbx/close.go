@@ -112,6 +112,9 @@ func (p *PBX) close() error {
 	if p.telephone != nil {
 		errs = append(errs, p.telephone.close())
 	}
+	if p.spender != nil { // after the calls
+		p.spender.guard.Close()
+	}
 	if p.network != nil {
 		p.network.wg.Wait()
 	}

@@ -58,6 +58,7 @@ type PBX struct {
 	addresses *addresses
 	telephone *telephone
 	warden    *warden
+	spender   *spender
 	provision *provision.Handler
 	fence     *fence
 	network   *network
@@ -138,6 +139,7 @@ func (p *PBX) start(ctx context.Context) error {
 	changes := p.store.Subscribe()
 	p.wg.Go(func() { p.follow(running, changes) })
 	p.wg.Go(func() { p.trials.run(running) })
+	p.wg.Go(func() { p.spender.run(running, p.store) })
 	p.wg.Go(func() { document.KeepHistory(running, p.store, p.log.With("part", "history")) })
 	p.wg.Go(func() { p.acme.Run(running) })
 	if err := p.startOperator(); err != nil {
@@ -305,9 +307,10 @@ func (p *PBX) telephony(ctx context.Context) error {
 	node, epoch := p.store.Node()
 	host, _ := os.Hostname()
 	p.records = newRecords(p.log.With("part", "records"))
+	p.spender = newSpender(snapshot, p.log.With("part", "fraud"))
 	p.telephone = newTelephone(telephoneConfig{
 		log: p.log, node: node, epoch: epoch, product: "Ringfence " + version.String(), listen: p.opts.Listen,
-		addresses: p.addresses, snapshot: snapshot, bus: &p.bus, warden: p.warden,
+		addresses: p.addresses, snapshot: snapshot, bus: &p.bus, warden: p.warden, spend: p.spender.spend,
 		record: func(r telephony.CallRecord) { p.records.Add(r); p.warden.ended(r) },
 		fence:  p.fence.media(), pools: pools, bindings: bindings, subscriptions: subscriptions, publications: publications,
 		loopback: p.opts.Dev, roots: p.opts.Roots,
@@ -345,7 +348,7 @@ func (p *PBX) webSide() (err error) {
 		Tickets: tickets,
 		Network: network, Trials: p.trials,
 		Store: p.store, Login: p.logins, Wizard: p.wizard, Live: live{p}, Bus: &p.bus,
-		WebPhones: p.telephone.webPhones, TrunkStates: p.telephone.trunks,
+		WebPhones: p.telephone.webPhones, TrunkStates: p.telephone.trunks, FraudAlarms: p.spender.alarms,
 		Preview: b2bua.Preview, TrunkDown: p.telephone.trunks.Down,
 		Logger: p.log.With("part", "api"), Version: version.String(), Hostname: host, Fingerprint: p.certs.Fingerprint,
 		Certificates: p.certs, ACME: p.acme,

@@ -59,6 +59,7 @@ type telephoneConfig struct {
 	tls           sip.TLS
 	origin        func(host string) bool
 	warden        *warden
+	spend         func(b2bua.Outside) (b2bua.Meter, *sip.Reply)
 	loopback      bool           // trunks on this machine, for tests
 	roots         *x509.CertPool // of trunks; nil: the system's
 }
@@ -90,7 +91,7 @@ func newTelephone(c telephoneConfig) *telephone {
 	})
 	c.warden.expected, c.warden.trunk = t.trunks.Expected, t.trunks.Knows
 	t.calls = b2bua.New(b2bua.Config{
-		Trunks:   t.trunks,
+		Trunks: t.trunks, Spend: c.spend,
 		Endpoint: t.endpoint, Snapshot: c.snapshot, Location: t.location, Auth: t.auth,
 		Media: b2bua.Engine(t.media), Addresses: c.addresses, Bus: c.bus, Record: c.record, Leg: t.trace.Bind,
 		Admit: c.warden.admit, Node: c.node, Logger: c.log.With("part", "calls"),

@@ -105,9 +105,6 @@ func checkContent(ctx context.Context, db *sql.DB, k *keys, last *progress, r *c
 	if err := checkKey(ctx, tx, k); err != nil {
 		return err
 	}
-	if err := touchIndexes(ctx, tx); err != nil {
-		return err
-	}
 	for _, name := range names {
 		if r.deferred && name == callRecordTable {
 			continue
@@ -176,25 +173,6 @@ func integrity(ctx context.Context, q queryer, pragma string) error {
 	}
 	if len(found) != 1 || found[0] != "ok" {
 		return fmt.Errorf("integrity check: %q", found)
-	}
-	return nil
-}
-
-// touchIndexes reads the beginning of every index: the integrity check takes the
-// only page of an empty index for sound when its type is damaged.
-func touchIndexes(ctx context.Context, q queryer) error {
-	type index struct{ table, name, column string }
-	all, err := collect(ctx, q, func(scan func(...any) error) (i index, err error) { return i, scan(&i.table, &i.name, &i.column) },
-		`SELECT t.name, i.name, c.name FROM sqlite_schema t, pragma_index_list(t.name) i, pragma_index_info(i.name) c WHERE t.type = 'table' AND c.seqno = 0`)
-	if err != nil {
-		return fmt.Errorf("listing indexes: %w", err)
-	}
-	for _, i := range all {
-		var n int
-		err := q.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 FROM "`+i.table+`" INDEXED BY "`+i.name+`" ORDER BY "`+i.column+`" LIMIT 1)`).Scan(&n)
-		if err != nil {
-			return fmt.Errorf("reading index %s: %w", i.name, err)
-		}
 	}
 	return nil
 }
