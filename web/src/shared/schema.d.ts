@@ -772,6 +772,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/fraud/alarms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Alarms about what calls to the outside cost, since the start, newest first; the audit log has older ones
+         * @description Needs the permission calls.manage.
+         */
+        get: operations["list-fraud-alarms"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/groups": {
         parameters: {
             query?: never;
@@ -3610,6 +3630,20 @@ export interface components {
              */
             rev: number;
         };
+        FraudAlarm: {
+            /** @description Extension of the call that raised it. */
+            account: string;
+            /** Format: date-time */
+            at: string;
+            detail: string;
+            /** @enum {string} */
+            kind: "cap_reached" | "cap_near" | "too_many_calls" | "new_country";
+            /** @description Who has the cap, or the country. */
+            subject: string;
+        };
+        FraudAlarmList: {
+            items: components["schemas"]["FraudAlarm"][];
+        };
         Group: {
             /** Format: int64 */
             id: number;
@@ -4001,6 +4035,7 @@ export interface components {
             allowed?: string[];
             /** @description Without the national prefix. */
             area_code?: string;
+            /** @description Of all calls to the outside together. */
             caps?: components["schemas"]["Caps"];
             /** @description ISO 3166, two capital letters; the organisation's own country. */
             country?: string;
@@ -4014,6 +4049,8 @@ export interface components {
             emergency_notify?: string[];
             /** @description Trunks that are tried first; then all others. */
             emergency_routes?: components["schemas"]["Route"][];
+            /** @description Of the calls to the outside of each extension. */
+            extension_caps?: components["schemas"]["Caps"];
             /**
              * Format: int64
              * @description Over trunks, at once; 0 is no limit.
@@ -9200,6 +9237,62 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-fraud-alarms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FraudAlarmList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
