@@ -1,5 +1,5 @@
 // What people do in the portal, and what happens when things go wrong; over the mock.
-import { Watched } from './browser.mjs';
+import { desktop, phone, Watched } from './browser.mjs';
 import { must, test } from './harness.mjs';
 import { admin, startMock } from './mock/server.mjs';
 import { inviteToken, noHandling } from './mock/data.mjs';
@@ -36,6 +36,64 @@ export async function flows(browser) {
     await w.page.getByText('inet ufw').waitFor();
     await w.settle();
     await w.shot('flow-foreign-filter');
+  });
+
+  await flow(browser, 'a document is looked at, applied, and a revision returned to', async (w, { mock }) => {
+    const { page } = w;
+    await w.goto('/configuration');
+    const downloading = page.waitForEvent('download');
+    await page.getByRole('button', { name: 'Without passwords' }).click();
+    must((await downloading).suggestedFilename() === 'ringfence.yaml', 'the download has another name');
+    const document = page.getByRole('textbox', { name: 'Document' });
+    const see = page.getByRole('button', { name: 'See what would change' });
+    w.expected.push(/422/);
+    await document.fill('version: 1\ncolour: green\n');
+    await see.click();
+    await page.getByText('Line 2').waitFor();
+    await page.getByText('tenants[pbx.engines.example].colour: there is no such field').waitFor();
+    await w.settle();
+    await w.shot('flow-configuration-refused');
+    await w.check();
+    w.expected.pop();
+    await page.setInputFiles('input[type=file]', {
+      name: 'office.yaml', mimeType: 'application/yaml',
+      buffer: Buffer.from('version: 1\nbox:\n  ports:\n    - name: web\n      port: 8443\ntenants:\n  - domain: pbx.engines.example\n    extensions:\n      - number: "102"\n'),
+    });
+    await see.click();
+    const plan = page.getByRole('region', { name: 'What would change' });
+    await plan.getByText('1 added, 1 changed, 1 removed').waitFor();
+    await plan.getByText('Line 5').waitFor();
+    await w.settle();
+    await w.shot('flow-configuration-plan');
+    await w.check();
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await page.setViewportSize(phone);
+    await w.settle();
+    await w.shot('flow-configuration-plan-dark-phone');
+    await w.check();
+    await page.emulateMedia({ colorScheme: 'light' });
+    await page.setViewportSize(desktop);
+    await plan.getByRole('button', { name: 'Apply' }).click();
+    const deed = page.getByTestId('deed');
+    must(await deed.isDisabled(), 'an organisation goes without its name');
+    await page.getByLabel(/To go on, type/).fill('pbx.harbour.example');
+    await w.settle();
+    await w.shot('flow-configuration-deed');
+    await w.check();
+    await deed.click();
+    const trial = page.getByRole('region', { name: /The change is tried/ });
+    await trial.getByText('the port of the portal').waitFor();
+    await plan.waitFor({ state: 'detached' });
+    must(mock.yaml.includes('8443'), 'it was not applied');
+    await trial.getByRole('button', { name: 'Take it back now' }).click();
+    await trial.waitFor({ state: 'detached' });
+    must(!mock.yaml.includes('8443'), 'it was not taken back');
+    await page.getByRole('button', { name: 'Compare' }).nth(3).click();
+    await page.getByRole('region', { name: 'What returning to revision 57 would change' }).waitFor();
+    await page.getByRole('button', { name: 'Return to this' }).last().click();
+    await deed.click();
+    await trial.waitFor();
+    must(mock.yaml.includes('8443'), 'it was not returned to');
   });
 
   await flow(browser, 'a trunk begins with its kind, and a refusal stands at its field', async (w) => {

@@ -36,6 +36,7 @@ export const stops = [
   ['confirm-network', '/confirm-network#NOTHING'],
   ['ssh', '/ssh'],
   ['sign-in-rules', '/sign-in'],
+  ['configuration', '/configuration'],
   ['audit', '/audit'],
   ['account', '/account'],
 ];

@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import * as configuration from './configuration.mjs';
 import * as data from './data.mjs';
 import { people } from './people.mjs';
 import { dryRun, routing } from './routing.mjs';
@@ -106,6 +107,7 @@ class Mock {
     this.origin = '';
     this.movesTo = ''; // where the portal is after the next change, if elsewhere
     this.oldPath = 1; // confirmations to come that are by an old connection
+    this.yaml = configuration.yaml;
     this.ssh = data.ssh();
     /** @type {S['ClientCertificates']} */
     this.certificates = { mode: 'off', authorities: '', issuers: [] };
@@ -332,6 +334,7 @@ class Mock {
       const answer = /** @type {Record<string, any>} */ (routing)[path];
       return json(res, 200, this.empty && 'items' in answer && path !== '/dialplan/countries' ? { ...answer, items: [] } : answer);
     }
+    if (path.startsWith('/configuration')) return this.configuration(res, method, path.slice('/configuration'.length), body);
     if (path === '/dialplan/try') return json(res, 200, dryRun);
     if (path === '/trunks' && method === 'POST') {
       if (body.host === '127.0.0.1') return problem(res, 422, 'validation failed', { 'body.host': 'must not be the machine itself' });
@@ -518,6 +521,25 @@ class Mock {
       return json(res, 200, this.network.pending);
     }
     return json(res, 200, this.network);
+  }
+
+  /** @param {Response} res @param {string} method @param {string} path @param {any} body */
+  configuration(res, method, path, body) {
+    if (path === '') return res.writeHead(200, { 'Content-Type': 'application/yaml' }).end(this.yaml);
+    if (path === '/history') return json(res, 200, { items: this.empty ? [] : configuration.revisions() });
+    const text = method === 'POST' && !path.startsWith('/history') ? body.yaml : configuration.yaml.replace('port: 8887', 'port: 8443');
+    const wrong = text.split('\n').findIndex((/** @type {string} */ l) => l.includes('colour:'));
+    if (wrong >= 0) {
+      return problem(res, 422, 'the document is refused as a whole: nothing was changed', { [`body.yaml:${wrong + 1}`]: 'tenants[pbx.engines.example].colour: there is no such field' });
+    }
+    const plan = configuration.planOf(text);
+    if (path.endsWith('/plan')) return json(res, 200, plan);
+    const goes = plan.changes.some((c) => c.verb === 'remove');
+    if (goes && body.remove_tenants !== true) return problem(res, 409, 'whole organisations would go');
+    const before = this.yaml;
+    this.yaml = text;
+    const trial = plan.changes.some((c) => c.object.startsWith('box.')) ? this.try(['portal'], this.origin, () => (this.yaml = before)) : undefined;
+    return json(res, 200, { ...plan, rev: 61, trial });
   }
 
   /** Puts a change to a trial. @param {string[]} changes @param {string} where @param {() => void} undo */

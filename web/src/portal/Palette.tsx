@@ -10,6 +10,7 @@ import {
   IconWorld,
   IconClipboardList,
   IconDeviceLandlinePhone,
+  IconFileCode,
   IconHash,
   IconHistory,
   IconKey,
@@ -60,6 +61,7 @@ export function Palette() {
     action('ports', shell.nav.ports, <IconShieldLock size={18} />, () => void navigate({ to: '/ports' })),
     ...(box
       ? [
+          action('configuration', shell.nav.configuration, <IconFileCode size={18} />, () => void navigate({ to: '/configuration' })),
           action('transports', shell.nav.transports, <IconPlugConnected size={18} />, () => void navigate({ to: '/transports' })),
           action('addresses', shell.nav.addresses, <IconMapPin size={18} />, () => void navigate({ to: '/addresses' })),
           action('security', shell.nav.security, <IconShieldX size={18} />, () => void navigate({ to: '/security' })),

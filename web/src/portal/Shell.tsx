@@ -16,6 +16,7 @@ import {
   IconWorld,
   IconClipboardList,
   IconDeviceLandlinePhone,
+  IconFileCode,
   IconHistory,
   IconLayoutDashboard,
   IconLock,
@@ -48,7 +49,7 @@ import { TrialBanner } from './Trial';
 import { UserMenu } from './UserMenu';
 
 interface NavItem {
-  to: '/' | '/own' | '/users' | '/roles' | '/groups' | '/tenants' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/transports' | '/addresses' | '/security' | '/ssh' | '/network' | '/sign-in' | '/audit' | '/trunks' | '/numbers' | '/outgoing' | '/incoming' | '/hours' | '/numbering' | '/rates' | '/try';
+  to: '/' | '/own' | '/users' | '/roles' | '/groups' | '/tenants' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/transports' | '/addresses' | '/security' | '/ssh' | '/network' | '/sign-in' | '/configuration' | '/audit' | '/trunks' | '/numbers' | '/outgoing' | '/incoming' | '/hours' | '/numbering' | '/rates' | '/try';
   label: string;
   icon: Icon;
 }
@@ -98,6 +99,7 @@ const groups: readonly { label?: string; items: readonly NavItem[] }[] = [
       { to: '/ssh', label: shell.nav.ssh, icon: IconTerminal2 },
       { to: '/network', label: shell.nav.network, icon: IconNetwork },
       { to: '/sign-in', label: shell.nav.signIn, icon: IconLock },
+      { to: '/configuration', label: shell.nav.configuration, icon: IconFileCode },
       { to: '/audit', label: shell.nav.audit, icon: IconClipboardList },
     ],
   },

@@ -37,6 +37,7 @@ const pageNeeds: Record<string, string> = {
   '/security': 'box',
   '/ssh': 'box',
   '/network': 'box',
+  '/configuration': 'box',
 };
 
 /** Whether somebody may open a page. Pages that are not listed are for administrators. */

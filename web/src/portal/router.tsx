@@ -238,6 +238,12 @@ const signIn = createRoute({
   component: lazyRouteComponent(() => import('./pages/SignIn'), 'SignIn'),
 });
 
+const configuration = createRoute({
+  getParentRoute: () => shell,
+  path: '/configuration',
+  component: lazyRouteComponent(() => import('./pages/Configuration'), 'Configuration'),
+});
+
 const audit = createRoute({
   getParentRoute: () => shell,
   path: '/audit',
@@ -257,7 +263,7 @@ const tree = root.addChildren([
   sso,
   confirmNetwork,
   confirmSettings,
-  shell.addChildren([dashboard, users, roles, groups, tenants, own, extensions, registrations, phones, calls, cdrs, ports, transports, addresses, security, ssh, network, signIn, audit, account, trunks, numbers, outgoing, incoming, hours, numbering, rates, tryNumber]),
+  shell.addChildren([dashboard, users, roles, groups, tenants, own, extensions, registrations, phones, calls, cdrs, ports, transports, addresses, security, ssh, network, signIn, configuration, audit, account, trunks, numbers, outgoing, incoming, hours, numbering, rates, tryNumber]),
 ]);
 
 async function requireSession(queries: QueryClient, path: string, search: string): Promise<void> {

@@ -12,8 +12,8 @@ export function csv(heading: readonly string[], rows: readonly (readonly (string
 
 /** Hands a text to the browser's downloads. */
 export function download(name: string, type: string, text: string): void {
-  // The mark in front tells spreadsheets that the text is UTF-8.
-  const url = URL.createObjectURL(new Blob(['\ufeff', text], { type: `${type};charset=utf-8` }));
+  // The mark in front tells spreadsheets that the text is UTF-8; others stumble over it.
+  const url = URL.createObjectURL(new Blob([type === 'text/csv' ? '\ufeff' : '', text], { type: `${type};charset=utf-8` }));
   const link = document.createElement('a');
   link.href = url;
   link.download = name;

@@ -12,6 +12,8 @@ export class Problem extends Error {
   readonly detail: string;
   /** Reasons by field name, dotted below lists: extensions.0.number. */
   readonly fields: Readonly<Record<string, string>>;
+  /** Every reason as the server says it, several of a field too. */
+  readonly reasons: readonly { field: string; text: string }[];
   /** When to try again, in seconds; 0 when the server did not say. */
   readonly retryAfter: number;
 
@@ -24,6 +26,7 @@ export class Problem extends Error {
     this.remedy = text.remedy;
     this.detail = sentence(model?.detail ?? '');
     this.fields = fieldsOf(model);
+    this.reasons = (model?.errors ?? []).map(({ location = '', message = '' }) => ({ field: fieldOf(location), text: message }));
     this.retryAfter = retryAfter;
   }
 }
@@ -40,10 +43,12 @@ export function asProblem(thrown: unknown): Problem {
   return thrown instanceof Problem ? thrown : new Problem(0);
 }
 
+const fieldOf = (location: string) => location.replace(/^(body|path|query|header)\.?/, '').replace(/\[(\d+)\]/g, '.$1');
+
 function fieldsOf(model: ErrorModel | undefined): Record<string, string> {
   const fields: Record<string, string> = {};
   for (const { location = '', message = '' } of model?.errors ?? []) {
-    let field = location.replace(/^(body|path|query|header)\.?/, '').replace(/\[(\d+)\]/g, '.$1');
+    let field = fieldOf(location);
     // The validation library puts a missing property at the place of its object.
     const missing = /^expected required property (\S+) to be present$/.exec(message);
     if (missing) field = field === '' ? missing[1]! : `${field}.${missing[1]}`;

@@ -30,6 +30,7 @@ export const shell = {
     ssh: 'SSH',
     network: 'Network',
     signIn: 'Signing in',
+    configuration: 'Configuration',
     audit: 'Audit log',
     account: 'Your account',
   },

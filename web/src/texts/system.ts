@@ -107,6 +107,7 @@ export const audit = {
     'user.delete': 'Deleted user',
     'user.password': 'Changed password',
     'settings.put': 'Changed settings',
+    'configuration.export': 'Exported the configuration',
     'shell.login': 'Logged in to the operator shell',
     'shell.logout': 'Left the operator shell',
     'shell.command': 'Ran in the operator shell',
