@@ -34,14 +34,14 @@ export function Plan({ shown, show }: { shown: Shown; show: (next: Shown | null)
     document.getElementById('plan')?.scrollIntoView({ block: 'start' });
   }, [source]);
   return (
-    <div id="plan">
+    <div id="plan" style={{ scrollMarginTop: 72 }}>
       <Panel
         flush
         title={'rev' in source ? texts.planOf(source.rev) : texts.plan}
         action={
           plan.changes.length > 0 && (
             <Group gap="sm">
-              <Text size="sm" c="dimmed">
+              <Text size="sm" c="dimmed" visibleFrom="sm">
                 {counts(plan)}
               </Text>
               <Button size="compact-md" onClick={() => ask(true)}>
