@@ -1,7 +1,11 @@
 package api
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +18,34 @@ import (
 type trunkStates []telephony.TrunkState
 
 func (s trunkStates) States(telephony.TenantID) []telephony.TrunkState { return s }
+
+func (s trunkStates) Test(_ context.Context, tenant telephony.TenantID, id telephony.TrunkID) (telephony.TrunkTest, error) {
+	if len(s) == 0 {
+		return telephony.TrunkTest{}, errors.New("no line to test")
+	}
+	return telephony.TrunkTest{Trunk: id, Codecs: []string{"PCMA"}, Ours: netip.MustParseAddrPort("192.0.2.1:5060"), Steps: []telephony.TrunkStep{
+		{Name: "dns", OK: true, Took: 3 * time.Millisecond}, {Name: "tls", Skipped: true, Detail: "UDP"}, {Name: "options", Detail: "no answer"},
+	}}, nil
+}
+
+func TestTrunkIsTestedOnRequest(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	boss := b.setUp()
+	var made Trunk
+	boss.must(http.StatusCreated, "POST", "/trunks", map[string]any{"name": "main", "kind": "peer", "host": "198.51.100.1"}, &made)
+	path := fmt.Sprintf("/trunks/%d/test", made.ID)
+	boss.must(http.StatusServiceUnavailable, "POST", path, nil, nil)
+	b.cfg.TrunkStates = trunkStates{}
+	boss.must(http.StatusServiceUnavailable, "POST", path, nil, nil)
+	b.cfg.TrunkStates = trunkStates{{}}
+	var got TrunkTest
+	boss.must(http.StatusOK, "POST", path, nil, &got)
+	if got.OK || len(got.Steps) != 3 || got.Steps[0].Result != "ok" || got.Steps[1].Result != "skipped" || got.Steps[2].Result != "failed" || got.Steps[0].TookMs != 3 || got.Ours != "192.0.2.1:5060" || got.Seen != "" {
+		t.Errorf("%+v", got)
+	}
+	boss.must(http.StatusNotFound, "POST", "/trunks/99999/test", nil, nil)
+}
 
 func provider(name, did string) map[string]any {
 	return map[string]any{"name": name, "kind": "register", "host": "sip.provider.example", "user": "4930", "password": "itsp-password-77", "dids": []map[string]string{{"first": did + "0", "last": did + "9"}}}

@@ -16,6 +16,8 @@ import (
 // TrunkStates is what is known of trunks now.
 type TrunkStates interface {
 	States(telephony.TenantID) []telephony.TrunkState
+	// Test looks at every part of the way to a trunk.
+	Test(context.Context, telephony.TenantID, telephony.TrunkID) (telephony.TrunkTest, error)
 }
 
 // NumberRange are numbers from first to last, both included.
@@ -131,6 +133,7 @@ func (s *Server) registerTrunks() {
 	handle(s, operation{id: "list-trunks", method: http.MethodGet, path: "/trunks", tag: "trunks", summary: "List the trunks", access: manageTrunks}, s.listTrunks)
 	handle(s, operation{id: "create-trunk", method: http.MethodPost, path: "/trunks", tag: "trunks", summary: "Add a trunk; what is left out has its default", access: manageTrunks, status: http.StatusCreated, errors: []int{http.StatusConflict}}, s.createTrunk)
 	handle(s, operation{id: "list-trunk-states", method: http.MethodGet, path: "/trunks/states", tag: "trunks", summary: "What is known of every trunk now", access: manageTrunks}, s.listTrunkStates)
+	handle(s, operation{id: "test-trunk", method: http.MethodPost, path: one + "/test", tag: "trunks", summary: "Look at every part of the way to a trunk: name, connection, certificate, OPTIONS, registration, codecs, NAT; takes some seconds", access: manageTrunks, errors: []int{http.StatusNotFound, http.StatusServiceUnavailable}}, s.testTrunk)
 	handle(s, operation{id: "get-trunk", method: http.MethodGet, path: one, tag: "trunks", summary: "Read a trunk", access: manageTrunks, errors: []int{http.StatusNotFound}}, s.getTrunk)
 	handle(s, operation{id: "put-trunk", method: http.MethodPut, path: one, tag: "trunks", summary: "Replace a trunk; what is left out has its default, the password and the rates stay", access: manageTrunks, errors: changes}, s.putTrunk)
 	handle(s, operation{id: "patch-trunk", method: http.MethodPatch, path: one, tag: "trunks", summary: "Change some fields of a trunk", access: manageTrunks, errors: changes}, s.patchTrunk)
