@@ -2477,6 +2477,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/trunks/{trunk}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Look at every part of the way to a trunk: name, connection, certificate, OPTIONS, registration, codecs, NAT; takes some seconds
+         * @description Needs the permission trunks.manage.
+         */
+        post: operations["test-trunk"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/users": {
         parameters: {
             query?: never;
@@ -5330,6 +5350,28 @@ export interface components {
         };
         TrunkStateList: {
             items: components["schemas"]["TrunkState"][];
+        };
+        TrunkStep: {
+            detail: string;
+            /** @enum {string} */
+            name: "dns" | "connect" | "tls" | "options" | "register" | "codecs" | "nat" | "echo";
+            /** @enum {string} */
+            result: "ok" | "failed" | "skipped";
+            /** Format: int64 */
+            took_ms: number;
+        };
+        TrunkTest: {
+            /** Format: date-time */
+            at: string;
+            /** @description Those that the other side names in its answer to OPTIONS. */
+            codecs: string[];
+            /** @description No step failed. */
+            ok: boolean;
+            /** @description Address that was sent from. */
+            ours: string;
+            /** @description Address that the other side saw; another one behind NAT. */
+            seen: string;
+            steps: components["schemas"]["TrunkStep"][];
         };
         User: {
             /** Format: date-time */
@@ -18624,6 +18666,92 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "test-trunk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Number of the trunk. */
+                trunk: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrunkTest"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
