@@ -732,6 +732,100 @@ export async function flows(browser) {
     must(mock.transports[0]?.digest === 'both', 'it was not saved');
   });
 
+  await flow(browser, 'a certificate is uploaded, put in force and deleted', async (w) => {
+    const { page } = w;
+    w.expected.push(/422|409/);
+    await w.goto('/certificates');
+    await page.getByText('9 days left').waitFor();
+    await page.getByText('No certificate is for sip.engines.example').waitFor();
+    await page.getByRole('button', { name: 'Upload', exact: true }).click();
+    let dialog = page.getByRole('dialog');
+    await dialog.getByLabel('Certificate with its chain').fill('-----BEGIN CERTIFICATE-----');
+    await dialog.getByRole('button', { name: 'Upload certificate' }).click();
+    await dialog.getByText(/Is missing: a text that begins/).waitFor();
+    must((await dialog.getByLabel('Private key').getAttribute('aria-invalid')) === 'true', 'the reason is not at the key');
+    await w.shot('flow-certificate-refused');
+    await w.check();
+    const chosen = page.waitForEvent('filechooser');
+    await dialog.getByRole('button', { name: 'Open file: Private key' }).click();
+    await (await chosen).setFiles({ name: 'key.pem', mimeType: 'text/plain', buffer: Buffer.from('-----BEGIN PRIVATE KEY-----\n') });
+    await page.waitForFunction(() => [...document.querySelectorAll('textarea')].some((t) => t.value.includes('PRIVATE KEY')));
+    await dialog.getByRole('button', { name: 'Upload certificate' }).click();
+    await dialog.getByText(/The chain lacks|the chain lacks/).waitFor();
+    await w.settle();
+    await w.shot('flow-certificate-uploaded');
+    await w.check();
+    await dialog.getByRole('button', { name: 'Close' }).last().click();
+
+    await page.getByRole('button', { name: 'sip.engines.example', exact: true }).click();
+    dialog = page.getByRole('dialog').first();
+    await dialog.getByText('4F8A 2C01').waitFor();
+    await w.settle();
+    await w.shot('flow-certificate-details');
+    await w.check();
+    await dialog.getByRole('button', { name: 'Delete' }).click();
+    await page.getByText('The certificate and its key are gone').waitFor();
+    await page.getByRole('dialog').last().getByRole('button', { name: 'Cancel' }).click();
+    await dialog.getByRole('button', { name: 'Put in force' }).click();
+    await page.getByTestId('deed').filter({ hasText: 'Put in force' }).click();
+    await page.getByText('sip.engines.example is in force').waitFor();
+    await dialog.getByRole('button', { name: 'Delete' }).click();
+    await page.getByTestId('deed').filter({ hasText: 'Delete certificate' }).click();
+    await page.getByText('It is in force; choose another one first', { exact: false }).waitFor();
+    await page.getByRole('dialog').last().getByRole('button', { name: 'Cancel' }).click();
+    await dialog.getByRole('button', { name: 'Close' }).click();
+    await page.getByRole('button', { name: 'pbx.engines.example', exact: true }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+    await page.getByTestId('deed').filter({ hasText: 'Delete certificate' }).click();
+    await page.getByText('pbx.engines.example deleted').waitFor();
+    await page.getByRole('button', { name: 'pbx.engines.example', exact: true }).waitFor({ state: 'detached' });
+    await w.settle();
+  });
+
+  await flow(browser, 'an authority is asked for a certificate once the names lead here', async (w) => {
+    const { page } = w;
+    w.expected.push(/422/);
+    await w.goto('/certificates');
+    must(await page.getByRole('button', { name: 'Ask now' }).isDisabled(), 'an authority can be asked while that is off');
+    const names = page.getByRole('textbox', { name: 'Names' });
+    await names.fill('old.engines.example');
+    await names.press('Enter');
+    await names.fill('pbx.engines.example');
+    await names.press('Enter');
+    await page.getByRole('button', { name: 'Check the names first' }).click();
+    await page.locator('[data-report="old.engines.example"]').getByText('Does not lead here').waitFor();
+    await page.locator('[data-report="pbx.engines.example"]').getByText('Leads here').waitFor();
+    await page.getByText('What the authority will find').scrollIntoViewIfNeeded();
+    await w.settle();
+    await w.shot('flow-acme-names');
+    await w.check();
+    await page.getByLabel('Ask for certificates and renew them').check();
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('The authority wants them agreed to').waitFor();
+    await page.getByLabel('I agree to the terms of service of the authority').check();
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('Saved', { exact: true }).waitFor();
+
+    await page.getByRole('button', { name: 'Ask now' }).click();
+    await page.getByText('Names are looked up, port 80 opens').waitFor();
+    await w.settle();
+    await w.shot('flow-acme-asking');
+    await w.check();
+    await page.getByText(/Old.engines.example: leads to 203.0.113.9/).waitFor();
+    await w.shot('flow-acme-failed');
+
+    await names.press('Backspace');
+    await names.fill('');
+    for (let i = 0; i < 2; i++) await names.press('Backspace');
+    await names.fill('sip.engines.example');
+    await names.press('Enter');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByRole('button', { name: 'Ask now', disabled: false }).click();
+    await page.getByText('The certificate is here').waitFor();
+    await page.locator('[data-row="acme"]').getByText('89 days left').waitFor();
+    await w.shot('flow-acme-got');
+  });
+
   await flow(browser, 'the open ports as rules of a cloud', async (w) => {
     const { page } = w;
     w.expected.push(/422/);

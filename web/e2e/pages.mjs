@@ -30,6 +30,7 @@ export const stops = [
   ['try', '/try'],
   ['ports', '/ports'],
   ['transports', '/transports'],
+  ['certificates', '/certificates'],
   ['addresses', '/addresses'],
   ['security', '/security'],
   ['network', '/network'],

@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Certificates } from './certificates.mjs';
 import * as configuration from './configuration.mjs';
 import * as data from './data.mjs';
 import { people } from './people.mjs';
@@ -93,6 +94,7 @@ class Mock {
     this.workedIn = undefined;
     this.ports = data.ports();
     this.transports = data.transports();
+    this.shown = new Certificates(); // by HTTPS and SIP over TLS
     this.addresses = data.addresses();
     this.bans = data.bans(Date.now());
     this.address = '192.0.2.77'; // of whoever asks
@@ -406,6 +408,12 @@ class Mock {
           return found ? json(res, 200, Object.assign(found, body)) : problem(res, 404);
         }
         return json(res, 200, { items: this.transports });
+      case 'certificates':
+      case 'acme': {
+        const [status, answer, errors] = head === 'acme' ? this.shown.automatic(method, id, body) : this.shown.list(method, id, body);
+        if (status >= 400) return problem(res, status, answer, errors);
+        return status === 204 ? res.writeHead(204).end() : json(res, status, answer);
+      }
       case 'addresses':
         return this.ownAddresses(res, method, body);
       case 'ssh':

@@ -1,6 +1,7 @@
 import { Spotlight, type SpotlightActionData, type SpotlightActionGroupData } from '@mantine/spotlight';
 import {
   IconAffiliate,
+  IconCertificate,
   IconClock,
   IconCoins,
   IconPhoneIncoming,
@@ -63,6 +64,7 @@ export function Palette() {
       ? [
           action('configuration', shell.nav.configuration, <IconFileCode size={18} />, () => void navigate({ to: '/configuration' })),
           action('transports', shell.nav.transports, <IconPlugConnected size={18} />, () => void navigate({ to: '/transports' })),
+          action('certificates', shell.nav.certificates, <IconCertificate size={18} />, () => void navigate({ to: '/certificates' })),
           action('addresses', shell.nav.addresses, <IconMapPin size={18} />, () => void navigate({ to: '/addresses' })),
           action('security', shell.nav.security, <IconShieldX size={18} />, () => void navigate({ to: '/security' })),
           action('ssh', shell.nav.ssh, <IconTerminal2 size={18} />, () => void navigate({ to: '/ssh' })),

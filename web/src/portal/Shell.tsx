@@ -6,6 +6,7 @@ import { Link, Outlet, useLocation } from '@tanstack/react-router';
 import {
   IconAffiliate,
   IconBuilding,
+  IconCertificate,
   IconClock,
   IconCoins,
   IconHash,
@@ -49,7 +50,7 @@ import { TrialBanner } from './Trial';
 import { UserMenu } from './UserMenu';
 
 interface NavItem {
-  to: '/' | '/own' | '/users' | '/roles' | '/groups' | '/tenants' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/transports' | '/addresses' | '/security' | '/ssh' | '/network' | '/sign-in' | '/configuration' | '/audit' | '/trunks' | '/numbers' | '/outgoing' | '/incoming' | '/hours' | '/numbering' | '/rates' | '/try';
+  to: '/' | '/own' | '/users' | '/roles' | '/groups' | '/tenants' | '/extensions' | '/registrations' | '/phones' | '/calls' | '/cdrs' | '/ports' | '/transports' | '/certificates' | '/addresses' | '/security' | '/ssh' | '/network' | '/sign-in' | '/configuration' | '/audit' | '/trunks' | '/numbers' | '/outgoing' | '/incoming' | '/hours' | '/numbering' | '/rates' | '/try';
   label: string;
   icon: Icon;
 }
@@ -94,6 +95,7 @@ const groups: readonly { label?: string; items: readonly NavItem[] }[] = [
       { to: '/tenants', label: shell.nav.tenants, icon: IconBuilding },
       { to: '/ports', label: shell.nav.ports, icon: IconShieldLock },
       { to: '/transports', label: shell.nav.transports, icon: IconPlugConnected },
+      { to: '/certificates', label: shell.nav.certificates, icon: IconCertificate },
       { to: '/addresses', label: shell.nav.addresses, icon: IconMapPin },
       { to: '/security', label: shell.nav.security, icon: IconShieldX },
       { to: '/ssh', label: shell.nav.ssh, icon: IconTerminal2 },

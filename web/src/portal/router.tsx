@@ -188,6 +188,12 @@ const ports = createRoute({
   component: lazyRouteComponent(() => import('./pages/Ports'), 'Ports'),
 });
 
+const certificates = createRoute({
+  getParentRoute: () => shell,
+  path: '/certificates',
+  component: lazyRouteComponent(() => import('./pages/Certificates'), 'Certificates'),
+});
+
 const transports = createRoute({
   getParentRoute: () => shell,
   path: '/transports',
@@ -263,7 +269,7 @@ const tree = root.addChildren([
   sso,
   confirmNetwork,
   confirmSettings,
-  shell.addChildren([dashboard, users, roles, groups, tenants, own, extensions, registrations, phones, calls, cdrs, ports, transports, addresses, security, ssh, network, signIn, configuration, audit, account, trunks, numbers, outgoing, incoming, hours, numbering, rates, tryNumber]),
+  shell.addChildren([dashboard, users, roles, groups, tenants, own, extensions, registrations, phones, calls, cdrs, ports, transports, certificates, addresses, security, ssh, network, signIn, configuration, audit, account, trunks, numbers, outgoing, incoming, hours, numbering, rates, tryNumber]),
 ]);
 
 async function requireSession(queries: QueryClient, path: string, search: string): Promise<void> {

@@ -157,6 +157,16 @@ export const clientCertificatesQuery = queryOptions({
   queryFn: () => take(client.GET('/api/v1/client-certificates')),
 });
 
+export const certificatesQuery = queryOptions({
+  queryKey: ['certificates'],
+  queryFn: () => take(client.GET('/api/v1/certificates')),
+});
+
+export const acmeQuery = queryOptions({
+  queryKey: ['acme'],
+  queryFn: () => take(client.GET('/api/v1/acme')),
+});
+
 export const sshQuery = queryOptions({
   queryKey: ['ssh'],
   queryFn: () => take(client.GET('/api/v1/ssh')),

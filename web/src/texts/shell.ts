@@ -25,6 +25,7 @@ export const shell = {
     system: 'System',
     ports: 'Ports',
     transports: 'SIP transports',
+    certificates: 'Certificates',
     addresses: 'Addresses',
     security: 'Attackers',
     ssh: 'SSH',
