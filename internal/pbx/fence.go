@@ -268,6 +268,14 @@ func (f *fence) status(ctx context.Context) (firewall.Status, error) {
 	return f.state, f.err
 }
 
+// challengeRow is the row of ACME's challenges, if its window is open: no policy
+// has it.
+func (f *fence) challengeRow(ctx context.Context) (ports.Service, bool) {
+	s, err := f.status(ctx)
+	row, _ := ports.Lookup(ports.Table(), ports.ACME)
+	return row, err == nil && time.Now().Before(s.ChallengeUntil)
+}
+
 // counters are zero without a packet filter.
 func (f *fence) counters(ctx context.Context) map[ports.ID]firewall.Counter {
 	if f == nil {

@@ -50,3 +50,21 @@ func TestPolicyFollowsTheSettings(t *testing.T) {
 		}
 	}
 }
+
+func TestChallengeRowIsThereWhileItsWindowIsOpen(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for name, c := range map[string]struct {
+		f    *fence
+		want bool
+	}{
+		"no fence": {nil, false},
+		"never":    {&fence{asked: now.Add(time.Hour)}, false},
+		"over":     {&fence{asked: now.Add(time.Hour), state: firewall.Status{ChallengeUntil: now.Add(-time.Second)}}, false},
+		"open":     {&fence{asked: now.Add(time.Hour), state: firewall.Status{ChallengeUntil: now.Add(time.Hour)}}, true},
+	} {
+		if row, open := c.f.challengeRow(t.Context()); open != c.want || row.ID != ports.ACME {
+			t.Errorf("%s: %s, open %t", name, row.ID, open)
+		}
+	}
+}

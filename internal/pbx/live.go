@@ -59,6 +59,9 @@ func (l live) Ports() []api.PortState {
 			all[i].Err = err.Error()
 		}
 	}
+	if row, open := l.p.fence.challengeRow(context.Background()); open {
+		all = append(all, api.PortState{Service: row, Packets: counters[row.ID].Packets, Bytes: counters[row.ID].Bytes})
+	}
 	return all
 }
 

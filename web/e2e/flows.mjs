@@ -740,10 +740,10 @@ export async function flows(browser) {
     await page.getByText('No certificate is for sip.engines.example').waitFor();
     await page.getByRole('button', { name: 'Upload', exact: true }).click();
     let dialog = page.getByRole('dialog');
-    await dialog.getByLabel('Certificate with its chain').fill('-----BEGIN CERTIFICATE-----');
+    await dialog.getByRole('textbox', { name: 'Certificate with its chain' }).fill('-----BEGIN CERTIFICATE-----');
     await dialog.getByRole('button', { name: 'Upload certificate' }).click();
     await dialog.getByText(/Is missing: a text that begins/).waitFor();
-    must((await dialog.getByLabel('Private key').getAttribute('aria-invalid')) === 'true', 'the reason is not at the key');
+    must((await dialog.getByRole('textbox', { name: 'Private key' }).getAttribute('aria-invalid')) === 'true', 'the reason is not at the key');
     await w.shot('flow-certificate-refused');
     await w.check();
     const chosen = page.waitForEvent('filechooser');
@@ -787,7 +787,7 @@ export async function flows(browser) {
     w.expected.push(/422/);
     await w.goto('/certificates');
     must(await page.getByRole('button', { name: 'Ask now' }).isDisabled(), 'an authority can be asked while that is off');
-    const names = page.getByRole('textbox', { name: 'Names' });
+    const names = page.getByRole('combobox', { name: 'Names' });
     await names.fill('old.engines.example');
     await names.press('Enter');
     await names.fill('pbx.engines.example');

@@ -33,6 +33,7 @@ const pageNeeds: Record<string, string> = {
   '/audit': 'audit.read',
   '/tenants': 'box',
   '/transports': 'box',
+  '/certificates': 'box',
   '/addresses': 'box',
   '/security': 'box',
   '/ssh': 'box',

@@ -39,10 +39,10 @@ const commonName = (issuer: string) => /(?:^|,)CN=((?:\\.|[^,\\+])+)/.exec(issue
 
 const columns: readonly Column<Certificate>[] = [
   { id: 'name', header: texts.name, value: (c) => c.title, cell: (c) => <span style={{ fontWeight: 550 }}>{c.title}</span> },
-  { id: 'force', header: texts.inForce, value: (c) => (c.in_force ? texts.inForce : ''), cell: (c) => (c.in_force ? <State tone="ok">{texts.inForce}</State> : null) },
+  { id: 'force', header: texts.inForce, value: (c) => (c.in_force ? texts.inForce : ''), cell: (c) => (c.in_force ? <State tone="ok">{texts.inForce}</State> : common.none) },
   { id: 'expires', header: texts.expires, value: (c) => c.days_left, cell: (c) => <State tone={tone(c)}>{texts.left(c.days_left)}</State> },
   { id: 'used', header: texts.usedFor, grow: true, value: uses },
-  { id: 'issuer', header: texts.issuer, value: (c) => commonName(c.issuer) },
+  { id: 'issuer', header: texts.issuer, value: (c) => commonName(c.issuer), cell: (c) => <span className="nowrap">{commonName(c.issuer)}</span> },
   { id: 'source', header: texts.source, value: (c) => texts.sources[c.source], hidden: true },
   { id: 'names', header: texts.names, value: (c) => c.names.join(', '), hidden: true },
   { id: 'fingerprint', header: texts.fingerprint, value: (c) => c.fingerprint, cell: (c) => <span className="mono">{c.fingerprint}</span>, hidden: true },
