@@ -67,6 +67,8 @@ function Form({ state }: { state: ACME }) {
     if (form.values.names.length === 0) form.setFieldError('names', texts.noNames);
     else check.mutate(form.values.names);
   };
+  // A report of other names than those that stand above would mislead.
+  const report = check.variables?.join() === form.values.names.join() ? check.data : undefined;
   const failed = [save.error, check.error].filter((e) => e !== null).map(asProblem);
   return (
     <form noValidate onSubmit={form.onSubmit((v) => save.mutate(v))}>
@@ -114,8 +116,8 @@ function Form({ state }: { state: ACME }) {
             {texts.check}
           </Button>
         </Group>
-        {check.data && <Names title={texts.report} reports={check.data.items} />}
-        <Asking state={state} dirty={form.isDirty()} fresh={check.data !== undefined} />
+        {report && <Names title={texts.report} reports={report.items} />}
+        <Asking state={state} dirty={form.isDirty()} fresh={report !== undefined} />
       </Stack>
     </form>
   );
