@@ -23,6 +23,7 @@ type fakeTrunks struct {
 	calls    map[telephony.TrunkID]int
 	most     map[telephony.TrunkID]int // that there ever were
 	answered []string
+	down     []telephony.TrunkID
 }
 
 var errFull = errors.New("full")
@@ -31,7 +32,12 @@ func (f *fakeTrunks) Take(_ telephony.TenantID, id telephony.TrunkID, emergency 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	t, ok := f.s.snap.Load().Trunk(1, id)
-	if !ok || t.MaxCalls > 0 && f.calls[id] >= t.MaxCalls && !emergency {
+	all := 0
+	for _, n := range f.calls {
+		all += n
+	}
+	most := f.s.snap.Load().Routing(1).MaxCalls
+	if !ok || !t.Enabled || !emergency && (t.MaxCalls > 0 && f.calls[id] >= t.MaxCalls || most > 0 && all >= most || slices.Contains(f.down, id)) {
 		return nil, errFull
 	}
 	f.calls[id]++
@@ -43,7 +49,11 @@ func (f *fakeTrunks) Take(_ telephony.TenantID, id telephony.TrunkID, emergency 
 	}), nil
 }
 
-func (f *fakeTrunks) Down(telephony.TenantID, telephony.TrunkID) bool { return false }
+func (f *fakeTrunks) Down(_ telephony.TenantID, id telephony.TrunkID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Contains(f.down, id)
+}
 
 func (f *fakeTrunks) Ways(_ telephony.TenantID, id telephony.TrunkID) []Way {
 	f.mu.Lock()
@@ -139,6 +149,17 @@ func (f *fakeTrunks) idle(t testing.TB) {
 			t.Errorf("trunk %d still counts %d calls", id, n)
 		}
 	}
+}
+
+// idleBut is how many calls there are besides one on each of some trunks.
+func (f *fakeTrunks) idleBut(busy []telephony.TrunkID) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := -len(busy)
+	for _, calls := range f.calls {
+		n += calls
+	}
+	return n
 }
 
 func requestURI(raw string) string {
