@@ -2,7 +2,6 @@ package document
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -55,20 +54,5 @@ func TestHistoryKeepsWhoAndWhat(t *testing.T) {
 	changes, err := apply(t, s, string(text), Options{})
 	if err != nil || len(changes) != 1 || changes[0].Object != "tenants[a.test].extensions[102]" {
 		t.Errorf("%+v %v", changes, err)
-	}
-}
-
-// TestHistoryIsBounded, in number.
-func TestHistoryIsBounded(t *testing.T) {
-	t.Parallel()
-	s := openStore(t)
-	for rev := range uint64(520) {
-		if err := s.KeepRevision(t.Context(), rev, fmt.Appendf(nil, "version: 1 # %d", rev)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	list, err := s.Revisions(t.Context())
-	if err != nil || len(list) != 500 || list[0].Rev != 519 {
-		t.Errorf("%d kept, %v", len(list), err)
 	}
 }
