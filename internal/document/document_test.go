@@ -324,6 +324,9 @@ func TestBadDocumentIsRefusedWhole(t *testing.T) {
 	if after := export(t, s, nil); after != before {
 		t.Error("a document that was refused changed something")
 	}
+	if _, err := Unmarshal(make([]byte, MaxSize+1), nil); err == nil || !strings.Contains(err.Error(), "larger than 32 MiB") {
+		t.Errorf("too long: %v", err)
+	}
 	// All that is wrong is told at once.
 	_, err := Unmarshal([]byte("version: 1\nx: 1\nbox:\n  y: 2\n  settings:\n    z: 3\n"), nil)
 	if n := strings.Count(fmt.Sprint(err), "has no field"); n != 3 {
