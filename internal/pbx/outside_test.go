@@ -187,9 +187,17 @@ func TestCallsGoOutAndComeInOverARegisteredTrunk(t *testing.T) {
 	for i, transport := range []string{"UDP", "TCP", "TLS"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
-			far := providerOn(t, []string{"127.0.1.1", "127.0.1.2", "127.0.1.3"}[i], transport, func(c *siptest.ProviderConfig) { c.Proxy = true })
+			far := providerOn(t, []string{"127.0.1.1", "127.0.1.2", "127.0.1.3"}[i], transport, func(c *siptest.ProviderConfig) {
+				if c.Proxy = true; transport == "TLS" { // media are protected too, or refused
+					c.Suites, c.Insists = []string{"AES_CM_128_HMAC_SHA1_80"}, true
+				}
+			})
 			p := newOutside(t, Options{Roots: far.Roots})
-			p.route(trunkTo(far, "Provider", telephony.TrunkRegister, telephony.TrunkTransport(strings.ToLower(transport))))
+			x := trunkTo(far, "Provider", telephony.TrunkRegister, telephony.TrunkTransport(strings.ToLower(transport)))
+			if transport == "TLS" {
+				x.Media = telephony.SecurityRequire
+			}
+			p.route(x)
 			p.up("Provider")
 			phone := p.phone("101", 440)
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
