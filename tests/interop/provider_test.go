@@ -277,7 +277,7 @@ func TestCallsTakeTheOtherKamailio(t *testing.T) {
 			untilTrunk(t, l.admin, two, "up")
 			l.rings(t, firstAddr)
 			first.signal(t, sig)
-			if took := l.rings(t, secondAddr); took > 4*time.Second {
+			if took := l.rings(t, secondAddr); took > 8*time.Second {
 				t.Errorf("rings after %s", took)
 			}
 			untilTrunk(t, l.admin, one, "down")
