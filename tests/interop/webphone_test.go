@@ -23,7 +23,8 @@ func (b *bench) browser(t *testing.T) *clients.Browser {
 	if _, err := os.Stat(webFolder + "/node_modules/jssip"); err != nil {
 		t.Skip("JsSIP is not installed (make deps)")
 	}
-	w, err := clients.StartBrowser(within(t, 3*time.Minute), b.phones.Command, webFolder, t.TempDir())
+	// It ends with the test, which at times waits long for its turn.
+	w, err := clients.StartBrowser(within(t, 20*time.Minute), b.phones.Command, webFolder, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
