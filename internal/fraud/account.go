@@ -23,13 +23,19 @@ type usage struct{ hour, day amount }
 type account struct {
 	minutes [60]slot
 	hours   [25]slot
-	begun   []time.Time // within the last minute; bounded by maxBegun
+	begun   []begun // within the last minute; bounded by maxBegun
 	touched time.Time
 }
 
 // maxBegun bounds the calls that are counted per minute; more than the largest
 // sensible cap.
 const maxBegun = 10_000
+
+// begun is a call, once however many trunks it tries.
+type begun struct {
+	call telephony.CallID
+	at   time.Time
+}
 
 type slot struct {
 	at int64 // which minute or hour since the epoch
@@ -59,17 +65,23 @@ func (a *account) book(now time.Time, x amount) {
 	add(a.hours[:], now.Unix()/3600, x)
 }
 
-func (a *account) asked(now time.Time) {
+func (a *account) asked(call telephony.CallID, now time.Time) {
 	a.touched = now
-	if len(a.begun) < maxBegun {
-		a.begun = append(a.begun, now)
+	known := slices.ContainsFunc(a.begun, func(b begun) bool { return b.call == call })
+	if !known && len(a.begun) < maxBegun {
+		a.begun = append(a.begun, begun{call, now})
 	}
 }
 
-// calls counts those that began within the last minute.
-func (a *account) calls(now time.Time) int {
-	a.begun = slices.DeleteFunc(a.begun, func(t time.Time) bool { return now.Sub(t) >= time.Minute })
-	return len(a.begun)
+// calls counts those that began within the last minute, but one.
+func (a *account) calls(but telephony.CallID, now time.Time) (n int) {
+	a.begun = slices.DeleteFunc(a.begun, func(b begun) bool { return now.Sub(b.at) >= time.Minute })
+	for _, b := range a.begun {
+		if b.call != but {
+			n++
+		}
+	}
+	return n
 }
 
 // account finds or opens that of a subject; nil if there are too many.

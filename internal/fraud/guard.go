@@ -173,7 +173,7 @@ func (g *Guard) ask(c Call, now time.Time) (alarms []Alarm, m *Meter, err error)
 		}
 		use := g.use(s, a, now)
 		least := amount{money: m.least(), time: m.leastTime()}
-		why, kind := over(caps, use, least, a.calls(now))
+		why, kind := over(caps, use, least, a.calls(c.ID, now))
 		if why == "" {
 			continue
 		}
@@ -182,7 +182,7 @@ func (g *Guard) ask(c Call, now time.Time) (alarms []Alarm, m *Meter, err error)
 	}
 	for _, s := range m.subjects {
 		if a := g.accounts[s]; a != nil {
-			a.asked(now)
+			a.asked(c.ID, now)
 		}
 	}
 	g.running[m] = struct{}{}

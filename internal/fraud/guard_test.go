@@ -17,6 +17,7 @@ const euro = telephony.Money(1_000_000)
 // world is a guard over caps of the test's choice, and the alarms it raised.
 type world struct {
 	*Guard
+	made   int // calls, each with an id of its own
 	mu     sync.Mutex
 	alarms []Alarm
 }
@@ -55,7 +56,8 @@ type live struct {
 
 func (w *world) call(account string, rate telephony.Rate) (*live, error) {
 	l := &live{}
-	m, err := w.Ask(Call{Tenant: 1, Account: account, Number: "+88213123", Country: "XX", Trunk: 7, Rate: rate, HasRate: true, Cut: func() { go l.hangUp() }})
+	w.made++
+	m, err := w.Ask(Call{ID: telephony.CallID(fmt.Sprint(w.made)), Tenant: 1, Account: account, Number: "+88213123", Country: "XX", Trunk: 7, Rate: rate, HasRate: true, Cut: func() { go l.hangUp() }})
 	l.Meter = m
 	return l, err
 }
@@ -187,6 +189,24 @@ func TestMinutesAndRate(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 		if _, err := w.call("101", telephony.Rate{}); err != nil {
 			t.Errorf("the next hour: %v", err)
+		}
+	})
+}
+
+// TestACallThatTriesSeveralTrunksIsOne of those that are counted per minute.
+func TestACallThatTriesSeveralTrunksIsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, telephony.Caps{}, telephony.Caps{CallsPerMinute: 1}, telephony.Caps{})
+		defer w.Close()
+		for try := range 4 {
+			m, err := w.Ask(Call{ID: "one", Tenant: 1, Account: "101", Trunk: 7})
+			if err != nil {
+				t.Fatalf("trunk %d: %v", try+1, err)
+			}
+			m.Ended(time.Now())
+		}
+		if _, err := w.Ask(Call{ID: "two", Tenant: 1, Account: "101", Trunk: 7}); err == nil {
+			t.Error("another call within the minute")
 		}
 	})
 }
