@@ -134,16 +134,13 @@ func trunkData(tenant telephony.TenantID, id telephony.TrunkID) []byte {
 }
 
 func (k *keys) sealTrunk(tenant telephony.TenantID, id telephony.TrunkID, password telephony.Secret) []byte {
-	return k.sealing.Seal([]byte{sealVersion}, nil, []byte(password.Reveal()), trunkData(tenant, id))
+	return k.sealValue(trunkData(tenant, id), []byte(password.Reveal()))
 }
 
 func (k *keys) openTrunk(tenant telephony.TenantID, id telephony.TrunkID, sealed []byte) (telephony.Secret, error) {
-	if len(sealed) == 0 || sealed[0] != sealVersion {
-		return "", fmt.Errorf("decrypting the password of trunk %d: unknown format", id)
-	}
-	plain, err := k.sealing.Open(nil, nil, sealed[1:], trunkData(tenant, id))
+	plain, err := k.openValue(trunkData(tenant, id), sealed)
 	if err != nil {
-		return "", fmt.Errorf("decrypting the password of trunk %d: %w", id, err)
+		return "", fmt.Errorf("password of trunk %d: %w", id, err)
 	}
 	return telephony.Secret(plain), nil
 }
