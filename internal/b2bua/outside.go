@@ -141,6 +141,7 @@ func (c *call) forbidden(p dialplan.Plan) {
 // goOutside sends the call to the trunks of a plan.
 func (c *call) goOutside(p dialplan.Plan) {
 	o := &outside{plan: p}
+	c.out.stop() // of where the call was before it was sent on
 	c.out = o
 	c.record.Callee = telephony.Party{Number: p.Number}
 	r := &c.record.Route
